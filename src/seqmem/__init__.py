@@ -1,0 +1,24 @@
+"""seqmem: memories for sequences.
+
+A cell is project → update → readout; a method is a way to spend time; `unroll` brings them together, and every
+method gives the numbers of a plain scan, gradients included.
+"""
+
+from . import layers as layers, testing as testing
+from ._cell import AbstractCell as AbstractCell
+from ._gated.base import AbstractGatedCell as AbstractGatedCell
+from ._gated.gru import GRU as GRU
+from ._gated.indrnn import IndRNN as IndRNN
+from ._gated.lstm import LSTM as LSTM
+from ._gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
+from ._gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
+from ._gated.rnn import RNN as RNN
+from ._gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
+from ._methods.scan import Scan as Scan
+from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
+from ._plain.mgu import MGU as MGU
+from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
+from ._precision import state_dtype as state_dtype
+from ._unroll import unroll as unroll
+
+__version__ = "0.1.0"

@@ -1,0 +1,22 @@
+"""Initial parameters: arrays from a key and a shape, one matrix per gate."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def orthogonal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Matrices with orthonormal rows or columns, one drawn for each leading index (one per gate).
+
+    Drawn over a fused matrix instead, no gate would be orthogonal.
+    """
+    draw = jax.nn.initializers.orthogonal()
+    keys = jax.random.split(key, shape[:-2])
+    for _ in shape[:-2]:
+        draw = jax.vmap(draw, in_axes=(0, None))
+    return draw(keys, shape[-2:]) if shape[:-2] else draw(key, shape)
+
+
+def lecun_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Normal entries of variance 1/columns, so that a product keeps the variance of its input."""
+    return jax.random.normal(key, shape) / jnp.sqrt(jnp.asarray(shape[-1], jnp.result_type(float)))

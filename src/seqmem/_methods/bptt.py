@@ -1,0 +1,283 @@
+"""Backpropagation through time with weight gradients outside of the loop.
+
+Forward, in short unrolled stretches: one projection per stretch, then the steps. Kept: the states, and what the
+family's rule asks for. Backward, in blocks: the cell is linearised for the whole block at once, the loop over
+its steps only multiplies, and yields d_t = ∂L/∂s_t; from d the gradients of parameters and inputs are one
+product each over block × batch.
+"""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._cell import (
+    AbstractCell,
+    Drive,
+    Inputs,
+    Marks,
+    State,
+    begin,
+    conclude,
+    over,
+    project,
+    readout,
+    select,
+    update,
+)
+from .._precision import as_precision, inexact, precision, split
+from .blocks import block_size, borders, scan_blocks, shifted
+
+STRETCH = 8  # steps unrolled in the forward loop
+ROWS = 512  # block × batch, about, of one product in the backward pass
+
+
+class BackwardRule(abc.ABC):
+    """How a family's update is taken apart: `update(s, u) = finish(s, prepare(s, u))`."""
+
+    keeps: bool  # whether what `prepare` returns is worth keeping for the backward pass
+
+    @abc.abstractmethod
+    def prepare(self, cell, state: State, drive: Drive) -> PyTree:
+        """The part of one update whose result may be kept."""
+
+    @abc.abstractmethod
+    def finish(self, cell, state: State, kept: PyTree) -> State:
+        """The rest of one update."""
+
+    @abc.abstractmethod
+    def linearise(
+        self, cell, states: State, kept: PyTree, x: PyTree, batch_axes: int
+    ) -> tuple[PyTree, Callable[[PyTree, State], State]]:
+        """What the loop reads at each step, and how it pulls a cotangent of the new states to the old ones."""
+
+    @abc.abstractmethod
+    def pull_to_inputs(
+        self, cell, states: State, kept: PyTree, x: PyTree, d: State, batch_axes: int
+    ) -> tuple[PyTree, PyTree]:
+        """The gradients of the parameters and of x, from cotangents d of all updates of a block."""
+
+
+class PlainRule(BackwardRule):
+    """For any cell: each step is linearised where the loop meets it."""
+
+    keeps = False
+
+    def prepare(self, cell, state, drive):
+        return drive
+
+    def finish(self, cell, state, kept):
+        return update(cell, state, kept)
+
+    def linearise(self, cell, states, kept, x, batch_axes):
+        def pull(here, d):
+            state, drive = here
+            moving, still = split(state)
+
+            def step(moving):
+                return inexact(
+                    over(functools.partial(update, cell), batch_axes)(
+                        eqx.combine(moving, still), drive
+                    )
+                )
+
+            return jax.vjp(step, moving)[1](d)[0]
+
+        return (states, kept), pull
+
+    def pull_to_inputs(self, cell, states, kept, x, d, batch_axes):
+        def block(cell, x):
+            def step(state, x):
+                return inexact(update(cell, state, project(cell, x, state)))
+
+            return over(step, 1 + batch_axes)(states, x)
+
+        return pull_to(block, d, cell, x)
+
+
+@functools.singledispatch
+def backward_rule(cell: AbstractCell) -> BackwardRule:
+    """The rule of a cell's family; a family with a better one than `PlainRule` registers it."""
+    return PlainRule()
+
+
+def pull_to(fn: Callable, d: PyTree, *args: PyTree) -> tuple[PyTree, ...]:
+    """The cotangents of what can be differentiated in `args`, from a cotangent of `fn(*args)`."""
+    moving, still = split(args)
+    return jax.vjp(lambda *moving: fn(*eqx.combine(moving, still)), *moving)[1](d)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    batch_axes: int
+    reverse: bool
+    recompute: bool
+    block: int | None
+
+
+def unroll_with_bptt(
+    cell: AbstractCell,
+    init: State,
+    state: State,
+    inputs: Inputs,
+    *,
+    batch_axes: int,
+    reverse: bool,
+    recompute: bool,
+    block: int | None,
+) -> tuple[State, PyTree]:
+    """`plain_scan` with the backward pass of this file."""
+    settings = _Settings(batch_axes, reverse, recompute, block)
+    return _bptt(settings, *split((cell, init, state, inputs)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _bptt(settings: _Settings, moving: PyTree, still: PyTree) -> tuple[State, PyTree]:
+    cell, init, state, inputs = eqx.combine(moving, still)
+
+    def show(states, kept, drives):
+        shown = over(lambda s, u: readout(cell, s, u), 1 + settings.batch_axes)
+        return shown(states, drives)
+
+    return _forward(settings, cell, init, state, inputs, show)
+
+
+def _bptt_forward(settings: _Settings, moving: PyTree, still: PyTree):
+    cell, init, state, inputs = eqx.combine(moving, still)
+    keeps = backward_rule(cell).keeps and not settings.recompute
+
+    def keep(states, kept, drives):
+        return states, kept if keeps else None
+
+    final, (states, kept) = _forward(settings, cell, init, state, inputs, keep)
+    ys = _show(settings, cell, states, inputs.x)
+    return (final, ys), (moving, still, states, kept)
+
+
+def _show(settings: _Settings, cell: AbstractCell, states: State, x: PyTree) -> PyTree:
+    """The outputs of many steps; the projection is dead code unless the readout looks at the drive."""
+    return over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + settings.batch_axes)(
+        states, x
+    )
+
+
+def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Callable):
+    """The final state, and `emit(states, kept, drives)` of every stretch, over all of time."""
+    axes, reverse = settings.batch_axes, settings.reverse
+    rule = backward_rule(cell)
+
+    def step(state: State, drive: Drive, marks: Marks):
+        start = begin(init, state, marks)
+        kept = rule.prepare(cell, start, drive)
+        state = conclude(state, rule.finish(cell, start, kept), marks)
+        return state, (state, kept)
+
+    def stretch(state: State, inputs: Inputs, _):
+        drives = over(lambda x: project(cell, x, state), 1 + axes)(inputs.x)
+        state, (states, kept) = jax.lax.scan(
+            lambda state, here: over(step, axes)(state, *here),
+            state,
+            (drives, inputs.marks),
+            reverse=reverse,
+            unroll=True,
+        )
+        return state, emit(states, kept, drives)
+
+    time = inputs.time
+    if not time:
+        return stretch(state, inputs, None)
+    return scan_blocks(
+        stretch, state, inputs, block_size(time, STRETCH), time=time, reverse=reverse
+    )
+
+
+def _bptt_backward(settings: _Settings, kept, cotangents):
+    moving, still, states, kept = kept
+    cell, init, state, inputs = eqx.combine(moving, still)
+    axes, reverse = settings.batch_axes, settings.reverse
+    rule = backward_rule(cell)
+    d_final, d_ys = inexact(cotangents)
+
+    def flagged(flag: Array | None, yes: State, no: State) -> State:
+        return over(select, axes)(flag, yes, no) if flag is not None else no
+
+    def body(carry, block, border):
+        d_state, d_cell, d_init = carry
+        inputs, states, kept, d_ys = block
+        x, (resets, holds, _) = inputs
+        starts = shifted(border, states, reverse=reverse)
+        starts = over(lambda s, r: select(r, init, s), 1 + axes)(starts, resets)
+        if kept is None:
+            drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
+            kept = over(functools.partial(rule.prepare, cell), 1 + axes)(starts, drives)
+        d_cell_shown, d_shown, d_x_shown = pull_to(
+            lambda *args: inexact(_show(settings, *args)), d_ys, cell, states, x
+        )
+        read, pull = rule.linearise(cell, starts, kept, x, axes)
+
+        def step(carry, here):
+            d_state, d_init = carry
+            read, d_shown, reset, hold = here
+            d_state = jax.tree.map(jnp.add, d_state, d_shown)
+            none = jax.tree.map(jnp.zeros_like, d_state)
+            d = flagged(hold, none, d_state)
+            d_start = pull(read, d)
+            if reset is not None:
+                d_init = jax.tree.map(jnp.add, d_init, flagged(reset, d_start, none))
+            d_state = flagged(hold, d_state, flagged(reset, none, d_start))
+            return (d_state, d_init), d
+
+        (d_state, d_init), d = jax.lax.scan(
+            step, (d_state, d_init), (read, d_shown, resets, holds), reverse=not reverse
+        )
+        d_cell_moved, d_x = rule.pull_to_inputs(cell, starts, kept, x, d, axes)
+        d_cell = jax.tree.map(
+            lambda total, *parts: sum((part.astype(total.dtype) for part in parts), total),
+            d_cell,
+            d_cell_shown,
+            d_cell_moved,
+        )
+        d_x = jax.tree.map(jnp.add, d_x, d_x_shown)
+        return (d_state, d_cell, d_init), (d_x, None if inputs.marks.probe is None else d)
+
+    moving_cell, moving_init, moving_state, _ = moving
+    wide = as_precision(moving_cell, precision((moving_cell, state)))
+    carry = (
+        d_final,
+        jax.tree.map(jnp.zeros_like, wide),
+        jax.tree.map(jnp.zeros_like, d_final),
+    )
+    time = inputs.time
+    size = settings.block or block_size(time, _aim(inputs, axes))
+    size = max(1, min(size, time))
+    if time:
+        carry, (d_x, d_probe) = scan_blocks(
+            body,
+            carry,
+            (inputs, states, kept, d_ys),
+            size,
+            time=time,
+            per_block=borders(state, states, size, reverse=reverse),
+            reverse=not reverse,
+        )
+    else:
+        d_x, d_probe = jax.tree.map(jnp.zeros_like, (moving[3].x, moving[3].marks.probe))
+    d_state, d_cell, d_init = carry
+    d_cell = jax.tree.map(lambda d, own: d.astype(own.dtype), d_cell, moving_cell)
+    d_init = jax.tree.map(lambda d: d.sum(tuple(range(axes))), d_init)
+    return (d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))), None
+
+
+def _aim(inputs: Inputs, batch_axes: int) -> int:
+    """Steps per block for which block × batch has about `ROWS` rows, at least 16 steps."""
+    batch = jax.tree.leaves(inputs)[0].shape[1 : 1 + batch_axes]
+    return min(max(16, ROWS // max(1, math.prod(batch))), 128)
+
+
+_bptt.defvjp(_bptt_forward, _bptt_backward)

@@ -1,0 +1,124 @@
+"""`unroll`: a cell over a sequence. Axes, lengths, resets and chunks are settled here, once for all methods."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree, Shaped
+
+from . import _checks
+from ._cell import AbstractCell, Inputs, Marks, Output, State, select
+from ._methods.base import AbstractMethod
+from ._methods.blocks import scan_blocks
+from ._methods.default import default_method
+
+
+def unroll(
+    cell: AbstractCell,
+    state: State,
+    xs: PyTree[Shaped[Array, "time ..."]],
+    *,
+    lengths: Int[Array, "*batch"] | None = None,
+    resets: Bool[Array, "time *batch"] | None = None,
+    probes: State | None = None,
+    reverse: bool = False,
+    method: AbstractMethod | None = None,
+    chunk: int | None = None,
+) -> tuple[State, Output]:
+    """Run a cell over a sequence, or over a batch of sequences.
+
+        s_t = update(s_{t−1}, project(x_t))
+        y_t = readout(s_t, project(x_t))
+
+    The numbers are those of `jax.lax.scan(lambda s, x: cell(s, x), state, xs)`, and so are all gradients,
+    whatever the method. Works under jit, grad, vmap and inside a scan; it is jitted itself, so calling it
+    outside of jit does not compile anew each time. Batch axes of `xs` cost less memory than `jax.vmap`
+    around `unroll`, which keeps one gradient of the parameters per mapped example.
+
+    Args:
+        cell: the cell.
+        state: the state before the first step that is run. Each leaf has the shape that `cell.init_state()`
+            says, and is then shared by all examples, or the batch axes in front of it.
+        xs: inputs. Axis 0 is time, the last `cell.input_axes` axes are one input, all between are batch.
+        lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped). Outputs beyond
+            are 0, the final state is the one after `length` steps, and whatever stands in the padding changes
+            no bit of anything.
+        resets: `resets[t]` says that x[t] begins a new sequence in time: the state before it is
+            `cell.init_state()`. With `reverse`, the state before x[t−1] is. Nothing passes a reset but the sum
+            of the parameters' gradients.
+        probes: added to the state at each step: the gradient with respect to zeros of the states' shapes,
+            [time, *batch, ...], is ∂L/∂s_t.
+        reverse: run from the last valid step to the first; `ys[t]` stays beside `xs[t]`.
+        method: how to spend the time; None is the best exact method for the cell.
+        chunk: at most so many steps are kept for the backward pass at once: it keeps one state per chunk and
+            runs the chunk again. Memory then grows as time/chunk + chunk.
+
+    Returns:
+        The final state, batch axes in front, and the outputs, [time, *batch, ...].
+
+    Raises:
+        ValueError: where an argument does not fit, before the cell is traced.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> xs = jax.numpy.ones((7, 2, 3))                    # time, batch, input
+        >>> state, ys = seqmem.unroll(cell, cell.init_state(), xs, lengths=jax.numpy.array([7, 4]))
+        >>> state.shape, ys.shape
+        ((2, 5), (7, 2, 5))
+    """
+    _checks.check_unroll(cell, state, xs, lengths, resets, probes, method, chunk)
+    return _unroll(
+        cell, state, xs, lengths, resets, probes, reverse=bool(reverse), method=method, chunk=chunk
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("reverse", "method", "chunk"))
+def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk):
+    time, *batch = _checks.leading_axes(cell, xs)
+    init = cell.init_state()
+    state = jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state)
+
+    hold = None
+    if lengths is not None:
+        steps = jnp.arange(time).reshape(-1, *[1] * len(batch))
+        hold = steps >= jnp.clip(lengths, 0, time)
+        xs = _zero_where(hold, xs)
+    if resets is not None:
+        resets = jnp.asarray(resets)
+        if hold is not None:
+            resets = resets & ~hold
+        if reverse:  # going back, what separates x[t] from x[t−1] is met before x[t−1]
+            resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+
+    inputs = Inputs(xs, Marks(resets, hold, probes))
+    run = functools.partial(
+        (method or default_method(cell)).run, batch_axes=len(batch), reverse=reverse
+    )
+    if chunk is None or chunk >= time:
+        state, ys = run(cell, init, state, inputs)
+    else:
+        remembered = jax.checkpoint(run)
+
+        def body(state: State, inputs: Inputs, _: None) -> tuple[State, Output]:
+            return remembered(cell, init, state, inputs)
+
+        state, ys = scan_blocks(body, state, inputs, chunk, time=time, reverse=reverse)
+    return state, ys if hold is None else _zero_where(hold, ys)
+
+
+def _give_batch(init: Array, leaf: Array, *, batch: tuple[int, ...]) -> Array:
+    leaf = jnp.asarray(leaf)
+    return (
+        leaf
+        if leaf.shape[: len(batch)] == batch and leaf.ndim > jnp.ndim(init)
+        else (jnp.broadcast_to(leaf, batch + leaf.shape))
+    )
+
+
+def _zero_where(hold: Bool[Array, "time *batch"], tree: PyTree) -> PyTree:
+    def clear(leaf: Array) -> Array:
+        flags = hold.reshape(hold.shape + (1,) * (leaf.ndim - hold.ndim))
+        return jnp.where(flags, jnp.zeros_like(leaf), leaf)
+
+    return jax.tree.map(clear, tree)

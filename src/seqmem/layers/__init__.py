@@ -1,0 +1,3 @@
+"""What is built from cells."""
+
+from .stack import LayerByLayer as LayerByLayer, Stack as Stack

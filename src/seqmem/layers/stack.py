@@ -1,0 +1,145 @@
+"""Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import PyTree
+
+from .._cell import AbstractCell, Drive, Inputs, Output, State, project, readout, update
+from .._errors import bad_input
+from .._methods.base import AbstractMethod
+from .._methods.default import default_method
+
+
+class Stack(AbstractCell):
+    """Cells on top of each other: each sees the outputs of the one below.
+
+        s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
+        s²_t = update²(s²_{t−1}, project²(y¹_t))       y²_t = readout²(s²_t)        ...
+
+    It is a cell: it steps, and every law holds for it. The state is a tuple, one entry per layer. `unroll`
+    runs it layer by layer, each with its own best method; `method=seqmem.layers.LayerByLayer(...)` chooses
+    them, any other method runs the stack as one cell.
+
+    Args:
+        cells: from the bottom up, at least one.
+
+    Raises:
+        ValueError: without a cell, or where something else stands among them.
+
+    Example:
+        >>> import jax, seqmem
+        >>> low, high = jax.random.split(jax.random.key(0))
+        >>> stack = seqmem.layers.Stack([seqmem.LSTM(3, 7, key=low), seqmem.GRU(7, 5, key=high)])
+        >>> state, ys = seqmem.unroll(stack, stack.init_state(), jax.numpy.ones((11, 3)))
+        >>> ys.shape
+        (11, 5)
+    """
+
+    cells: tuple[AbstractCell, ...]
+
+    def __init__(self, cells: Sequence[AbstractCell]):
+        if not cells or not all(isinstance(cell, AbstractCell) for cell in cells):
+            raise bad_input(
+                f"Stack got {[type(cell).__name__ for cell in cells]}.",
+                "one or more cells, from the bottom up.",
+                "pass a list of cells.",
+            )
+        self.cells = tuple(cells)
+
+    @property
+    def input_axes(self) -> Any:  # pyright: ignore
+        return self.cells[0].input_axes
+
+    @property
+    def input_size(self) -> int | None:
+        return getattr(self.cells[0], "input_size", None)
+
+    def init_state(self) -> State:
+        return tuple(cell.init_state() for cell in self.cells)
+
+    def project(self, x: PyTree) -> Drive:
+        return x
+
+    def update(self, state: State, drive: Drive) -> State:
+        new = []
+        for cell, own in zip(self.cells, state, strict=True):
+            seen = project(cell, drive, own)
+            new.append(update(cell, own, seen))
+            drive = readout(cell, new[-1], seen)
+        return tuple(new)
+
+    def readout(self, state: State, drive: Drive) -> Output:
+        for cell, own in zip(self.cells, state, strict=True):
+            drive = readout(cell, own, project(cell, drive, own))
+        return drive
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerByLayer(AbstractMethod):
+    """Run a stack one layer after the other, over all of time each.
+
+    Args:
+        methods: one for each layer, or one for all; None chooses the best for a layer's cell. Without any,
+            that is what every layer gets.
+
+    Example:
+        >>> import seqmem
+        >>> seqmem.layers.LayerByLayer(seqmem.Scan(recompute=True), None)
+        LayerByLayer(Scan(gradient='bptt', recompute=True, block=None), None)
+    """
+
+    methods: tuple[AbstractMethod | None, ...]
+
+    def __init__(self, *methods: AbstractMethod | None):
+        object.__setattr__(self, "methods", methods)
+
+    def __repr__(self) -> str:
+        return f"LayerByLayer({', '.join(map(repr, self.methods))})"
+
+    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
+        if not isinstance(cell, Stack):
+            raise bad_input(
+                f"LayerByLayer got a cell of type {type(cell).__name__}.",
+                "a seqmem.layers.Stack.",
+                "pass one of its methods itself, e.g. method=seqmem.Scan().",
+            )
+        methods = self.methods or (None,)
+        methods = methods * len(cell.cells) if len(methods) == 1 else methods
+        if len(methods) != len(cell.cells):
+            raise bad_input(
+                f"LayerByLayer got {len(methods)} methods for {len(cell.cells)} layers.",
+                "none, one, or one for each layer.",
+                "write None for a layer that should choose its own.",
+            )
+        x, marks = inputs
+        probes = (None,) * len(methods) if marks.probe is None else marks.probe
+        final = []
+        layers = zip(cell.cells, methods, init, state, probes, strict=True)
+        for layer, method, own_init, own_state, own_probe in layers:
+            last, x = (method or default_method(layer)).run(
+                layer,
+                own_init,
+                own_state,
+                Inputs(x, marks._replace(probe=own_probe)),
+                batch_axes=batch_axes,
+                reverse=reverse,
+            )
+            final.append(last)
+        return tuple(final), x
+
+
+@update.register
+def _(cell: Stack, state: State, drive: Drive) -> State:
+    return cell.update(state, drive)
+
+
+@readout.register
+def _(cell: Stack, state: State, drive: Drive) -> Output:
+    return cell.readout(state, drive)
+
+
+@default_method.register
+def _(cell: Stack) -> AbstractMethod:
+    return LayerByLayer()
