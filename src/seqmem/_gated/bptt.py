@@ -2,9 +2,10 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from .._cell import over, project
-from .._methods.bptt import BackwardRule, backward_rule, pull_to
+from .._methods.bptt import BackwardRule, backward_rule, over_block, pull_to
 from .._precision import inexact, split
 from .base import AbstractGatedCell, gate, mix
 
@@ -25,34 +26,34 @@ class GatedRule(BackwardRule):
             moving, still = split(state)
             return jax.vjp(lambda s, z: inexact(gate(cell, eqx.combine(s, still), z)), moving, z)[1]
 
-        derivatives = over(derivative, 1 + batch_axes)(states, kept)
+        derivatives = over_block(derivative, batch_axes)(states, kept)
 
         # mix is affine, so its transpose is the same everywhere, and no value here is ever computed.
         state, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
 
         def mixed(state):
-            return over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)(state, one)
+            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes, -1)
+            return step(state, one)
 
         def pull(derivative, d):
-            d_state, d_z = over(lambda pull, d: pull(d), batch_axes)(derivative, d)
+            d_state, d_z = over(lambda pull, d: pull(d), batch_axes, -1)(derivative, d)
             (d_mixed,) = pull_to(mixed, d_z, state)
-            return jax.tree.map(lambda a, b: a + b, d_state, d_mixed)
+            return jax.tree.map(jnp.add, d_state, d_mixed)
 
         return derivatives, pull
 
     def pull_to_inputs(self, cell, states, kept, x, d, batch_axes):
         def gates(cell, z):
-            return over(lambda s, z: inexact(gate(cell, s, z)), 1 + batch_axes)(states, z)
+            step = over_block(lambda s, z: inexact(gate(cell, s, z)), batch_axes)
+            return step(states, z)
 
         def mixes(cell, x):
-            def step(s, x):
-                return mix(cell, s, project(cell, x, s))
-
-            return over(step, 1 + batch_axes)(states, x)
+            step = over_block(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)
+            return step(states, x)
 
         d_cell, d_z = pull_to(gates, d, cell, kept)
         d_cell_mixed, d_x = pull_to(mixes, d_z, cell, x)
-        return jax.tree.map(lambda a, b: a + b, d_cell, d_cell_mixed), d_x
+        return jax.tree.map(jnp.add, d_cell, d_cell_mixed), d_x
 
 
 @backward_rule.register

@@ -7,7 +7,6 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 from .base import AbstractGatedCell
 
@@ -55,10 +54,10 @@ class GRU(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def mix(self, h, u):
-        m = linear(self.U, h)
+        m = self.U @ h
         return m[:2] + u[:2], m[2] + self.c, u[2]
 
     def gate(self, h, pre):

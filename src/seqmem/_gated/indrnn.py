@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._initialisers import lecun_normal
-from .._linear import linear
 from .._precision import state_dtype
 from .base import AbstractGatedCell
 
@@ -55,7 +54,7 @@ class IndRNN(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def mix(self, h, drive):
         return self.u * h + drive

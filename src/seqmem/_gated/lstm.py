@@ -7,7 +7,6 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 from .base import AbstractGatedCell
 
@@ -76,10 +75,10 @@ class LSTM(AbstractGatedCell):
         return LSTMState(jnp.zeros(self.hidden_size, dtype), jnp.zeros(self.hidden_size, dtype))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def mix(self, state, u):
-        return linear(self.U, state.h) + u
+        return self.U @ state.h + u
 
     def gate(self, state, z):
         i, f, g, o = z

@@ -7,7 +7,6 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 from .base import AbstractGatedCell
 
@@ -75,10 +74,10 @@ class ProjectedLSTM(AbstractGatedCell):
         )
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def mix(self, state, u):
-        return linear(self.U, linear(self.R, state.m)) + u
+        return self.U @ (self.R @ state.m) + u
 
     def gate(self, state, z):
         i, f, g, o = z
@@ -86,4 +85,4 @@ class ProjectedLSTM(AbstractGatedCell):
         return ProjectedLSTMState(sigmoid(o) * jnp.tanh(c), c)
 
     def readout(self, state, u):
-        return linear(self.R, state.m)
+        return self.R @ state.m

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 from .base import AbstractGatedCell
 
@@ -67,13 +66,13 @@ class RNN(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def mix(self, h, u):
-        return linear(self.U, h) + u
+        return self.U @ h + u
 
     def gate(self, h, z):
         return self.activation(z)
 
     def readout(self, h, u):
-        return h if self.V is None else linear(self.V, h)
+        return h if self.V is None else self.V @ h

@@ -32,14 +32,18 @@ from .._cell import (
     update,
 )
 from .._precision import as_precision, inexact, precision, split
-from .blocks import block_size, borders, scan_blocks, shifted
+from .blocks import batch_first, batch_last, block_size, borders, scan_blocks, shifted
 
 STRETCH = 8  # steps unrolled in the forward loop
 ROWS = 512  # block × batch, about, of one product in the backward pass
 
 
 class BackwardRule(abc.ABC):
-    """How a family's update is taken apart: `update(s, u) = finish(s, prepare(s, u))`."""
+    """How a family's update is taken apart: `update(s, u) = finish(s, prepare(s, u))`.
+
+    `prepare` and `finish` take one example and one step; the others take blocks, [time, ..., *batch], or, where
+    marked, steps, [..., *batch]: inside the loops the batch stands last.
+    """
 
     keeps: bool  # whether what `prepare` returns is worth keeping for the backward pass
 
@@ -55,7 +59,7 @@ class BackwardRule(abc.ABC):
     def linearise(
         self, cell, states: State, kept: PyTree, x: PyTree, batch_axes: int
     ) -> tuple[PyTree, Callable[[PyTree, State], State]]:
-        """What the loop reads at each step, and how it pulls a cotangent of the new states to the old ones."""
+        """What the loop reads at each step, and how it pulls a step's cotangent of the new state to the old."""
 
     @abc.abstractmethod
     def pull_to_inputs(
@@ -81,11 +85,8 @@ class PlainRule(BackwardRule):
             moving, still = split(state)
 
             def step(moving):
-                return inexact(
-                    over(functools.partial(update, cell), batch_axes)(
-                        eqx.combine(moving, still), drive
-                    )
-                )
+                advanced = over(functools.partial(update, cell), batch_axes, -1)
+                return inexact(advanced(eqx.combine(moving, still), drive))
 
             return jax.vjp(step, moving)[1](d)[0]
 
@@ -96,9 +97,14 @@ class PlainRule(BackwardRule):
             def step(state, x):
                 return inexact(update(cell, state, project(cell, x, state)))
 
-            return over(step, 1 + batch_axes)(states, x)
+            return over_block(step, batch_axes)(states, x)
 
         return pull_to(block, d, cell, x)
+
+
+def over_block(fn: Callable, batch_axes: int) -> Callable:
+    """`fn` of one example and one step, mapped over a block [time, ..., *batch]."""
+    return jax.vmap(over(fn, batch_axes, -1))
 
 
 @functools.singledispatch
@@ -141,9 +147,8 @@ def unroll_with_bptt(
 def _bptt(settings: _Settings, moving: PyTree, still: PyTree) -> tuple[State, PyTree]:
     cell, init, state, inputs = eqx.combine(moving, still)
 
-    def show(states, kept, drives):
-        shown = over(lambda s, u: readout(cell, s, u), 1 + settings.batch_axes)
-        return shown(states, drives)
+    def show(states, kept, x):
+        return _show(settings, cell, states, x)
 
     return _forward(settings, cell, init, state, inputs, show)
 
@@ -152,12 +157,11 @@ def _bptt_forward(settings: _Settings, moving: PyTree, still: PyTree):
     cell, init, state, inputs = eqx.combine(moving, still)
     keeps = backward_rule(cell).keeps and not settings.recompute
 
-    def keep(states, kept, drives):
+    def keep(states, kept, x):
         return states, kept if keeps else None
 
     final, (states, kept) = _forward(settings, cell, init, state, inputs, keep)
-    ys = _show(settings, cell, states, inputs.x)
-    return (final, ys), (moving, still, states, kept)
+    return (final, _show(settings, cell, states, inputs.x)), (moving, still, states, kept)
 
 
 def _show(settings: _Settings, cell: AbstractCell, states: State, x: PyTree) -> PyTree:
@@ -168,7 +172,7 @@ def _show(settings: _Settings, cell: AbstractCell, states: State, x: PyTree) -> 
 
 
 def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Callable):
-    """The final state, and `emit(states, kept, drives)` of every stretch, over all of time."""
+    """The final state, and `emit(states, kept, x)` of every stretch, over all of time."""
     axes, reverse = settings.batch_axes, settings.reverse
     rule = backward_rule(cell)
 
@@ -179,46 +183,49 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
         return state, (state, kept)
 
     def stretch(state: State, inputs: Inputs, _):
-        drives = over(lambda x: project(cell, x, state), 1 + axes)(inputs.x)
+        x, marks = inputs
+        drives = over_block(lambda x: project(cell, x, state), axes)(batch_last(x, axes, 1))
         state, (states, kept) = jax.lax.scan(
-            lambda state, here: over(step, axes)(state, *here),
+            lambda state, here: over(step, axes, -1)(state, *here),
             state,
-            (drives, inputs.marks),
+            (drives, marks._replace(probe=batch_last(marks.probe, axes, 1))),
             reverse=reverse,
             unroll=True,
         )
-        return state, emit(states, kept, drives)
+        return state, emit(batch_first(states, axes, 1), kept, x)
 
     time = inputs.time
-    if not time:
-        return stretch(state, inputs, None)
-    return scan_blocks(
-        stretch, state, inputs, block_size(time, STRETCH), time=time, reverse=reverse
-    )
+    state = batch_last(state, axes)
+    if time:
+        size = block_size(time, STRETCH)
+        state, ys = scan_blocks(stretch, state, inputs, size, time=time, reverse=reverse)
+    else:
+        state, ys = stretch(state, inputs, None)
+    return batch_first(state, axes), ys
 
 
-def _bptt_backward(settings: _Settings, kept, cotangents):
-    moving, still, states, kept = kept
+def _bptt_backward(settings: _Settings, residuals, cotangents):
+    moving, still, states, kept = residuals
     cell, init, state, inputs = eqx.combine(moving, still)
     axes, reverse = settings.batch_axes, settings.reverse
     rule = backward_rule(cell)
     d_final, d_ys = inexact(cotangents)
 
     def flagged(flag: Array | None, yes: State, no: State) -> State:
-        return over(select, axes)(flag, yes, no) if flag is not None else no
+        return over(select, axes, -1)(flag, yes, no) if flag is not None else no
 
     def body(carry, block, border):
         d_state, d_cell, d_init = carry
-        inputs, states, kept, d_ys = block
-        x, (resets, holds, _) = inputs
-        starts = shifted(border, states, reverse=reverse)
-        starts = over(lambda s, r: select(r, init, s), 1 + axes)(starts, resets)
-        if kept is None:
-            drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
-            kept = over(functools.partial(rule.prepare, cell), 1 + axes)(starts, drives)
+        (x, (resets, holds, _)), states, kept, d_ys = block
         d_cell_shown, d_shown, d_x_shown = pull_to(
             lambda *args: inexact(_show(settings, *args)), d_ys, cell, states, x
         )
+        starts = batch_last(shifted(border, states, reverse=reverse), axes, 1)
+        starts = over_block(lambda s, r: select(r, init, s), axes)(starts, resets)
+        x = batch_last(x, axes, 1)
+        if kept is None:
+            drives = over_block(lambda x: project(cell, x, state), axes)(x)
+            kept = over_block(functools.partial(rule.prepare, cell), axes)(starts, drives)
         read, pull = rule.linearise(cell, starts, kept, x, axes)
 
         def step(carry, here):
@@ -234,7 +241,10 @@ def _bptt_backward(settings: _Settings, kept, cotangents):
             return (d_state, d_init), d
 
         (d_state, d_init), d = jax.lax.scan(
-            step, (d_state, d_init), (read, d_shown, resets, holds), reverse=not reverse
+            step,
+            (d_state, d_init),
+            (read, batch_last(d_shown, axes, 1), resets, holds),
+            reverse=not reverse,
         )
         d_cell_moved, d_x = rule.pull_to_inputs(cell, starts, kept, x, d, axes)
         d_cell = jax.tree.map(
@@ -243,20 +253,18 @@ def _bptt_backward(settings: _Settings, kept, cotangents):
             d_cell_shown,
             d_cell_moved,
         )
-        d_x = jax.tree.map(jnp.add, d_x, d_x_shown)
-        return (d_state, d_cell, d_init), (d_x, None if inputs.marks.probe is None else d)
+        d_x = jax.tree.map(jnp.add, batch_first(d_x, axes, 1), d_x_shown)
+        d_probe = None if inputs.marks.probe is None else batch_first(d, axes, 1)
+        return (d_state, d_cell, d_init), (d_x, d_probe)
 
-    moving_cell, moving_init, moving_state, _ = moving
+    moving_cell, _, _, moving_inputs = moving
     wide = as_precision(moving_cell, precision((moving_cell, state)))
-    carry = (
-        d_final,
-        jax.tree.map(jnp.zeros_like, wide),
-        jax.tree.map(jnp.zeros_like, d_final),
-    )
+    d_final = batch_last(d_final, axes)
+    none = jax.tree.map(jnp.zeros_like, d_final)
+    carry = d_final, jax.tree.map(jnp.zeros_like, wide), none
     time = inputs.time
-    size = settings.block or block_size(time, _aim(inputs, axes))
-    size = max(1, min(size, time))
     if time:
+        size = min(settings.block or block_size(time, _aim(inputs, axes)), time)
         carry, (d_x, d_probe) = scan_blocks(
             body,
             carry,
@@ -267,10 +275,11 @@ def _bptt_backward(settings: _Settings, kept, cotangents):
             reverse=not reverse,
         )
     else:
-        d_x, d_probe = jax.tree.map(jnp.zeros_like, (moving[3].x, moving[3].marks.probe))
+        d_x, d_probe = jax.tree.map(jnp.zeros_like, (moving_inputs.x, moving_inputs.marks.probe))
     d_state, d_cell, d_init = carry
     d_cell = jax.tree.map(lambda d, own: d.astype(own.dtype), d_cell, moving_cell)
-    d_init = jax.tree.map(lambda d: d.sum(tuple(range(axes))), d_init)
+    d_init = jax.tree.map(lambda d: d.sum(tuple(range(-axes, 0))), d_init)
+    d_state = batch_first(d_state, axes)
     return (d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))), None
 
 

@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cell import AbstractCell
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 
 
@@ -50,11 +49,11 @@ class MGU(AbstractCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def update(self, h, u):
-        f = sigmoid(linear(self.U[0], h) + u[0])
-        n = jnp.tanh(linear(self.U[1], f * h) + u[1])
+        f = sigmoid(self.U[0] @ h + u[0])
+        n = jnp.tanh(self.U[1] @ (f * h) + u[1])
         return (1 - f) * h + f * n
 
     def readout(self, h, u):

@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cell import AbstractCell
 from .._initialisers import lecun_normal, orthogonal
-from .._linear import linear
 from .._precision import state_dtype
 
 
@@ -52,11 +51,11 @@ class ResetBeforeGRU(AbstractCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return linear(self.W, x) + self.b
+        return self.W @ x + self.b
 
     def update(self, h, u):
-        r, z = sigmoid(linear(self.U[:2], h) + u[:2])
-        n = jnp.tanh(linear(self.U[2], r * h) + u[2])
+        r, z = sigmoid(self.U[:2] @ h + u[:2])
+        n = jnp.tanh(self.U[2] @ (r * h) + u[2])
         return (1 - z) * n + z * h
 
     def readout(self, h, u):

@@ -1,0 +1,59 @@
+"""What each family promises, as equations that `check_cell` compares both sides of.
+
+A family registers its own:
+
+    @promises.register
+    def _(cell: AbstractSomeCell, draws): yield "update is affine", left, right
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Protocol
+
+import jax
+from jaxtyping import PyTree
+
+from .._cell import AbstractCell
+from .._gated.base import AbstractGatedCell
+
+
+class Draws(Protocol):
+    """Where an equation gets its arguments from."""
+
+    def random_state(self, scale: float) -> PyTree:
+        """Any numbers in the shape of a state, complex ones off the axes."""
+        ...
+
+    def drive(self) -> PyTree:
+        """The projection of a random input."""
+        ...
+
+
+@functools.singledispatch
+def promises(cell: AbstractCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    """Equations that the family of `cell` promises: in words, the left side, the right side."""
+    return iter(())
+
+
+@promises.register
+def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    near, far = draws.random_state(1.0), draws.random_state(1000.0)
+    drive, other = draws.drive(), draws.drive()
+    for state in (near, far):
+        yield (
+            "update(s, u) = gate(s, mix(s, u))",
+            cell.update(state, drive),
+            cell.gate(state, cell.mix(state, drive)),
+        )
+    mixed, mixed_far = cell.mix(near, drive), cell.mix(far, other)
+    for weight in (0.3, -1.7):
+
+        def blend(a: PyTree, b: PyTree, weight: float = weight) -> PyTree:
+            return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, a, b)
+
+        yield (
+            "mix(s, u) is affine in s and in u:"
+            " mix(a·s + (1−a)·s', a·u + (1−a)·u') = a·mix(s, u) + (1−a)·mix(s', u')",
+            cell.mix(blend(near, far), blend(drive, other)),
+            blend(mixed, mixed_far),
+        )

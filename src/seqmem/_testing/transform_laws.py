@@ -1,0 +1,163 @@
+"""The laws of transformations: jit, vmap and grad of a cell's sequences against the Python loop."""
+
+import functools
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from .._cell import AbstractCell
+from .._methods.base import AbstractMethod
+from .._precision import inexact
+from .._unroll import unroll
+from .loop import Variation, loop, pulled, unstacked
+from .trial import BOTH, PLAIN, Setting, Trial, compiled, evaluate, looped, time_second, without
+from .verdict import LawBroken
+
+SHORT = 3  # steps that are enough for second derivatives
+
+
+def compiled_once(trial: Trial) -> None:
+    """The same shapes are compiled once: for equal parameters, and for the state that comes back."""
+    traces = 0
+
+    @jax.jit
+    def counted(cell: AbstractCell, state: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
+        nonlocal traces
+        traces += 1
+        return unroll(cell, state, xs)
+
+    def once(what: str, cell: AbstractCell, state: PyTree) -> PyTree:
+        state, _ = counted(cell, state, trial.xs)
+        if traces > 1:
+            raise LawBroken(
+                "compiled once",
+                f"{what}, unroll was compiled anew; static fields must compare equal to themselves, "
+                "and what update returns must be typed as what init_state returns",
+            )
+        return state
+
+    state = once("the first time", trial.cell, jax.tree.map(jax.numpy.asarray, trial.state))
+    copied = jax.tree.map(lambda leaf: leaf, trial.cell)
+    once("with a copy of the cell", copied, once("with the state that came back", copied, state))
+
+
+def examples(trial: Trial) -> None:
+    """`jax.vmap` over examples is a batch axis."""
+    method = trial.methods[0]
+    mapped = compiled(_per_example, 0)
+
+    def compute() -> dict[str, PyTree]:
+        out = mapped(
+            Setting(method),
+            trial.cell,
+            trial.state,
+            time_second(trial.xs),
+            BOTH.lengths,
+            BOTH.resets.T,
+            (trial.cotangents[0], time_second(trial.cotangents[1])),
+        )
+        out = jax.tree.map(np.asarray, out)
+        over_time = {name: time_second(out[name]) for name in ("ys", "gradient of xs")}
+        name = "gradient of the parameters"
+        total = {name: jax.tree.map(lambda leaf: leaf.sum(0), out[name])}
+        return out | over_time | total
+
+    trial.agree(
+        "examples",
+        compute,
+        without(trial.loop(Setting(method), BOTH)),
+        f"with {method!r}, vmap over examples is not a Python loop of single steps",
+    )
+
+
+def _per_example(setting: Setting, cell, *examples: PyTree) -> dict[str, PyTree]:
+    def one(state, xs, length, resets, cotangents):
+        return without(evaluate(setting, cell, state, xs, length, resets, None, cotangents))
+
+    return jax.vmap(one)(*examples)
+
+
+def _without_blocks(methods: tuple[AbstractMethod, ...]) -> tuple[AbstractMethod, ...]:
+    """The methods but those that only cut the same sums elsewhere: these transformations take long to compile."""
+    return tuple(m for m in methods if getattr(m, "block", None) is None) or methods
+
+
+def ensembles(trial: Trial) -> None:
+    """`jax.vmap` over parameters is one cell after another."""
+    members = [trial.cell, jax.tree.map(trial.disturb, trial.cell)]
+    cells = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *members)
+    alone = [
+        without(looped(cell, trial.state, trial.xs, BOTH, trial.cotangents, reverse=False))
+        for cell in members
+    ]
+    want = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
+    for method in _without_blocks(trial.methods):
+        trial.agree(
+            "ensembles",
+            lambda m=method: jax.tree.map(
+                np.asarray,
+                compiled(_per_member, 0)(
+                    Setting(m),
+                    cells,
+                    trial.state,
+                    trial.xs,
+                    BOTH.lengths,
+                    BOTH.resets,
+                    trial.cotangents,
+                ),
+            ),
+            want,
+            f"with {method!r}, vmap over parameters is not one cell after another",
+        )
+
+
+def _per_member(setting: Setting, cells, state, xs, lengths, resets, cotangents) -> PyTree:
+    def one(cell):
+        return without(evaluate(setting, cell, state, xs, lengths, resets, None, cotangents))
+
+    return jax.vmap(one)(cells)
+
+
+def second_order(trial: Trial) -> None:
+    """The gradient of a gradient, reverse mode over reverse mode."""
+    xs = jax.tree.map(lambda leaf: leaf[:SHORT, 0], trial.xs)
+    state = jax.tree.map(lambda leaf: leaf[0], trial.state)
+    d_final, d_ys = trial.cotangents
+    first = (
+        jax.tree.map(lambda leaf: leaf[0], d_final),
+        jax.tree.map(lambda leaf: leaf[:SHORT, 0], d_ys),
+    )
+    second = jax.tree.map(trial.normal, inexact((trial.cell, state, xs)))
+    variation = Variation("", np.array([SHORT]), np.zeros((SHORT, 1), bool))
+
+    def by_loop(cell, state, xs):
+        (final,), (ys,) = loop(cell, [state], [unstacked(xs, 1)], variation, reverse=False)
+        return final, jax.tree.map(lambda *steps: jax.numpy.stack(steps), *ys)
+
+    want = _twice(by_loop, trial.cell, state, xs, first, second)
+    for method in _without_blocks(trial.methods):
+        trial.agree(
+            "second order",
+            lambda m=method: compiled(_twice_unrolled, 0)(m, trial.cell, state, xs, first, second),
+            want,
+            f"with {method!r}, the gradient of a gradient is not that of a Python loop",
+        )
+
+
+def _twice_unrolled(method: AbstractMethod, *args: PyTree) -> dict[str, PyTree]:
+    return _twice(functools.partial(unroll, method=method), *args)
+
+
+def _twice(run, cell, state, xs, first, second) -> dict[str, PyTree]:
+    """The gradients of ⟨gradients of ⟨run, first⟩, second⟩."""
+
+    def gradients(cell, state, xs):
+        return pulled(run, lambda _: first, cell, state, xs)[1]
+
+    _, (d_cell, d_state, d_xs) = pulled(gradients, lambda _: second, cell, state, xs)
+    return {
+        "gradient of the parameters": d_cell,
+        "gradient of the state": d_state,
+        "gradient of xs": d_xs,
+    }

@@ -1,0 +1,81 @@
+"""How a law is found broken: comparing trees, and saying where they differ."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+EXACT = 0.0  # as a tolerance: every bit must agree
+FLOOR = 1e-3  # a leaf whose entries are all smaller is compared as if its largest were this
+
+
+class LawBroken(AssertionError):
+    """A cell breaks a law of seqmem; the message says which and how.
+
+    Attributes:
+        law: the name of the law, one of those in `seqmem.testing.check_cell`.
+    """
+
+    law: str
+
+    def __init__(self, law: str, how: str):
+        super().__init__(f"{law}: {how}")
+        self.law = law
+
+
+class NotJudged(Exception):
+    """A law that could not be tested, and why."""
+
+
+def furthest(got: PyTree, want: PyTree, tolerance: float) -> str | None:
+    """Where two trees of arrays differ most, as the end of a sentence; None where they agree.
+
+    Leaves agree where no entry differs by more than `tolerance` times the largest entry of the leaf; with
+    `EXACT`, where they agree in every bit. NaN agrees with nothing but the same NaN under `EXACT`.
+    """
+    if jax.tree.structure(got) != jax.tree.structure(want):
+        return f"the tree is {jax.tree.structure(got)} instead of {jax.tree.structure(want)}"
+    found = None
+    for (path, one), other in zip(
+        jax.tree.leaves_with_path(got), jax.tree.leaves(want), strict=True
+    ):
+        one, other = np.asarray(one), np.asarray(other)
+        name = label(path)
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return (
+                f"{name} is {one.dtype}{list(one.shape)} instead of "
+                f"{other.dtype}{list(other.shape)}"
+            )
+        if one.tobytes() == other.tobytes():
+            continue
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = np.abs(np.subtract(one, other, dtype=np.result_type(one, np.float64)))
+            scale = max(np.max(np.abs(other), initial=0.0), FLOOR)
+        worst = np.unravel_index(np.argmax(apart), apart.shape)  # NaN counts as the largest
+        if tolerance == EXACT or not apart[worst] <= tolerance * scale:
+            size = apart[worst] / scale
+            if found is None or not size <= found[0]:
+                found = (
+                    size,
+                    f"largest difference {apart[worst]:.2g} in {name}{_place(path, worst)}",
+                )
+    return found and found[1]
+
+
+def label(path: tuple) -> str:
+    """A path in words: `final state.h`, where its first key is the name of a tree."""
+    first, rest = path[:1], path[1:]
+    if first and isinstance(first[0], jax.tree_util.DictKey):
+        return f"{first[0].key}{jax.tree_util.keystr(rest)}"
+    return jax.tree_util.keystr(path) or ""
+
+
+def _place(path: tuple, index: tuple[Any, ...]) -> str:
+    over_time = path and getattr(path[0], "key", None) in OVER_TIME
+    if over_time and len(index) >= 2:
+        return f" at t={index[0]}, example {index[1]}"
+    return f" at {[int(i) for i in index]}" if index else ""
+
+
+OVER_TIME = ("ys", "gradient of xs", "gradient of the states")
