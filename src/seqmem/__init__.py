@@ -1,10 +1,13 @@
 """seqmem: memories for sequences.
 
-A cell is project → update → readout; a method is a way to spend time; `unroll` brings them together, and every
-method gives the numbers of a plain scan, gradients included.
+A cell is project → update → readout; a method is a way to spend time; `unroll` brings them
+together, and every method gives the numbers of a plain scan, gradients included.
 """
 
-from . import layers as layers, testing as testing
+import importlib
+from typing import Any
+
+from . import layers as layers
 from ._cell import AbstractCell as AbstractCell
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
@@ -23,3 +26,10 @@ from ._precision import state_dtype as state_dtype
 from ._unroll import unroll as unroll
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The parts that not every program needs are imported when they are first named."""
+    if name in ("interop", "tasks", "testing"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,8 @@
     s_t = update(s_{t−1}, u_t)    how it remembers
     y_t = readout(s_t, u_t)       what it shows
 
-The functions below the class are the cell's three with the dtypes of the contract; everything in seqmem that
-runs a cell runs it through them, so every method computes the same step.
+The functions below the class are the cell's three with the dtypes of the contract; everything in
+seqmem that runs a cell runs it through them, so every method computes the same step.
 """
 
 import abc
@@ -28,16 +28,17 @@ Output = PyTree
 class AbstractCell(eqx.Module):
     """A memory for sequences: three pure functions over one tree of parameters.
 
-    A subclass writes `init_state`, `project`, `update` and `readout` for one example and one step, with no
-    batch, mask, loop or dtype in them; `seqmem.unroll` gives it the rest. It reads parameters only through
-    `self` (arrays are leaves, sizes and functions static fields), and its functions and their derivatives are
-    finite at x = 0, since padded inputs are replaced by zeros. `seqmem.testing.check_cell` tests all of it.
+    A subclass writes `init_state`, `project`, `update` and `readout` for one example and one step,
+    with no batch, mask, loop or dtype in them; `seqmem.unroll` gives it the rest. It reads
+    parameters only through `self` (arrays are leaves, sizes and functions static fields), and its
+    functions and their derivatives are finite at x = 0, since padded inputs are replaced by zeros.
+    `seqmem.testing.check_cell` tests all of it.
 
     A subclass with an `input_size` attribute gets its inputs checked against it.
 
     Class attributes:
-        input_axes: how many axes one input has: 1 for a vector, 0 for a token, 3 for an image (a tree of
-            numbers for a tree of inputs).
+        input_axes: how many axes one input has: 1 for a vector, 0 for a token, 3 for an image (a
+            tree of numbers for a tree of inputs).
         gates: the names of the gates along the first axis of the parameters `W`, `U` and `b`.
     """
 
@@ -49,15 +50,15 @@ class AbstractCell(eqx.Module):
         """The state before the first input; its dtypes are the state's for good. May be learned."""
 
     @abc.abstractmethod
-    def project(self, x: PyTree) -> Drive:
+    def project(self, x: PyTree, /) -> Drive:
         """What the cell sees of one input; never looks at the state."""
 
     @abc.abstractmethod
-    def update(self, state: State, drive: Drive) -> State:
+    def update(self, state: State, drive: Drive, /) -> State:
         """The next state: the only part that must run in order."""
 
     @abc.abstractmethod
-    def readout(self, state: State, drive: Drive) -> Output:
+    def readout(self, state: State, drive: Drive, /) -> Output:
         """What the cell shows of its new state; never looks at other steps."""
 
     def __call__(self, state: State, x: PyTree) -> tuple[State, Output]:
@@ -74,7 +75,9 @@ def project(cell: AbstractCell, x: PyTree, state: State) -> Drive:
 
 @functools.singledispatch
 def update(cell: AbstractCell, state: State, drive: Drive) -> State:
-    """`cell.update`, in the state's precision unless the family says better or the cell is made of others."""
+    """`cell.update`, in the state's precision unless the family says better or the cell is made of
+    others.
+    """
     return as_precision(cell, precision(state)).update(state, drive)
 
 
@@ -93,7 +96,9 @@ class Marks(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a method is given for every step, time first: the inputs, padding already replaced, and marks."""
+    """What a method is given for every step, time first: the inputs, padding already replaced, and
+    marks.
+    """
 
     x: PyTree
     marks: Marks = Marks()
@@ -129,7 +134,9 @@ def select(flag: Array | None, yes: PyTree, no: PyTree) -> PyTree:
 
 
 def over(fn: Callable, axes: int, at: int = 0) -> Callable:
-    """`fn` mapped over that many axes of all its arguments and results: the leading ones, or the last (at=-1)."""
+    """`fn` mapped over that many axes of all its arguments and results: the leading ones, or the
+    last (at=-1).
+    """
     for _ in range(axes):
         fn = jax.vmap(fn, in_axes=at, out_axes=at)
     return fn

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ._cell import AbstractCell
@@ -164,7 +165,7 @@ def _check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
             f"integers of shape {batch}, one for each sequence of the batch.",
             "give one length per sequence, in the batch axes of xs.",
         )
-    if isinstance(lengths, jax.core.Tracer):
+    if isinstance(lengths, Tracer):
         return
     values = np.asarray(lengths)
     if values.size and (values.min() < 0 or values.max() > time):

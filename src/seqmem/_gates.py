@@ -72,7 +72,7 @@ def with_gate(
                 f"{own.shape[1:]}, or one number for all entries.",
                 "write a matrix or bias of the gate's own shape.",
             )
-        written = own.at[index].set(value)
+        written = own.at[index].set(jnp.asarray(value).astype(own.dtype))
         cell = eqx.tree_at(lambda tree, field=field: getattr(tree, field), cell, written)
     return cell
 
@@ -82,10 +82,11 @@ def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray)
 
         b_f ~ ln U[1, T − 1],    b_i = −b_f
 
-    where T is the longest lag, f the gate that keeps (forget; update in a GRU) and i the gate that lets in
-    (input; a GRU has none). A forget gate of bias ln(T − 1) keeps 1 − 1/T of the memory at each step.
+    where T is the longest lag, f the gate that keeps (forget; update in a GRU) and i the gate that
+    lets in (input; a GRU has none). A forget gate of bias ln(T − 1) keeps 1 − 1/T of the memory at
+    each step.
 
-    Source: Tallec & Ollivier 2018, arXiv:1804.11188, equation 16 and section 3.
+    Source: Tallec & Ollivier 2018, arXiv:1804.11188, equation 16 (section 2).
 
     Args:
         cell: a cell with a gate "forget" and a gate "input", or "update".

@@ -1,8 +1,8 @@
 """How many bytes a traced program has alive at once: a pass over its equations, calls written out.
 
-What a compiler certainly does is taken into account: dead equations are dropped, reshapes and broadcasts cost
-nothing, an entry-by-entry operation writes over an argument that nobody else reads. What it may fuse beyond
-that is not.
+What a compiler certainly does is taken into account: dead equations are dropped, reshapes and
+broadcasts cost nothing, an entry-by-entry operation writes over an argument that nobody else
+reads. What it may fuse beyond that is not.
 """
 
 import dataclasses
@@ -90,7 +90,9 @@ def _programs(params: dict[str, Any]) -> Iterator[Jaxpr]:
 
 
 def _written_out(jaxpr: Jaxpr, known: dict[Any, _Value]) -> Iterator[_Step]:
-    """The equations in order, those of calls in the place of the call; `known` learns every value."""
+    """The equations in order, those of calls in the place of the call; `known` learns every
+    value.
+    """
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         inside = list(_programs(eqn.params))

@@ -1,4 +1,6 @@
-"""How many bytes a gradient through time will take, from its program alone: nothing is compiled or run."""
+"""How many bytes a gradient through time will take, from its program alone: nothing is compiled or
+run.
+"""
 
 import dataclasses
 
@@ -19,7 +21,8 @@ class MemoryReport:
 
     Attributes:
         kept: what is kept over all of time for the backward pass, outputs included.
-        peak: the most that is alive at any moment beside the arguments and the results, `kept` included.
+        peak: the most that is alive at any moment beside the arguments and the results, `kept`
+            included.
     """
 
     kept: int
@@ -37,12 +40,13 @@ def memory_report(
 ) -> MemoryReport:
     """The bytes that the gradient of the sum of all squared outputs takes, before any run.
 
-    An estimate: it follows the program as JAX writes it, array by array, without the compiler's fusions.
+    An estimate: it follows the program as JAX writes it, array by array, without the compiler's
+    fusions.
 
     Args:
         cell: the cell.
-        xs_shape: the shape of the inputs, [time, *batch, ...], in the dtype of the parameters; or a tree of
-            `jax.ShapeDtypeStruct`.
+        xs_shape: the shape of the inputs, [time, *batch, ...], in the dtype of the parameters; or
+            a tree of `jax.ShapeDtypeStruct`.
         method: as for `unroll`.
         chunk: as for `unroll`.
 

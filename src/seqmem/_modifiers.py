@@ -1,7 +1,8 @@
-"""The same cell with one thing changed, in the same family: what a modifier changes is data, not a subclass.
+"""The same cell with one thing changed, in the same family: what a modifier changes is data, not a
+subclass.
 
-A modifier says what differs from the cell it wraps; a family says how a wrapped cell keeps its promise. So
-neither needs to know the other, and there is no product of the two.
+A modifier says what differs from the cell it wraps; a family says how a wrapped cell keeps its
+promise. So neither needs to know the other, and there is no product of the two.
 """
 
 import functools
@@ -10,7 +11,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
 
 from ._cell import AbstractCell, Drive, Output, State, readout, update
 from ._errors import bad_input
@@ -73,7 +73,7 @@ class _ModifiedCell(_Modified):
         return update(self.cell, state, drive)
 
 
-class _ModifiedGatedCell(_Modified, AbstractGatedCell):
+class _ModifiedGatedCell(_Modified, AbstractGatedCell):  # pyright: ignore
     def mix(self, state, drive):
         return self.cell.mix(state, drive)  # pyright: ignore
 
@@ -128,7 +128,8 @@ def with_states(cell: AbstractCell) -> AbstractCell:
 def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
     """The same cell, of the same family, whose initial state is a parameter.
 
-    Every sequence that starts from `init_state()`, and every reset, goes to the learned state and teaches it.
+    Every sequence that starts from `init_state()`, and every reset, goes to the learned state and
+    teaches it.
 
     Args:
         cell: the cell.
@@ -140,8 +141,8 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.with_learned_state(seqmem.GRU(3, 5, key=jax.random.key(0)))
-        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))[1].sum()
-        >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
+        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7,
+        3)))[1].sum() >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
         True
     """
     own = cell.init_state()

@@ -1,7 +1,7 @@
 """Which precision a tree of arrays is in, and the same tree in another.
 
-A precision is a real floating dtype; it stands for its complex counterpart too. Integer, boolean and key
-leaves have none and are left alone.
+A precision is a real floating dtype; it stands for its complex counterpart too. Integer, boolean
+and key leaves have none and are left alone.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,9 @@ def precision(tree: PyTree) -> jnp.dtype | None:
 
 
 def as_precision(tree: PyTree, dtype: jnp.dtype | None) -> PyTree:
-    """`tree` with every real leaf in `dtype` and every complex leaf in its counterpart (None: unchanged)."""
+    """`tree` with every real leaf in `dtype` and every complex leaf in its counterpart (None:
+    unchanged).
+    """
     if dtype is None or all(own == dtype for own in _real_dtypes(tree)):
         return tree
     wide = jnp.finfo(dtype).bits == 64

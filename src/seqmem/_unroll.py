@@ -1,9 +1,12 @@
-"""`unroll`: a cell over a sequence. Axes, lengths, resets and chunks are settled here, once for all methods."""
+"""`unroll`: a cell over a sequence. Axes, lengths, resets and chunks are settled here, once for
+all methods.
+"""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
 from . import _checks
@@ -18,8 +21,8 @@ def unroll(
     state: State,
     xs: PyTree[Shaped[Array, "time ..."]],
     *,
-    lengths: Int[Array, "*batch"] | None = None,
-    resets: Bool[Array, "time *batch"] | None = None,
+    lengths: Int[Array | np.ndarray, "*batch"] | None = None,
+    resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
     probes: State | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
@@ -30,28 +33,31 @@ def unroll(
         s_t = update(s_{t−1}, project(x_t))
         y_t = readout(s_t, project(x_t))
 
-    The numbers are those of `jax.lax.scan(lambda s, x: cell(s, x), state, xs)`, and so are all gradients,
-    whatever the method. Works under jit, grad, vmap and inside a scan; it is jitted itself, so calling it
-    outside of jit does not compile anew each time. Batch axes of `xs` cost less memory than `jax.vmap`
-    around `unroll`, which keeps one gradient of the parameters per mapped example.
+    The numbers are those of `jax.lax.scan(lambda s, x: cell(s, x), state, xs)`, and so are all
+    gradients, whatever the method. Works under jit, grad, vmap and inside a scan; it is jitted
+    itself, so calling it outside of jit does not compile anew each time. Batch axes of `xs` cost
+    less memory than `jax.vmap` around `unroll`, which keeps one gradient of the parameters per
+    mapped example.
 
     Args:
         cell: the cell.
-        state: the state before the first step that is run. Each leaf has the shape that `cell.init_state()`
-            says, and is then shared by all examples, or the batch axes in front of it.
-        xs: inputs. Axis 0 is time, the last `cell.input_axes` axes are one input, all between are batch.
-        lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped). Outputs beyond
-            are 0, the final state is the one after `length` steps, and whatever stands in the padding changes
-            no bit of anything.
+        state: the state before the first step that is run. Each leaf has the shape that
+            `cell.init_state()` says, and is then shared by all examples, or the batch axes in
+            front of it.
+        xs: inputs. Axis 0 is time, the last `cell.input_axes` axes are one input, all between are
+            batch.
+        lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped).
+            Outputs beyond are 0, the final state is the one after `length` steps, and whatever
+            stands in the padding changes no bit of anything.
         resets: `resets[t]` says that x[t] begins a new sequence in time: the state before it is
-            `cell.init_state()`. With `reverse`, the state before x[t−1] is. Nothing passes a reset but the sum
-            of the parameters' gradients.
-        probes: added to the state at each step: the gradient with respect to zeros of the states' shapes,
-            [time, *batch, ...], is ∂L/∂s_t.
+            `cell.init_state()`. With `reverse`, the state before x[t−1] is. Nothing passes a reset
+            but the sum of the parameters' gradients.
+        probes: added to the state at each step: the gradient with respect to zeros of the states'
+            shapes, [time, *batch, ...], is ∂L/∂s_t.
         reverse: run from the last valid step to the first; `ys[t]` stays beside `xs[t]`.
         method: how to spend the time; None is the best exact method for the cell.
-        chunk: at most so many steps are kept for the backward pass at once: it keeps one state per chunk and
-            runs the chunk again. Memory then grows as time/chunk + chunk.
+        chunk: at most so many steps are kept for the backward pass at once: it keeps one state per
+            chunk and runs the chunk again. Memory then grows as time/chunk + chunk.
 
     Returns:
         The final state, batch axes in front, and the outputs, [time, *batch, ...].

@@ -1,11 +1,12 @@
-"""The gated family: one product with the state per step, and everything else a function of each unit.
+"""The gated family: one product with the state per step, and everything else a function of each
+unit.
 
     z_t = mix(s_{t−1}, u_t)       affine in both; holds the recurrent weights
     s_t = gate(s_{t−1}, z_t)      everything else
 
-z are the pre-activations. They are all that the backward pass needs beside the states, which is why `mix`
-takes the drive: an LSTM then keeps one array of four gates per step, not one from the input and one from the
-state.
+z are the pre-activations. They are all that the backward pass needs beside the states, which is
+why `mix` takes the drive: an LSTM then keeps one array of four gates per step, not one from the
+input and one from the state.
 """
 
 import abc
@@ -19,20 +20,21 @@ from .._precision import as_precision, precision
 class AbstractGatedCell(AbstractCell):
     """A cell with the promise `update(s, u) = gate(s, mix(s, u))`, `mix` affine in s and in u.
 
-    The promise lets the backward pass linearise the gates of many steps at once, so that its sequential loop
-    has one product per step, and lets weight gradients be one product per block. `gate` should hold no
+    The promise lets the backward pass linearise the gates of many steps at once, so that its
+    sequential loop has one product per step, and lets weight gradients be one product per block.
+    `gate` should hold no
     matrix: its derivatives are kept per example.
     """
 
     @abc.abstractmethod
-    def mix(self, state: State, drive: Drive) -> PyTree:
+    def mix(self, state: State, drive: Drive, /) -> PyTree:
         """The pre-activations: affine in the state and in the drive."""
 
     @abc.abstractmethod
-    def gate(self, state: State, z: PyTree) -> State:
+    def gate(self, state: State, z: PyTree, /) -> State:
         """The next state from the previous one and the pre-activations."""
 
-    def update(self, state: State, drive: Drive) -> State:
+    def update(self, state: State, drive: Drive, /) -> State:
         return self.gate(state, self.mix(state, drive))
 
 

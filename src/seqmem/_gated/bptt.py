@@ -1,17 +1,21 @@
-"""The gated family's backward rule: all gates of a block linearised at once, one product per step in the loop."""
+"""The gated family's backward rule: all gates of a block linearised at once, one product per step
+in the loop.
+"""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._cell import over, project
-from .._methods.bptt import BackwardRule, backward_rule, over_block, pull_to
+from .._methods.bptt import BackwardRule, backward_rule, pull_to
 from .._precision import inexact, split
 from .base import AbstractGatedCell, gate, mix
 
 
 class GatedRule(BackwardRule):
-    """Kept are the pre-activations z; the loop multiplies by the gates' derivatives and by the transpose of mix."""
+    """Kept are the pre-activations z; the loop multiplies by the gates' derivatives and by the
+    transpose of mix.
+    """
 
     keeps = True
 
@@ -26,33 +30,34 @@ class GatedRule(BackwardRule):
             moving, still = split(state)
             return jax.vjp(lambda s, z: inexact(gate(cell, eqx.combine(s, still), z)), moving, z)[1]
 
-        derivatives = over_block(derivative, batch_axes)(states, kept)
+        derivatives = over(derivative, 1 + batch_axes)(states, kept)
 
-        # mix is affine, so its transpose is the same everywhere, and no value here is ever computed.
+        # mix is affine, so its transpose is the same everywhere, and no value here is ever
+        # computed.
         state, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
 
         def mixed(state):
-            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes, -1)
+            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)
             return step(state, one)
 
         def pull(derivative, d):
-            d_state, d_z = over(lambda pull, d: pull(d), batch_axes, -1)(derivative, d)
+            d_state, d_z = over(lambda pull, d: pull(d), batch_axes)(derivative, d)
             (d_mixed,) = pull_to(mixed, d_z, state)
-            return jax.tree.map(jnp.add, d_state, d_mixed)
+            return jax.tree.map(jnp.add, d_state, d_mixed), d_z
 
         return derivatives, pull
 
-    def pull_to_inputs(self, cell, states, kept, x, d, batch_axes):
-        def gates(cell, z):
-            step = over_block(lambda s, z: inexact(gate(cell, s, z)), batch_axes)
-            return step(states, z)
+    def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
+        def gates(cell):
+            step = over(lambda s, z: inexact(gate(cell, s, z)), 1 + batch_axes)
+            return step(states, kept)
 
         def mixes(cell, x):
-            step = over_block(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)
+            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), 1 + batch_axes)
             return step(states, x)
 
-        d_cell, d_z = pull_to(gates, d, cell, kept)
-        d_cell_mixed, d_x = pull_to(mixes, d_z, cell, x)
+        (d_cell,) = pull_to(gates, d, cell)  # dead code unless the gates hold parameters
+        d_cell_mixed, d_x = pull_to(mixes, pulled, cell, x)
         return jax.tree.map(jnp.add, d_cell, d_cell_mixed), d_x
 
 

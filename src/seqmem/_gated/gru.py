@@ -12,7 +12,8 @@ from .base import AbstractGatedCell
 
 
 class GRU(AbstractGatedCell):
-    """Gated recurrent unit: a memory that is its own output, moved towards a candidate where the gate says.
+    """Gated recurrent unit: a memory that is its own output, moved towards a candidate where the
+    gate says.
 
         r_t = σ(W_r x_t + U_r h_{t−1} + b_r)                            reset gate
         z_t = σ(W_z x_t + U_z h_{t−1} + b_z)                            update gate
@@ -20,11 +21,11 @@ class GRU(AbstractGatedCell):
         h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}
         y_t = h_t
 
-    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which O(hidden²) is
-    sequential.
-    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: the reset gate comes after the product
-    and the candidate has a bias c inside it (cuDNN's and PyTorch's form), so that the three products are one.
-    `seqmem.ResetBeforeGRU` is the paper's form.
+    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
+    O(hidden²) is sequential.
+    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: the reset gate comes after the
+    product and the candidate has a bias c inside it (cuDNN's and PyTorch's form), so that the three
+    products are one. `seqmem.ResetBeforeGRU` is the paper's form.
 
     Args:
         input_size: entries of one input, > 0.

@@ -16,9 +16,10 @@ class IndRNN(AbstractGatedCell):
         h_t = φ(W x_t + u ∘ h_{t−1} + b)
         y_t = h_t
 
-    Shapes: x (input,), h and y (hidden,). Cost per step: O(input · hidden), of which O(hidden) is sequential.
-    Source: Li et al. 2018, arXiv:1803.04831, equation 2; u is drawn from [0, 1] at the start, as for its
-    rectified units. Differs: none.
+    Shapes: x (input,), h and y (hidden,). Cost per step: O(input · hidden), of which O(hidden) is
+    sequential.
+    Source: Li et al. 2018, arXiv:1803.04831, section 3. Differs: u is drawn from [0, 1] at the
+    start; the authors' code draws from [0, 2^(1/T)] for sequences of T steps.
 
     Args:
         input_size: entries of one input, > 0.

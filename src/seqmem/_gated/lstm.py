@@ -27,16 +27,17 @@ class LSTM(AbstractGatedCell):
         h_t = o_t ∘ tanh(c_t)
         y_t = h_t
 
-    Shapes: x (input,), h, c and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which O(hidden²)
-    is sequential.
-    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8); the forget gate is of Gers, Schmidhuber &
-    Cummins 2000, Neural Computation 12(10). Differs: no peepholes; every U is orthogonal at the start.
+    Shapes: x (input,), h, c and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
+    O(hidden²) is sequential.
+    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8); the forget gate is of Gers,
+    Schmidhuber & Cummins 2000, Neural Computation 12(10). Differs: no peepholes; every U is
+    orthogonal at the start.
 
     Args:
         input_size: entries of one input, > 0.
         hidden_size: entries of h and of c, > 0.
-        forget_bias: of the forget gate at the start; at 1 it is open, as Gers et al. advise. See
-            `seqmem.with_chrono_bias` for lags that are known.
+        forget_bias: of the forget gate at the start; positive, so that the memory is kept until
+            training says otherwise. See `seqmem.with_chrono_bias` for lags that are known.
         key: for the initial parameters.
 
     Example:

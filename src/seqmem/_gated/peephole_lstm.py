@@ -22,9 +22,10 @@ class PeepholeLSTM(AbstractGatedCell):
         h_t = o_t ∘ tanh(c_t)
         y_t = h_t
 
-    Shapes: x (input,), h, c and y (hidden,); p (3, hidden): input, forget, output. Cost per step: as LSTM.
-    Source: Graves 2013, arXiv:1308.0850, equations 7–11, after Gers, Schraudolph & Schmidhuber 2002, JMLR 3.
-    Differs: p is 0 at the start, so the first step of training is an LSTM's.
+    Shapes: x (input,), h, c and y (hidden,); p (3, hidden): input, forget, output. Cost per step:
+    as LSTM.
+    Source: Graves 2013, arXiv:1308.0850, equations 7–11, after Gers, Schraudolph & Schmidhuber
+    2002, JMLR 3. Differs: p is 0 at the start, so the first step of training is an LSTM's.
 
     Args:
         input_size: entries of one input, > 0.

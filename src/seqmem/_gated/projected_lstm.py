@@ -12,14 +12,17 @@ from .base import AbstractGatedCell
 
 
 class ProjectedLSTMState(NamedTuple):
-    """What a projected LSTM carries: m is its output before the projection, c is what it remembers."""
+    """What a projected LSTM carries: m is its output before the projection, c is what it
+    remembers.
+    """
 
     m: Float[Array, " hidden"]
     c: Float[Array, " hidden"]
 
 
 class ProjectedLSTM(AbstractGatedCell):
-    """An LSTM that shows, and sees of itself, a projection: a large memory with few recurrent weights.
+    """An LSTM that shows, and sees of itself, a projection: a large memory with few recurrent
+    weights.
 
         r_{t−1} = R m_{t−1}
         i_t, f_t, o_t = σ(W x_t + U r_{t−1} + b)
@@ -27,11 +30,11 @@ class ProjectedLSTM(AbstractGatedCell):
         m_t = o_t ∘ tanh(c_t)
         y_t = r_t = R m_t
 
-    Shapes: x (input,), m and c (hidden,), r and y (output,). Cost per step: O(hidden · (input + output)), of
-    which O(hidden · output) is sequential, in two products.
-    Source: Sak, Senior & Beaufays 2014, arXiv:1402.1128, equations 7–12. Differs: no peepholes and no second,
-    non-recurrent projection (PyTorch's form); the state keeps m, from which r is one product, so that the
-    recurrence stays linear before its gates.
+    Shapes: x (input,), m and c (hidden,), r and y (output,). Cost per step: O(hidden · (input +
+    output)), of which O(hidden · output) is sequential, in two products.
+    Source: Sak, Senior & Beaufays 2014, arXiv:1402.1128, equations 7–12. Differs: no peepholes and
+    no second, non-recurrent projection (PyTorch's form); the state keeps m, from which r is one
+    product, so that the recurrence stays linear before its gates.
 
     Args:
         input_size: entries of one input, > 0.

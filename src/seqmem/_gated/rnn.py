@@ -16,10 +16,11 @@ class RNN(AbstractGatedCell):
         h_t = φ(U h_{t−1} + W x_t + b)
         y_t = V h_t                        (y_t = h_t without an output size)
 
-    Shapes: x (input,), h (hidden,), y (output,) or (hidden,). Cost per step: O(hidden · (input + hidden +
-    output)), of which O(hidden²) is sequential.
-    Source: Elman 1990, "Finding structure in time", Cognitive Science 14(2), the simple recurrent network.
-    Differs: any activation; U is orthogonal at the start.
+    Shapes: x (input,), h (hidden,), y (output,) or (hidden,). Cost per step: O(hidden · (input +
+    hidden + output)), of which O(hidden²) is sequential.
+    Source: Elman 1990, "Finding structure in time", Cognitive Science 14(2), the simple recurrent
+    network. Differs: any activation; the output is linear, without a bias; U is orthogonal at the
+    start.
 
     Args:
         input_size: entries of one input, > 0.

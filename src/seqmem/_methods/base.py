@@ -8,7 +8,9 @@ from .._cell import AbstractCell, Inputs, State
 
 
 class AbstractMethod(abc.ABC):
-    """A way to run a cell over time. Subclasses are frozen dataclasses: printable, hashable, static under jit."""
+    """A way to run a cell over time. Subclasses are frozen dataclasses: printable, hashable,
+    static under jit.
+    """
 
     @abc.abstractmethod
     def run(
@@ -21,7 +23,8 @@ class AbstractMethod(abc.ABC):
         batch_axes: int,
         reverse: bool,
     ) -> tuple[State, PyTree]:
-        """The state after all steps and the outputs of each, in the numbers of `seqmem.Scan("autodiff")`.
+        """The state after all steps and the outputs of each, in the numbers of
+        `seqmem.Scan("autodiff")`.
 
         Args:
             cell: the cell.

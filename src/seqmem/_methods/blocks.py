@@ -8,7 +8,8 @@ from jaxtyping import PyTree
 
 
 def block_size(time: int, aim: int) -> int:
-    """A block length near `aim` that divides `time`, where there is one between half of it and twice it.
+    """A block length near `aim` that divides `time`, where there is one between half of it and
+    twice it.
 
     A remainder works, but is compiled as a second body and copies what the blocks return.
     """
@@ -19,7 +20,9 @@ def block_size(time: int, aim: int) -> int:
 
 
 def borders(before: PyTree, states: PyTree, block: int, *, reverse: bool) -> PyTree:
-    """The state that each block starts from, [blocks, ...]: `before` for the block that is run first."""
+    """The state that each block starts from, [blocks, ...]: `before` for the block that is run
+    first.
+    """
 
     def pick(before, states):
         if reverse:
@@ -30,7 +33,9 @@ def borders(before: PyTree, states: PyTree, block: int, *, reverse: bool) -> PyT
 
 
 def shifted(border: PyTree, states: PyTree, *, reverse: bool) -> PyTree:
-    """The state before each step of a block, from the one before the block and the ones after each step."""
+    """The state before each step of a block, from the one before the block and the ones after each
+    step.
+    """
 
     def shift(border, states):
         if reverse:
@@ -43,8 +48,8 @@ def shifted(border: PyTree, states: PyTree, *, reverse: bool) -> PyTree:
 def batch_last(tree: PyTree, axes: int, lead: int = 0) -> PyTree:
     """`tree` with its batch axes, which stand behind `lead` others, moved to the end.
 
-    Inside a loop a state is [features, *batch]: the product with it is then matrix times columns and the gates
-    are contiguous, which is 1.2 to 1.5 times faster than [*batch, features] on a CPU.
+    Inside a loop a state is [features, *batch]: the product with it is then matrix times columns
+    and the gates are contiguous, which is 1.2 to 1.5 times faster than [*batch, features] on a CPU.
     """
     return _move(tree, range(lead, lead + axes), range(-axes, 0))
 
@@ -71,7 +76,8 @@ def scan_blocks(
     """`lax.scan` of a body that takes `block` steps at a time; the last block may be shorter.
 
     Args:
-        body: (carry, xs of a block, its entry of per_block) -> (carry, ys of the block); xs and ys time first.
+        body: (carry, xs of a block, its entry of per_block) -> (carry, ys of the block); xs and ys
+            time first.
         carry: what is handed from block to block.
         xs: arrays with time as their first axis.
         block: steps per block, > 0.

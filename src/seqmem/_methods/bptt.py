@@ -1,9 +1,9 @@
 """Backpropagation through time with weight gradients outside of the loop.
 
-Forward, in short unrolled stretches: one projection per stretch, then the steps. Kept: the states, and what the
-family's rule asks for. Backward, in blocks: the cell is linearised for the whole block at once, the loop over
-its steps only multiplies, and yields d_t = ∂L/∂s_t; from d the gradients of parameters and inputs are one
-product each over block × batch.
+Forward, in short unrolled stretches: one projection per stretch, then the steps. Kept: the states,
+and what the family's rule asks for. Backward, in blocks: the cell is linearised for the whole
+block at once, the loop over its steps only multiplies, and yields d_t = ∂L/∂s_t; from d the
+gradients of parameters and inputs are one product each over block × batch.
 """
 
 import abc
@@ -41,8 +41,7 @@ ROWS = 512  # block × batch, about, of one product in the backward pass
 class BackwardRule(abc.ABC):
     """How a family's update is taken apart: `update(s, u) = finish(s, prepare(s, u))`.
 
-    `prepare` and `finish` take one example and one step; the others take blocks, [time, ..., *batch], or, where
-    marked, steps, [..., *batch]: inside the loops the batch stands last.
+    `prepare` and `finish` take one example and one step, the others blocks, [time, *batch, ...].
     """
 
     keeps: bool  # whether what `prepare` returns is worth keeping for the backward pass
@@ -58,14 +57,29 @@ class BackwardRule(abc.ABC):
     @abc.abstractmethod
     def linearise(
         self, cell, states: State, kept: PyTree, x: PyTree, batch_axes: int
-    ) -> tuple[PyTree, Callable[[PyTree, State], State]]:
-        """What the loop reads at each step, and how it pulls a step's cotangent of the new state to the old."""
+    ) -> tuple[PyTree, Callable[[PyTree, State], tuple[State, PyTree]]]:
+        """What the loop reads at each step, and how it pulls a step's cotangent of the new state
+        to the old.
+
+        Beside the cotangent of the old state, the pull returns what `pull_to_inputs` wants to know
+        of a step.
+        """
 
     @abc.abstractmethod
     def pull_to_inputs(
-        self, cell, states: State, kept: PyTree, x: PyTree, d: State, batch_axes: int
+        self,
+        cell,
+        states: State,
+        kept: PyTree,
+        x: PyTree,
+        d: State,
+        pulled: PyTree,
+        batch_axes: int,
     ) -> tuple[PyTree, PyTree]:
-        """The gradients of the parameters and of x, from cotangents d of all updates of a block."""
+        """The gradients of the parameters and of x, from cotangents d of all updates of a block.
+
+        `pulled` is what the pulls of these updates returned.
+        """
 
 
 class PlainRule(BackwardRule):
@@ -85,26 +99,21 @@ class PlainRule(BackwardRule):
             moving, still = split(state)
 
             def step(moving):
-                advanced = over(functools.partial(update, cell), batch_axes, -1)
+                advanced = over(functools.partial(update, cell), batch_axes)
                 return inexact(advanced(eqx.combine(moving, still), drive))
 
-            return jax.vjp(step, moving)[1](d)[0]
+            return jax.vjp(step, moving)[1](d)[0], None
 
         return (states, kept), pull
 
-    def pull_to_inputs(self, cell, states, kept, x, d, batch_axes):
+    def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
         def block(cell, x):
             def step(state, x):
                 return inexact(update(cell, state, project(cell, x, state)))
 
-            return over_block(step, batch_axes)(states, x)
+            return over(step, 1 + batch_axes)(states, x)
 
         return pull_to(block, d, cell, x)
-
-
-def over_block(fn: Callable, batch_axes: int) -> Callable:
-    """`fn` of one example and one step, mapped over a block [time, ..., *batch]."""
-    return jax.vmap(over(fn, batch_axes, -1))
 
 
 @functools.singledispatch
@@ -165,7 +174,9 @@ def _bptt_forward(settings: _Settings, moving: PyTree, still: PyTree):
 
 
 def _show(settings: _Settings, cell: AbstractCell, states: State, x: PyTree) -> PyTree:
-    """The outputs of many steps; the projection is dead code unless the readout looks at the drive."""
+    """The outputs of many steps; the projection is dead code unless the readout looks at the
+    drive.
+    """
     return over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + settings.batch_axes)(
         states, x
     )
@@ -184,7 +195,7 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
 
     def stretch(state: State, inputs: Inputs, _):
         x, marks = inputs
-        drives = over_block(lambda x: project(cell, x, state), axes)(batch_last(x, axes, 1))
+        drives = jax.vmap(over(lambda x: project(cell, x, state), axes, -1))(batch_last(x, axes, 1))
         state, (states, kept) = jax.lax.scan(
             lambda state, here: over(step, axes, -1)(state, *here),
             state,
@@ -212,7 +223,7 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
     d_final, d_ys = inexact(cotangents)
 
     def flagged(flag: Array | None, yes: State, no: State) -> State:
-        return over(select, axes, -1)(flag, yes, no) if flag is not None else no
+        return over(select, axes)(flag, yes, no) if flag is not None else no
 
     def body(carry, block, border):
         d_state, d_cell, d_init = carry
@@ -220,12 +231,13 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
         d_cell_shown, d_shown, d_x_shown = pull_to(
             lambda *args: inexact(_show(settings, *args)), d_ys, cell, states, x
         )
-        starts = batch_last(shifted(border, states, reverse=reverse), axes, 1)
-        starts = over_block(lambda s, r: select(r, init, s), axes)(starts, resets)
-        x = batch_last(x, axes, 1)
+        starts = shifted(border, states, reverse=reverse)
+        starts = over(lambda s, r: select(r, init, s), 1 + axes)(starts, resets)
         if kept is None:
-            drives = over_block(lambda x: project(cell, x, state), axes)(x)
-            kept = over_block(functools.partial(rule.prepare, cell), axes)(starts, drives)
+            drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
+            kept = over(functools.partial(rule.prepare, cell), 1 + axes)(starts, drives)
+        else:
+            kept = batch_first(kept, axes, 1)
         read, pull = rule.linearise(cell, starts, kept, x, axes)
 
         def step(carry, here):
@@ -234,32 +246,30 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
             d_state = jax.tree.map(jnp.add, d_state, d_shown)
             none = jax.tree.map(jnp.zeros_like, d_state)
             d = flagged(hold, none, d_state)
-            d_start = pull(read, d)
+            d_start, pulled = pull(read, d)
             if reset is not None:
                 d_init = jax.tree.map(jnp.add, d_init, flagged(reset, d_start, none))
             d_state = flagged(hold, d_state, flagged(reset, none, d_start))
-            return (d_state, d_init), d
+            return (d_state, d_init), (d, pulled)
 
-        (d_state, d_init), d = jax.lax.scan(
+        (d_state, d_init), (d, pulled) = jax.lax.scan(
             step,
             (d_state, d_init),
-            (read, batch_last(d_shown, axes, 1), resets, holds),
+            (read, d_shown, resets, holds),
             reverse=not reverse,
         )
-        d_cell_moved, d_x = rule.pull_to_inputs(cell, starts, kept, x, d, axes)
+        d_cell_moved, d_x = rule.pull_to_inputs(cell, starts, kept, x, d, pulled, axes)
         d_cell = jax.tree.map(
             lambda total, *parts: sum((part.astype(total.dtype) for part in parts), total),
             d_cell,
             d_cell_shown,
             d_cell_moved,
         )
-        d_x = jax.tree.map(jnp.add, batch_first(d_x, axes, 1), d_x_shown)
-        d_probe = None if inputs.marks.probe is None else batch_first(d, axes, 1)
-        return (d_state, d_cell, d_init), (d_x, d_probe)
+        d_x = jax.tree.map(jnp.add, d_x, d_x_shown)
+        return (d_state, d_cell, d_init), (d_x, None if inputs.marks.probe is None else d)
 
     moving_cell, _, _, moving_inputs = moving
     wide = as_precision(moving_cell, precision((moving_cell, state)))
-    d_final = batch_last(d_final, axes)
     none = jax.tree.map(jnp.zeros_like, d_final)
     carry = d_final, jax.tree.map(jnp.zeros_like, wide), none
     time = inputs.time
@@ -278,8 +288,7 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
         d_x, d_probe = jax.tree.map(jnp.zeros_like, (moving_inputs.x, moving_inputs.marks.probe))
     d_state, d_cell, d_init = carry
     d_cell = jax.tree.map(lambda d, own: d.astype(own.dtype), d_cell, moving_cell)
-    d_init = jax.tree.map(lambda d: d.sum(tuple(range(-axes, 0))), d_init)
-    d_state = batch_first(d_state, axes)
+    d_init = jax.tree.map(lambda d: d.sum(tuple(range(axes))), d_init)
     return (d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))), None
 
 

@@ -9,5 +9,7 @@ from .scan import Scan
 
 @functools.singledispatch
 def default_method(cell: AbstractCell) -> AbstractMethod:
-    """The best exact method for a cell's family; a family with a better one than `Scan` registers it."""
+    """The best exact method for a cell's family; a family with a better one than `Scan` registers
+    it.
+    """
     return Scan()

@@ -17,14 +17,17 @@ class Scan(AbstractMethod):
     """One step after another: any cell, any platform, the least memory.
 
     Args:
-        gradient: "bptt" has a backward pass of its own, which keeps the states and sums weight gradients once
-            per block of steps. "autodiff" is JAX's, of a plain `lax.scan`: slower and larger, but it has
-            forward mode too (`jax.jvp`, `jax.hessian`), where "bptt" raises JAX's own TypeError. Both can be
-            differentiated again in reverse mode.
-        recompute: keep only the states, and compute the pre-activations of a gated cell again in the backward
-            pass: the leanest. Without it they are kept as well: the fastest. No effect on other families, nor
+        gradient: "bptt" has a backward pass of its own, which keeps the states and sums weight
+            gradients once per block of steps. "autodiff" is JAX's, of a plain `lax.scan`: slower
+            and larger, but it has forward mode too (`jax.jvp`, `jax.hessian`), where "bptt" raises
+            JAX's own TypeError. Both can be differentiated again in reverse mode.
+        recompute: keep only the states, and compute the pre-activations of a gated cell again in
+            the backward
+            pass: the leanest. Without it they are kept as well: the fastest. No effect on other
+                families, nor
             with "autodiff".
-        block: steps for which the backward pass linearises the cell at once; None chooses from the sizes.
+        block: steps for which the backward pass linearises the cell at once; None chooses from the
+            sizes.
     """
 
     gradient: Literal["bptt", "autodiff"] = "bptt"
@@ -73,8 +76,8 @@ def plain_scan(
 ) -> tuple[State, PyTree]:
     """The definition, over time: `lax.scan` of the step, differentiated by JAX.
 
-    The sum of a gradient over the steps is made in at least float32: the loop is handed wide parameters and
-    narrows them itself.
+    The sum of a gradient over the steps is made in at least float32: the loop is handed wide
+    parameters and narrows them itself.
     """
     own = precision(cell)
     wide = as_precision(cell, precision((cell, state)))

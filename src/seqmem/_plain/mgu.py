@@ -12,15 +12,16 @@ from .._precision import state_dtype
 
 
 class MGU(AbstractCell):
-    """Minimal gated unit: one gate that both hides the state from the candidate and lets the candidate in.
+    """Minimal gated unit: one gate that both hides the state from the candidate and lets the
+    candidate in.
 
         f_t = σ(W_f x_t + U_f h_{t−1} + b_f)                            forget gate
         n_t = tanh(W_n x_t + U_n (f_t ∘ h_{t−1}) + b_n)                 candidate
         h_t = (1 − f_t) ∘ h_{t−1} + f_t ∘ n_t
         y_t = h_t
 
-    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which O(hidden²) is
-    sequential, in two products that wait for each other.
+    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
+    O(hidden²) is sequential, in two products that wait for each other.
     Source: Zhou et al. 2016, arXiv:1603.09420, equations 7a–7c. Differs: none.
 
     Args:

@@ -12,7 +12,8 @@ from .._precision import state_dtype
 
 
 class ResetBeforeGRU(AbstractCell):
-    """The gated recurrent unit of 2014: the reset gate hides parts of the state before the product sees them.
+    """The gated recurrent unit of 2014: the reset gate hides parts of the state before the product
+    sees them.
 
         r_t = σ(W_r x_t + U_r h_{t−1} + b_r)                            reset gate
         z_t = σ(W_z x_t + U_z h_{t−1} + b_z)                            update gate
@@ -20,9 +21,9 @@ class ResetBeforeGRU(AbstractCell):
         h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}
         y_t = h_t
 
-    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which O(hidden²) is
-    sequential, in two products that wait for each other; it is not a gated cell in the sense of
-    `seqmem.AbstractGatedCell`.
+    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
+    O(hidden²) is sequential, in two products that wait for each other; it is not a gated cell in
+    the sense of `seqmem.AbstractGatedCell`.
     Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: biases, which the paper omits.
 
     Args:

@@ -12,15 +12,16 @@ from .._cell import AbstractCell
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.scan import Scan
+from ..layers.stack import LayerByLayer, Stack
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
 from .verdict import LawBroken, NotJudged
 
 LAWS: dict[str, Callable[[Trial], None]] = {
-    "pure": step_laws.pure,
     "separate": step_laws.separate,
     "finite": step_laws.finite,
     "promise": step_laws.promise,
+    "compiled once": transform_laws.compiled_once,
     "methods": time_laws.methods,
     "lengths": time_laws.lengths,
     "resets": time_laws.resets,
@@ -29,7 +30,6 @@ LAWS: dict[str, Callable[[Trial], None]] = {
     "causality": time_laws.causality,
     "splitting": time_laws.splitting,
     "probes": time_laws.probes,
-    "compiled once": transform_laws.compiled_once,
     "examples": transform_laws.examples,
     "ensembles": transform_laws.ensembles,
     "second order": transform_laws.second_order,
@@ -42,6 +42,11 @@ def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
     return Scan(), Scan(block=3), Scan(recompute=True), Scan("autodiff")
 
 
+@family_methods.register
+def _(cell: Stack) -> tuple[AbstractMethod, ...]:
+    return LayerByLayer(), LayerByLayer(Scan("autodiff")), Scan(), Scan("autodiff")
+
+
 def check_cell(
     cell: AbstractCell,
     x: PyTree = None,
@@ -51,13 +56,15 @@ def check_cell(
 ) -> dict[str, str]:
     """Test every law of seqmem on a cell, also on one of your own.
 
-        types           every leaf is an array; a step keeps the state's shapes and dtypes, under strict
-                        promotion, whether parameters are bfloat16, float32 or float64
+        tree            every leaf of the cell is an array, and its structure equals itself
         pure            the cell's functions look at nothing but their arguments and parameters
+        types           a step keeps the state's shapes and dtypes, under strict promotion, whether
+                        parameters are bfloat16, float32 or float64
         separate        no two leaves of a state are the same array
         finite          values and derivatives are finite at x = 0
         promise         what the cell's family promises; for `seqmem.AbstractGatedCell`,
                         update(s, u) = gate(s, mix(s, u)) with mix affine in s and in u
+        compiled once   the same shapes are compiled once, also with the state that comes back
         methods         every method, with and without chunks, is a Python loop of single steps
         lengths         a sequence in a batch is the sequence alone; outputs beyond its length are exactly 0,
                         and length 0 gives back the state and passes gradients through
@@ -67,7 +74,6 @@ def check_cell(
         causality       no output depends on a later input
         splitting       a sequence run in two parts, the state carried, is the sequence run at once
         probes          the gradients of probes are those of the states
-        compiled once   the same shapes are compiled once
         examples        `jax.vmap` over examples is a batch axis
         ensembles       `jax.vmap` over parameters is one cell after another
         second order    reverse mode over reverse mode
@@ -106,7 +112,11 @@ def check_cell(
         jax.debug_nans(False),
         jax.debug_infs(False),
     ):
-        report = {"types": _judged("types", step_laws.types, cell, x, ways)}
+        report = {
+            "tree": _judged("tree", step_laws.tree, cell),
+            "pure": _judged("pure", step_laws.pure, cell, x),
+            "types": _judged("types", step_laws.types, cell, x, ways),
+        }
         trial = Trial(cell, x, ways, seed)
         for name, law in LAWS.items():
             report[name] = _judged(name, law, trial)

@@ -3,36 +3,52 @@
 A family registers its own:
 
     @promises.register
-    def _(cell: AbstractSomeCell, draws): yield "update is affine", left, right
+    def _(cell: AbstractSomeCell, draws):
+        yield "update is affine in s", left, right
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell
-from .._gated.base import AbstractGatedCell
+from .._cell import AbstractCell, Drive, State
+from .._gated.base import AbstractGatedCell, gate, mix
 
 
 class Draws(Protocol):
     """Where an equation gets its arguments from."""
 
-    def random_state(self, scale: float) -> PyTree:
+    def random_state(self, scale: float) -> State:
         """Any numbers in the shape of a state, complex ones off the axes."""
         ...
 
-    def drive(self) -> PyTree:
+    def drive(self) -> Drive:
         """The projection of a random input."""
         ...
+
+
+@functools.singledispatch
+def functions(cell: AbstractCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    """The functions that the family of `cell` adds to project, update and readout, ready to be called."""
+    return {}
 
 
 @functools.singledispatch
 def promises(cell: AbstractCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
     """Equations that the family of `cell` promises: in words, the left side, the right side."""
     return iter(())
+
+
+@functions.register
+def _(cell: AbstractGatedCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    z = mix(cell, state, drive)
+    return {
+        "mix(state, drive)": lambda: mix(cell, state, drive),
+        "gate(state, z)": lambda: gate(cell, state, z),
+    }
 
 
 @promises.register
@@ -45,15 +61,15 @@ def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTr
             cell.update(state, drive),
             cell.gate(state, cell.mix(state, drive)),
         )
-    mixed, mixed_far = cell.mix(near, drive), cell.mix(far, other)
+    z, z_far = cell.mix(near, drive), cell.mix(far, other)
     for weight in (0.3, -1.7):
 
         def blend(a: PyTree, b: PyTree, weight: float = weight) -> PyTree:
             return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, a, b)
 
         yield (
-            "mix(s, u) is affine in s and in u:"
-            " mix(a·s + (1−a)·s', a·u + (1−a)·u') = a·mix(s, u) + (1−a)·mix(s', u')",
+            "mix(s, u) affine in s and in u, mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
+            "a·mix(s, u) + (1−a)·mix(s', u'),",
             cell.mix(blend(near, far), blend(drive, other)),
-            blend(mixed, mixed_far),
+            blend(z, z_far),
         )

@@ -1,6 +1,7 @@
 """The laws of a single step."""
 
 import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -10,23 +11,29 @@ from jaxtyping import PyTree
 
 from .._cell import AbstractCell, project, readout, update
 from .._methods.base import AbstractMethod
-from .._precision import as_precision, inexact, precision
+from .._precision import as_precision, inexact, precision, split
 from .._unroll import unroll
-from .loop import pulled, unstacked
-from .promises import promises
-from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes
+from .loop import pulled, single_step, unstacked
+from .promises import functions, promises
+from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes, normal, tolerance
 from .verdict import EXACT, LawBroken, NotJudged, furthest, label
 
 
-def arrays(cell: AbstractCell, x: PyTree) -> None:
-    """Every leaf of the cell is an array."""
+def tree(cell: AbstractCell) -> None:
+    """Every leaf of the cell is an array, and its structure is equal to itself."""
     for path, leaf in jax.tree.leaves_with_path(cell):
         if not eqx.is_array(leaf):
             raise LawBroken(
-                "arrays",
+                "tree",
                 f"{label(path)} of the cell is {leaf!r}; make it a static field, "
                 "equinox.field(static=True), or a jax.Array",
             )
+    if jax.tree.structure(cell) != jax.tree.structure(cell):
+        raise LawBroken(
+            "tree",
+            "the structure of the cell is another whenever it is looked at, so that jax.jit compiles "
+            "anew at every call; what is static in it must be equal to itself",
+        )
 
 
 def pure(cell: AbstractCell, x: PyTree) -> None:
@@ -34,37 +41,42 @@ def pure(cell: AbstractCell, x: PyTree) -> None:
     cell = as_precision(cell, np.dtype(np.float64))
     rng = np.random.default_rng(0)
 
-    def draw(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf + normal(rng, leaf), split(tree)[0])
+    def given() -> tuple[PyTree, PyTree]:
+        """A state and an input."""
+        both = jax.tree.map(jnp.asarray, (cell.init_state(), x))
+        moving, still = split(as_precision(both, np.dtype(np.float64)))
+        return eqx.combine(jax.tree.map(lambda leaf: leaf + normal(rng, leaf), moving), still)
 
-    def parts(cell: AbstractCell, state: PyTree, x: PyTree) -> dict[str, PyTree]:
+    def calls(cell: AbstractCell, state: PyTree, x: PyTree) -> dict[str, Callable[[], PyTree]]:
         drive = project(cell, x, state)
         new = update(cell, state, drive)
         return {
-            "init_state()": cell.init_state(),
-            "project(x)": drive,
-            "update(state, drive)": new,
-            "readout(state, drive)": readout(cell, new, drive),
+            "init_state()": cell.init_state,
+            "project(x)": lambda: project(cell, x, state),
+            "update(state, drive)": lambda: update(cell, state, drive),
+            "readout(state, drive)": lambda: readout(cell, new, drive),
+            **functions(cell, state, drive),
         }
 
-    def given() -> tuple[PyTree, PyTree]:
-        """Another state and input: side channels, if there are any, now hold what belongs to them."""
-        both = as_precision(jax.tree.map(jnp.asarray, (cell.init_state(), x)), np.dtype(np.float64))
-        return eqx.combine(draw(both), both)
+    def returned(*args: PyTree) -> dict[str, PyTree]:
+        return {name: call() for name, call in calls(*args).items()}
 
     try:
         one, other = given(), given()
-        first = parts(cell, *one)
+        first = returned(cell, *one)
     except Exception as error:
         raise NotJudged(f"a single step raised {type(error).__name__}: {error}") from error
-    parts(cell, *other)
-    _same(parts(cell, *one), first, EXACT, "called again with the same arguments")
-    _same(jax.jit(parts)(cell, *one), first, 1e-10, "called under jit")
-    _same(parts(cell, *one), first, EXACT, "called again after it was traced")
+    again = {}
+    for name, call in calls(cell, *one).items():
+        returned(cell, *other)  # a side channel, if there is one, now holds what belongs to the other
+        again[name] = call()
+    _same(again, first, EXACT, "called again with the same arguments")
+    _same(jax.jit(returned)(cell, *one), first, tolerance(one), "called under jit")
+    _same(returned(cell, *one), first, EXACT, "called again after it was traced")
 
 
-def _same(got: PyTree, want: PyTree, tolerance: float, when: str) -> None:
-    where = furthest(got, want, tolerance)
+def _same(got: PyTree, want: PyTree, allowed: float, when: str) -> None:
+    where = furthest(got, want, allowed)
     if where:
         raise LawBroken(
             "pure",
@@ -183,26 +195,26 @@ def finite(trial: Trial) -> None:
     }
     for where, state in states.items():
         (new, y), (d_cell, d_state, d_x) = pulled(
-            lambda cell, state, x: cell(state, x),
-            lambda out: jax.tree.map(lambda leaf: jnp.ones_like(leaf), inexact(out)),
+            single_step,
+            lambda out: jax.tree.map(jnp.ones_like, inexact(out)),
             trial.cell,
             state,
             zero,
         )
-        parts = {
-            "the new state": new,
-            "the output": y,
-            "the gradient of the parameters": d_cell,
-            "the gradient of the state": d_state,
-            "the gradient of the input": d_x,
-        }
-        for path, leaf in jax.tree.leaves_with_path(parts):
-            if not np.all(np.isfinite(leaf)):
-                raise LawBroken(
-                    "finite",
-                    f"from {where}, at x = 0, {label(path)} is not finite: {np.asarray(leaf)}; "
-                    "normalise with an epsilon, and keep square roots and logarithms away from 0",
-                )
+        for what, tree in (
+            ("the new state", new),
+            ("the output", y),
+            ("the gradient of the parameters", d_cell),
+            ("the gradient of the state", d_state),
+            ("the gradient of the input", d_x),
+        ):
+            for path, leaf in jax.tree.leaves_with_path(tree):
+                if not np.all(np.isfinite(leaf)):
+                    raise LawBroken(
+                        "finite",
+                        f"from {where}, at x = 0, {what}{label(path)} is {np.asarray(leaf)}; "
+                        "normalise with an epsilon, and keep roots and logarithms away from 0",
+                    )
 
 
 def promise(trial: Trial) -> None:

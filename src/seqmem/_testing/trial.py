@@ -125,6 +125,19 @@ def compiler_is_suspect() -> bool:
     return jax.default_backend() == "cpu" and version < (0, 11, 1)
 
 
+def normal(rng: np.random.Generator, like: Any) -> np.ndarray:
+    """Normal numbers of a shape and dtype."""
+    drawn = rng.normal(size=like.shape)
+    if np.issubdtype(like.dtype, np.complexfloating):
+        drawn = drawn + 1j * rng.normal(size=like.shape)
+    return np.asarray(drawn).astype(like.dtype)
+
+
+def tolerance(state: PyTree) -> float:
+    """How far numbers may lie apart, relative to their size: a cell may insist on a float32 state."""
+    return 1e-10 if precision(state) == np.float64 else 1e-4
+
+
 class Trial:
     """A cell in float64 with sequences to run it on.
 
@@ -145,7 +158,7 @@ class Trial:
         self.probes = jax.tree.map(
             lambda leaf: np.zeros((TIME, *leaf.shape), leaf.dtype), self.state
         )
-        self.tolerance = 1e-10 if precision(self.state) == np.float64 else 1e-4
+        self.tolerance = tolerance(self.state)
         self._known: dict[Any, dict[str, PyTree]] = {}
 
     def inputs(self, *leading: int) -> PyTree:
@@ -184,10 +197,7 @@ class Trial:
 
     def normal(self, like: Any) -> np.ndarray:
         """Normal numbers of a shape and dtype."""
-        drawn = self.rng.normal(size=like.shape)
-        if np.issubdtype(like.dtype, np.complexfloating):
-            drawn = drawn + 1j * self.rng.normal(size=like.shape)
-        return drawn.astype(like.dtype)
+        return normal(self.rng, like)
 
     def disturb(self, leaf: Any) -> Any:
         """A parameter near by."""

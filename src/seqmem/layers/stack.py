@@ -18,9 +18,10 @@ class Stack(AbstractCell):
         s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
         s²_t = update²(s²_{t−1}, project²(y¹_t))       y²_t = readout²(s²_t)        ...
 
-    It is a cell: it steps, and every law holds for it. The state is a tuple, one entry per layer. `unroll`
-    runs it layer by layer, each with its own best method; `method=seqmem.layers.LayerByLayer(...)` chooses
-    them, any other method runs the stack as one cell.
+    It is a cell: it steps, and every law holds for it. The state is a tuple, one entry per layer.
+    `unroll` runs it layer by layer, each with its own best method;
+    `method=seqmem.layers.LayerByLayer(...)` chooses them, any other method runs the stack as one
+    cell.
 
     Args:
         cells: from the bottom up, at least one.
@@ -81,8 +82,8 @@ class LayerByLayer(AbstractMethod):
     """Run a stack one layer after the other, over all of time each.
 
     Args:
-        methods: one for each layer, or one for all; None chooses the best for a layer's cell. Without any,
-            that is what every layer gets.
+        methods: one for each layer, or one for all; None chooses the best for a layer's cell.
+            Without any, that is what every layer gets.
 
     Example:
         >>> import seqmem

@@ -1,0 +1,31 @@
+"""Every cell and method is lowered for CPU, CUDA and TPU, forward and gradient, in float32."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cells import CELLS
+
+import seqmem
+
+METHODS = [
+    seqmem.Scan(),
+    pytest.param(seqmem.Scan(recompute=True), marks=pytest.mark.slow),
+    pytest.param(seqmem.Scan("autodiff"), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_forward_and_gradient_are_lowered_for_every_platform(name, method):
+    cell = CELLS[name]()
+    leaves, tree = jax.tree.flatten(cell)
+
+    def loss(leaves, xs, lengths):
+        cell = jax.tree.unflatten(tree, leaves)
+        run = seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths, method=method, chunk=5)
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(run))
+
+    exported = jax.export.export(
+        jax.jit(jax.value_and_grad(loss)), platforms=("cpu", "cuda", "tpu")
+    )(leaves, jnp.ones((11, 3, 2)), jnp.array([11, 0, 7]))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
