@@ -71,7 +71,10 @@ def memory_report(
         return jax.vjp(lambda cell: run(cell, xs), cell)
 
     def loss(cell, xs):
-        return sum(jnp.sum(jnp.abs(y) ** 2) for y in jax.tree.leaves(run(cell, xs)))
+        return sum(jnp.sum(square(y)) for y in jax.tree.leaves(run(cell, xs)))
+
+    def square(y):
+        return jnp.abs(y) ** 2 if jnp.iscomplexobj(y) else y**2
 
     forward = Program(jax.make_jaxpr(residuals)(cell, xs_shape))
     both = Program(jax.make_jaxpr(jax.grad(loss, allow_int=True))(cell, xs_shape))

@@ -141,8 +141,9 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.with_learned_state(seqmem.GRU(3, 5, key=jax.random.key(0)))
-        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7,
-        3)))[1].sum() >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
+        >>> xs = jax.numpy.ones((7, 3))
+        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), xs)[1].sum()
+        >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
         True
     """
     own = cell.init_state()

@@ -34,7 +34,7 @@ from .._cell import (
 from .._precision import as_precision, inexact, precision, split
 from .blocks import batch_first, batch_last, block_size, borders, scan_blocks, shifted
 
-STRETCH = 8  # steps unrolled in the forward loop
+STRETCH = 4  # steps unrolled in the forward loop
 ROWS = 512  # block × batch, about, of one product in the backward pass
 
 

@@ -117,25 +117,23 @@ def reverse(trial: Trial) -> None:
             cuts[SHORTER[example] - t, example] = True
     flipped = Variation(" flipped", SHORTER, cuts)
     d_final, d_ys = trial.cotangents
-    for setting in trial.settings:
-        if not setting.reverse:
-            continue
+    for forward, backward in trial.both_ways:
 
-        def by_hand(setting: Setting = setting) -> dict[str, PyTree]:
-            forward = trial.run(
-                setting._replace(reverse=False, chunk=None),
+        def by_hand(forward: Setting = forward) -> dict[str, PyTree]:
+            out = trial.run(
+                forward,
                 flipped,
                 xs=_flipped(trial.xs, back),
                 cotangents=(d_final, _flipped(d_ys, back)),
             )
-            over_time = {name: _flipped(forward[name], back) for name in ("ys", "gradient of xs")}
-            return without(forward | over_time)
+            over_time = {name: _flipped(out[name], back) for name in ("ys", "gradient of xs")}
+            return without(out | over_time)
 
         trial.agree(
             "reverse",
             by_hand,
-            without(trial.run(setting, BOTH)),
-            f"with {setting}, running backward is not flipping by hand",
+            without(trial.run(backward, BOTH)),
+            f"with {backward}, running backward is not flipping by hand",
         )
 
 

@@ -10,6 +10,7 @@ from .._cell import AbstractCell, Drive, Inputs, Output, State, project, readout
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.default import default_method
+from .._methods.scan import Scan
 
 
 class Stack(AbstractCell):
@@ -79,7 +80,7 @@ class Stack(AbstractCell):
 
 @dataclasses.dataclass(frozen=True)
 class LayerByLayer(AbstractMethod):
-    """Run a stack one layer after the other, over all of time each.
+    """Run a stack one layer after the other, over all of time each; with probes, as one cell.
 
     Args:
         methods: one for each layer, or one for all; None chooses the best for a layer's cell.
@@ -106,6 +107,9 @@ class LayerByLayer(AbstractMethod):
                 "a seqmem.layers.Stack.",
                 "pass one of its methods itself, e.g. method=seqmem.Scan().",
             )
+        if inputs.marks.probe is not None:
+            # A probe is added to all states after the step, so no layer sees that of another in it.
+            return Scan().run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
         methods = self.methods or (None,)
         methods = methods * len(cell.cells) if len(methods) == 1 else methods
         if len(methods) != len(cell.cells):
@@ -115,15 +119,14 @@ class LayerByLayer(AbstractMethod):
                 "write None for a layer that should choose its own.",
             )
         x, marks = inputs
-        probes = (None,) * len(methods) if marks.probe is None else marks.probe
         final = []
-        layers = zip(cell.cells, methods, init, state, probes, strict=True)
-        for layer, method, own_init, own_state, own_probe in layers:
+        layers = zip(cell.cells, methods, init, state, strict=True)
+        for layer, method, own_init, own_state in layers:
             last, x = (method or default_method(layer)).run(
                 layer,
                 own_init,
                 own_state,
-                Inputs(x, marks._replace(probe=own_probe)),
+                Inputs(x, marks),
                 batch_axes=batch_axes,
                 reverse=reverse,
             )

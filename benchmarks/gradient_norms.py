@@ -1,0 +1,238 @@
+"""What do gradients do over time, on real text?
+
+    python -m benchmarks.gradient_norms [--cells RNN LSTM] [--lengths 16 256 2048] [--text FILE]
+
+For a character model around each cell, at initialisation and after a short training, on text that
+it has not seen:
+
+* lag: the gradient of the last character's loss with respect to the state k steps before;
+* length: the gradient of the mean loss of T characters with respect to all parameters;
+* ahead: how much a small change of the cell's weights, in a random direction, changes the
+  prediction k characters later. Forward mode, with a finite difference in float64 as a check.
+
+Norms are medians, between quartiles, over seeds and examples (and directions). RNNx2 is an RNN
+whose recurrent matrix, orthogonal at the start, is multiplied by 2.
+"""
+
+import argparse
+import functools
+import json
+import math
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+import seqmem
+from seqmem import tasks
+
+from ._curves import Row, complaints, curve, write_csv
+from ._gradient_report import draw_all, report
+from ._measure import provenance
+from ._norms import (
+    parameter_gradients,
+    prediction_changes,
+    prediction_differences,
+    random_direction,
+    state_gradients,
+)
+
+CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
+    "RNN": seqmem.RNN,
+    "RNNx2": lambda *sizes, key: eqx.tree_at(
+        lambda cell: cell.U, seqmem.RNN(*sizes, key=key), replace_fn=lambda U: 2 * U
+    ),
+    "LSTM": seqmem.LSTM,
+    "GRU": seqmem.GRU,
+    "IndRNN": seqmem.IndRNN,
+    "PeepholeLSTM": seqmem.PeepholeLSTM,
+    "ProjectedLSTM": lambda inputs, width, *, key: seqmem.ProjectedLSTM(
+        inputs, width, max(1, width // 2), key=key
+    ),
+    "ResetBeforeGRU": seqmem.ResetBeforeGRU,
+    "MGU": seqmem.MGU,
+}
+AHEAD = 100  # characters from the change of the weights to the last prediction that is looked at
+DIRECTIONS = 8  # in which the weights of each seed are moved
+WINDOW = 64  # steps of truncated backpropagation in training
+OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))
+PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "numpy")
+
+
+def number(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, at least 1.")
+    return int(text)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Norms of gradients over time, on text.")
+    add = parser.add_argument
+    add("--cells", nargs="+", choices=CELLS, default=["RNN", "RNNx2", "LSTM", "GRU"])
+    add("--lengths", nargs="+", type=number, default=[2**k for k in range(4, 12)], metavar="T")
+    add("--width", type=number, default=64, help="hidden units")
+    add("--text", help="a file, in UTF-8; else CPython's language reference")
+    add("--seeds", type=number, default=3, help="how many models of each cell")
+    add("--batch", type=number, default=16, help="sequences")
+    add("--training-steps", type=int, default=300, help="0 for none")
+    add("--out", default="benchmarks/results", help="folder for the results")
+    return parser.parse_args()
+
+
+def for_each_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(model, *args)` for a stack of models, one after another, in one program."""
+
+    @functools.partial(jax.jit, static_argnames="lengths")
+    def mapped(models, *args, **static):
+        return jax.lax.map(lambda model: function(model, *args, **static), models)
+
+    return mapped
+
+
+@for_each_model
+def train(model, inputs, targets):
+    """The model after one training step on each window, one after another."""
+
+    def step(carry, window):
+        *carry, loss = tasks.train_step(*carry, *window, optimiser=OPTIMISER)
+        return tuple(carry), loss
+
+    start = (model, model.init_state(inputs.shape[-1]), OPTIMISER.init(model))
+    (model, *_), _ = jax.lax.scan(step, start, (inputs, targets))
+    return model
+
+
+@for_each_model
+def changes(model, inputs, key):
+    def one(key):
+        return prediction_changes(model, inputs, random_direction(key, model.cell))
+
+    return jax.vmap(one)(jax.random.split(key, DIRECTIONS))
+
+
+def difference_error(models, inputs, key, found) -> float:
+    """The relative error of what `changes` found, 10 steps ahead for the first of everything.
+
+    Against a finite difference in float64; so near, because a chaotic cell amplifies its error.
+    """
+    inputs = inputs[:10]
+    model = jax.tree.map(lambda leaf: leaf[0], models)
+    direction = random_direction(jax.random.split(key, DIRECTIONS)[0], model.cell)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (model, direction))
+        expected = jax.jit(prediction_differences)(wide[0], inputs, wide[1], 1e-5)[-1, 0]
+    return abs(float(found[0, 0, len(inputs) - 1, 0]) / float(expected) - 1)
+
+
+lags = for_each_model(state_gradients)
+totals = for_each_model(parameter_gradients)
+
+
+def measure(
+    name: str, ids: np.ndarray, characters: int, chosen: argparse.Namespace, bar: tqdm
+) -> tuple[list[Row], dict[str, Row]]:
+    """All curves of one cell, and beside them its loss and the error of the check."""
+
+    def make(key):
+        keys = jax.random.split(key)
+        cell = CELLS[name](characters, chosen.width, key=keys[0])
+        return tasks.CharacterModel(cell, characters, key=keys[1])
+
+    def part(what: str, function: Callable[..., Any], *args: Any, **static: Any) -> Any:
+        bar.set_description(f"{name}, {what}")
+        result = jax.block_until_ready(function(*args, **static))
+        bar.update()
+        return result
+
+    lengths = tuple(sorted(set(chosen.lengths)))
+    held_out, longest = len(ids) // 10, lengths[-1]
+    windows = tasks.windows(ids[-held_out:], time=longest, batch=chosen.batch)
+    inputs, targets = (ids[0] for ids in windows)
+    seeds = jnp.stack([jax.random.key(seed) for seed in range(chosen.seeds)])
+    stacks = {"initial": jax.jit(jax.vmap(make))(seeds)}
+    if chosen.training_steps > 0:
+        windows = tasks.windows(ids[:-held_out], time=WINDOW, batch=chosen.batch)
+        order = np.arange(chosen.training_steps) % len(windows[0])
+        stacks["trained"] = part(
+            "training", train, stacks["initial"], *(ids[order] for ids in windows)
+        )
+
+    rows, facts = [], {}
+    key = jax.random.key(chosen.seeds)
+    for weights, models in stacks.items():
+        where = {"cell": name, "weights": weights}
+        by_lag = part("lags", lags, models, inputs, targets)
+        for of, norms in by_lag.items():
+            rows += curve(range(longest), norms.swapaxes(0, 1), measure="lag", of=of, **where)
+        losses, norms = part("lengths", totals, models, inputs, targets, lengths=lengths)
+        rows += curve(lengths, norms.T, measure="length", of="parameters", **where)
+        found = part("predictions", changes, models, inputs[:AHEAD], key)
+        by_step = found.transpose(2, 0, 1, 3)
+        ahead = range(1, 1 + len(by_step))
+        rows += curve(ahead, by_step, measure="ahead", of="prediction", **where)
+        facts[weights] = {
+            "loss": float(losses[:, -1].mean()),
+            "difference_error": difference_error(models, inputs, key, found),
+        }
+    return rows, facts
+
+
+def as_json(record: Row) -> str:
+    """The record in JSON, which has no infinity: what is not finite becomes a word."""
+
+    def word(leaf: Any) -> Any:
+        return str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
+
+    return json.dumps(jax.tree.map(word, record), indent=1, allow_nan=False) + "\n"
+
+
+def main() -> None:
+    chosen = options()
+    text = tasks.read_text(chosen.text)
+    vocabulary = tasks.Vocabulary.of(text)
+    ids = vocabulary.encode(text)
+    rows: list[Row] = []
+    facts: dict[str, dict[str, Row]] = {}
+    parts = 7 if chosen.training_steps > 0 else 3
+    with (
+        tqdm(total=parts * len(chosen.cells), unit="part") as bar,
+        jax.default_matmul_precision("highest"),  # a GPU would round to ten bits
+    ):
+        for name in chosen.cells:
+            more, facts[name] = measure(name, ids, len(vocabulary), chosen, bar)
+            rows += more
+
+    record = provenance("benchmarks.gradient_norms", PACKAGES)
+    source = "pydoc_data.topics"
+    if chosen.text:
+        source = pathlib.Path(chosen.text).name  # the folders before it are private
+        record["command"] = record["command"].replace(chosen.text, source)
+    settings = ("width", "batch", "lengths", "training_steps")
+    record |= {
+        "text": {"source": source, "characters": len(ids), "vocabulary": len(vocabulary)},
+        "seeds": list(range(chosen.seeds)),
+        "settings": {name: getattr(chosen, name) for name in settings},
+        "cells": facts,
+        "not_finite": complaints(rows),
+    }
+    print(f"{record['machine']}, {record['date']}: `{record['command']}`\n")
+    print(report(rows, facts))
+
+    folder = pathlib.Path(chosen.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "gradient_norms.csv", folder / "gradient_norms.json"]
+    write_csv(paths[0], rows)
+    paths[1].write_text(as_json(record))
+    for path in paths + draw_all(folder, rows):
+        print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The list: one line per cell. What stands here is held to every law of seqmem, on every method."""
+
+import jax
+import jax.numpy as jnp
+
+import seqmem
+
+key = jax.random.key(0)
+
+# Sizes are different primes: input 2, hidden 5, output 3.
+CELLS = {
+    "RNN": lambda: seqmem.RNN(2, 5, key=key),
+    "RNN with output": lambda: seqmem.RNN(2, 5, 3, key=key),
+    "LSTM": lambda: seqmem.LSTM(2, 5, key=key),
+    "PeepholeLSTM": lambda: seqmem.PeepholeLSTM(2, 5, key=key),
+    "ProjectedLSTM": lambda: seqmem.ProjectedLSTM(2, 5, 3, key=key),
+    "GRU": lambda: seqmem.GRU(2, 5, key=key),
+    "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
+    "MGU": lambda: seqmem.MGU(2, 5, key=key),
+    "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
+    "with_states": lambda: seqmem.with_states(seqmem.LSTM(2, 5, key=key)),
+    "with_learned_state": lambda: seqmem.with_learned_state(seqmem.GRU(2, 5, key=key)),
+    "Stack": lambda: seqmem.layers.Stack([seqmem.GRU(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
+}

@@ -1,0 +1,423 @@
+"""The contract of unroll, where it is not a law of cells: shapes, lengths of time, transformations around it."""
+
+import functools
+from typing import ClassVar
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+import seqmem
+from seqmem._testing.trial import Setting, Variation, compiled, evaluate, looped, without
+
+TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
+AUTODIFF = seqmem.Scan("autodiff")
+METHODS = (seqmem.Scan(), seqmem.Scan(block=5), seqmem.Scan(recompute=True), AUTODIFF)
+every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def make(cell_type=seqmem.RNN, *sizes):
+    return cell_type(INPUT, HIDDEN, *sizes, key=jax.random.key(0))
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).normal(size=shape)
+
+
+def close(got, want):
+    chex.assert_trees_all_close(got, want, rtol=1e-10, atol=1e-13)
+
+
+def gradients(cell, state, xs, **options):
+    """The gradients of parameters, state and inputs, of everything that unroll returns."""
+
+    def loss(cell, state, xs):
+        out = seqmem.unroll(cell, state, xs, **options)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(out))
+
+    return jax.grad(loss, (0, 1, 2))(cell, state, xs)
+
+
+# Lengths of time
+
+
+def agree_with_the_loop(cell, setting, time):
+    lengths, resets = np.array([time, time // 3]), normal(time, 2) > 0.8
+    state = jax.tree.map(lambda leaf: normal(2, *leaf.shape), cell.init_state())
+    xs = normal(time, 2, INPUT)
+    shapes = jax.eval_shape(functools.partial(seqmem.unroll, cell), state, xs)
+    cotangents = jax.tree.map(lambda leaf: normal(*leaf.shape), shapes)
+    got = compiled(evaluate, 0)(setting, cell, state, xs, lengths, resets, None, cotangents)
+    variation = Variation("", lengths, resets)
+    want = looped(cell, state, xs, variation, cotangents, reverse=setting.reverse)
+    close(without(got), without(want))
+
+
+@every_method
+@pytest.mark.parametrize(("chunk", "reverse"), [(None, True), (5, False)])
+def test_time_is_a_prime_longer_than_any_block_or_chunk(method, chunk, reverse):
+    agree_with_the_loop(make(seqmem.IndRNN), Setting(method, chunk, reverse), time=17)
+
+
+@pytest.mark.parametrize("time", [1, 2, 4, 5, 6])
+def test_time_may_be_less_and_more_than_a_chunk(time):
+    agree_with_the_loop(make(seqmem.IndRNN), Setting(seqmem.Scan(), 5, time == 2), time)
+
+
+@every_method
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_no_time_gives_back_the_state_and_passes_gradients_through(method, chunk):
+    cell, state, xs = make(), normal(BATCH, HIDDEN), np.zeros((0, BATCH, INPUT))
+    final, ys = seqmem.unroll(cell, state, xs, method=method, chunk=chunk)
+    np.testing.assert_array_equal(final, state)
+    assert ys.shape == (0, BATCH, HIDDEN)
+    d_cell, d_state, d_xs = gradients(cell, state, xs, method=method, chunk=chunk)
+    close(d_state, np.cos(state))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(d_cell))
+    assert d_xs.shape == xs.shape
+
+
+# Axes
+
+
+def test_any_number_of_batch_axes_is_as_many_sequences():
+    cell, xs = make(seqmem.LSTM), normal(TIME, 2, BATCH, INPUT)
+    lengths = np.array([[7, 0, 3], [5, 1, 2]])
+    resets = normal(TIME, 2, BATCH) > 0.5
+    state = jax.tree.map(lambda _: normal(2, BATCH, HIDDEN), cell.init_state())
+    got = seqmem.unroll(cell, state, xs, lengths=lengths, resets=resets, reverse=True)
+    assert got[0].c.shape == (2, BATCH, HIDDEN)
+    assert got[1].shape == (TIME, 2, BATCH, HIDDEN)
+    for i in range(2):
+        for j in range(BATCH):
+            own = jax.tree.map(lambda leaf: leaf[i, j], state)  # noqa: B023
+            final, ys = seqmem.unroll(
+                cell,
+                own,
+                xs[:, i, j],
+                lengths=lengths[i, j],
+                resets=resets[:, i, j],
+                reverse=True,
+            )
+            close(final, jax.tree.map(lambda leaf: leaf[i, j], got[0]))  # noqa: B023
+            close(ys, got[1][:, i, j])
+
+
+def test_gradients_over_two_batch_axes_are_those_over_one():
+    cell, xs = make(), normal(TIME, 2, BATCH, INPUT)
+    lengths = np.array([[7, 0, 3], [5, 1, 2]])
+    state = normal(2, BATCH, HIDDEN)
+    two = gradients(cell, state, xs, lengths=lengths)
+    one = gradients(
+        cell, state.reshape(6, HIDDEN), xs.reshape(TIME, 6, INPUT), lengths=lengths.reshape(6)
+    )
+    close(two[0], one[0])
+    close(two[1].reshape(6, HIDDEN), one[1])
+    close(two[2].reshape(TIME, 6, INPUT), one[2])
+
+
+@every_method
+def test_a_state_may_be_shared_by_all_examples(method):
+    cell, xs, state = make(), normal(TIME, BATCH, INPUT), normal(HIDDEN)
+    each = np.broadcast_to(state, (BATCH, HIDDEN))
+    close(
+        seqmem.unroll(cell, state, xs, method=method),
+        seqmem.unroll(cell, each, xs, method=method),
+    )
+    shared, own = (gradients(cell, s, xs, method=method) for s in (state, each))
+    close(shared, (own[0], own[1].sum(0), own[2]))
+
+
+def test_leaves_of_a_state_are_shared_or_not_each_for_itself():
+    cell, xs = make(seqmem.LSTM), normal(TIME, BATCH, INPUT)
+    mixed = cell.init_state()._replace(h=normal(BATCH, HIDDEN))
+    full = mixed._replace(c=np.zeros((BATCH, HIDDEN)))
+    close(seqmem.unroll(cell, mixed, xs), seqmem.unroll(cell, full, xs))
+
+
+def test_a_batch_as_long_as_a_state_is_not_taken_for_one():
+    cell, xs = make(), normal(TIME, HIDDEN, INPUT)
+    state = normal(HIDDEN)
+    final, _ = seqmem.unroll(cell, state, xs)
+    for example in range(HIDDEN):
+        close(seqmem.unroll(cell, state, xs[:, example])[0], final[example])
+
+
+class Embedding(seqmem.AbstractCell):
+    """A cell whose input is a token."""
+
+    input_axes: ClassVar = 0
+
+    E: Array
+
+    def __init__(self):
+        self.E = jax.random.normal(jax.random.key(0), (11, HIDDEN))
+
+    def init_state(self):
+        return jnp.zeros(HIDDEN, self.E.dtype)
+
+    def project(self, token):
+        return self.E[token]
+
+    def update(self, h, u):
+        return jnp.tanh(0.5 * h + u)
+
+    def readout(self, h, u):
+        return h
+
+
+def test_tokens_have_no_axis_of_their_own():
+    cell = Embedding()
+    tokens = np.random.default_rng(0).integers(0, 11, (TIME, BATCH))
+    final, ys = seqmem.unroll(cell, cell.init_state(), tokens, lengths=np.array([7, 4, 0]))
+    assert (final.shape, ys.shape) == ((BATCH, HIDDEN), (TIME, BATCH, HIDDEN))
+    alone, _ = seqmem.unroll(cell, cell.init_state(), tokens[:4, 1])
+    close(alone, final[1])
+
+
+def test_a_cell_of_tokens_keeps_every_law():
+    report = seqmem.testing.check_cell(Embedding(), jnp.array(10), methods=[seqmem.Scan()])
+    assert set(report.values()) == {"holds"}
+
+
+class Convolution(seqmem.AbstractCell):
+    """A cell whose input is an image, and so is its state."""
+
+    input_axes: ClassVar = 3
+
+    K: Array
+
+    def __init__(self):
+        self.K = 0.3 * jax.random.normal(jax.random.key(0), (3, 3, 2, 2))
+
+    def init_state(self):
+        return jnp.zeros((5, 7, 2), self.K.dtype)
+
+    def project(self, image):
+        return image
+
+    def update(self, h, u):
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        mixed = jax.lax.conv_general_dilated(
+            (h + u)[None], self.K, (1, 1), "SAME", dimension_numbers=dimensions
+        )
+        return jnp.tanh(mixed[0])
+
+    def readout(self, h, u):
+        return h.mean((0, 1))
+
+
+def test_images_have_three_axes_of_their_own():
+    cell = Convolution()
+    xs = normal(TIME, BATCH, 5, 7, 2)
+    final, ys = seqmem.unroll(cell, cell.init_state(), xs)
+    assert (final.shape, ys.shape) == ((BATCH, 5, 7, 2), (TIME, BATCH, 2))
+    close(seqmem.unroll(cell, cell.init_state(), xs[:, 1])[0], final[1])
+    d_cell, _, d_xs = gradients(cell, final, xs)
+    want, _, d_want = gradients(cell, final, xs, method=AUTODIFF)
+    close((d_cell, d_xs), (want, d_want))
+
+
+class Sensors(seqmem.AbstractCell):
+    """A cell whose input is a tree, with a batch that all its leaves share."""
+
+    input_axes: ClassVar = {"image": 2, "name": 0, "wheel": 1}
+
+    W: Array
+
+    def __init__(self):
+        self.W = jax.random.normal(jax.random.key(0), (HIDDEN, INPUT))
+
+    def init_state(self):
+        return {"h": jnp.zeros(HIDDEN, self.W.dtype), "steps": jnp.zeros((), jnp.int32)}
+
+    def project(self, x):
+        return self.W @ x["wheel"] + x["image"].mean() * x["name"].astype(self.W.dtype)
+
+    def update(self, state, u):
+        return {"h": jnp.tanh(0.5 * state["h"] + u), "steps": state["steps"] + 1}
+
+    def readout(self, state, u):
+        return state["h"]
+
+
+def test_an_input_may_be_a_tree_and_a_state_may_count():
+    cell = Sensors()
+    xs = {
+        "image": normal(TIME, BATCH, 3, 5),
+        "name": np.arange(TIME * BATCH).reshape(TIME, BATCH) % 2,
+        "wheel": normal(TIME, BATCH, INPUT),
+    }
+    lengths = np.array([7, 4, 0])
+    final, ys = seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths, chunk=3)
+    np.testing.assert_array_equal(final["steps"], lengths)
+    one = jax.tree.map(lambda leaf: leaf[:4, 1], xs)
+    close(seqmem.unroll(cell, cell.init_state(), one)[1], ys[:4, 1])
+
+
+# Lengths and resets
+
+
+def test_traced_lengths_are_clamped():
+    cell, xs = make(), normal(TIME, BATCH, INPUT)
+    run = jax.jit(lambda lengths: seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths))
+    wild, tame = run(np.array([99, -3, 4])), run(np.array([TIME, 0, 4]))
+    chex.assert_trees_all_equal(wild, tame)
+    assert np.all(wild[1][0, 0] != 0)
+
+
+def test_a_reset_between_two_steps_is_one_going_back_too():
+    cell, xs = make(), normal(TIME, INPUT)
+    state, cut = normal(HIDDEN), 3
+    resets = np.arange(TIME) == cut
+    _, forward = seqmem.unroll(cell, state, xs, resets=resets)
+    close(forward[cut:], seqmem.unroll(cell, cell.init_state(), xs[cut:])[1])
+    _, backward = seqmem.unroll(cell, state, xs, resets=resets, reverse=True)
+    close(backward[:cut], seqmem.unroll(cell, cell.init_state(), xs[:cut], reverse=True)[1])
+    close(backward[cut:], seqmem.unroll(cell, state, xs[cut:], reverse=True)[1])
+
+
+# Transformations
+
+
+class Counted(seqmem.AbstractCell):
+    """A cell that counts how often it is traced."""
+
+    W: Array
+    traces: ClassVar[list] = []
+
+    def __init__(self):
+        self.W = jax.random.normal(jax.random.key(0), (HIDDEN, INPUT))
+
+    def init_state(self):
+        return jnp.zeros(HIDDEN, self.W.dtype)
+
+    def project(self, x):
+        return self.W @ x
+
+    def update(self, h, u):
+        self.traces.append(u)
+        return jnp.tanh(h + u)
+
+    def readout(self, h, u):
+        return h
+
+
+@every_method
+def test_an_eager_call_is_compiled_once(method):
+    cell, xs = Counted(), normal(TIME, BATCH, INPUT)
+    cell.traces.clear()
+    state = jnp.zeros((BATCH, HIDDEN))
+    run = functools.partial(seqmem.unroll, cell, method=method, chunk=3)
+    state, _ = run(state, xs, lengths=np.array([7, 4, 0]))
+    once = len(cell.traces)
+    assert once > 0
+    run(state, 2 * xs, lengths=np.array([1, 2, 3]))
+    assert len(cell.traces) == once
+    run(state, xs[:5], lengths=np.array([1, 2, 3]))
+    assert len(cell.traces) > once  # so that the count is one of compilations
+
+
+@every_method
+def test_a_scan_over_segments_is_the_whole(method):
+    cell, xs = make(seqmem.GRU), normal(2 * TIME, BATCH, INPUT)
+    state = normal(BATCH, HIDDEN)
+
+    def segments(cell, state, xs):
+        step = functools.partial(seqmem.unroll, cell, method=method)
+        state, ys = jax.lax.scan(step, state, xs.reshape(2, TIME, BATCH, INPUT))
+        return state, ys.reshape(2 * TIME, BATCH, HIDDEN)
+
+    def loss(run, cell, state, xs):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(run(cell, state, xs)))
+
+    def compute(run):
+        return jax.jit(jax.value_and_grad(functools.partial(loss, run), (0, 1, 2)))(cell, state, xs)
+
+    close(compute(segments), compute(functools.partial(seqmem.unroll, method=AUTODIFF)))
+
+
+def test_a_checkpoint_around_changes_no_number():
+    cell, state, xs = make(), normal(BATCH, HIDDEN), normal(TIME, BATCH, INPUT)
+
+    def loss(cell, state, xs):
+        _, ys = jax.checkpoint(seqmem.unroll)(cell, state, xs)
+        return jnp.sum(jnp.sin(ys))
+
+    def plain(cell, state, xs):
+        return jnp.sum(jnp.sin(seqmem.unroll(cell, state, xs)[1]))
+
+    close(jax.grad(loss, (0, 1, 2))(cell, state, xs), jax.grad(plain, (0, 1, 2))(cell, state, xs))
+
+
+def test_vmap_may_take_any_axis():
+    cell, xs = make(), normal(TIME, BATCH, INPUT)
+    _, ys = seqmem.unroll(cell, cell.init_state(), xs)
+    run = functools.partial(seqmem.unroll, cell, cell.init_state())
+    _, mapped = jax.vmap(run, in_axes=1, out_axes=(0, 2))(xs)
+    close(mapped, jnp.moveaxis(ys, 1, 2))
+
+
+def test_a_donated_state_is_used_up_and_the_numbers_stay():
+    cell, xs = make(seqmem.LSTM), normal(TIME, BATCH, INPUT)
+    state, _ = seqmem.unroll(cell, cell.init_state(), xs)
+    want, _ = seqmem.unroll(cell, state, xs)
+    run = jax.jit(seqmem.unroll, donate_argnums=1)
+    got, _ = run(cell, state, xs)
+    close(got, want)
+    assert state.h.is_deleted()
+    assert state.c.is_deleted()
+    run(cell, got, xs)
+
+
+def test_parameters_may_be_made_of_traced_values():
+    xs, state = normal(TIME, BATCH, INPUT), normal(BATCH, HIDDEN)
+
+    def loss(scale, method):
+        cell = jax.tree.map(lambda leaf: scale * leaf, make())
+        return jnp.sum(jnp.sin(seqmem.unroll(cell, state, xs, method=method)[1]))
+
+    got, want = (jax.jit(jax.grad(functools.partial(loss, method=m)))(0.7) for m in METHODS[::3])
+    close(got, want)
+
+
+def test_only_the_parameters_may_be_differentiated():
+    cell, xs = make(), normal(TIME, BATCH, INPUT)
+    got, want = (
+        jax.grad(lambda cell, m=m: seqmem.unroll(cell, cell.init_state(), xs, method=m)[1].sum())(cell)
+        for m in (seqmem.Scan(), AUTODIFF)
+    )
+    close(got, want)
+
+
+def test_forward_mode_is_autodiffs():
+    cell, xs = make(), normal(TIME, INPUT)
+
+    def run(xs, method):
+        return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
+
+    _, forward = jax.jvp(functools.partial(run, method=AUTODIFF), (xs,), (xs,))
+    close(forward, jnp.tensordot(jax.jacrev(functools.partial(run, method=seqmem.Scan()))(xs), xs, 2))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(functools.partial(run, method=seqmem.Scan()), (xs,), (xs,))
+
+
+def test_sixteen_bit_gradients_are_summed_in_thirty_two():
+    # 2¹¹ equal terms: in bfloat16 a sum of ones stays at 256.
+    with jax.enable_x64(False):
+        cell = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.bfloat16), make())
+        xs = jnp.ones((2048, INPUT))
+
+        def loss(cell, method):
+            _, ys = seqmem.unroll(cell, jnp.zeros(HIDDEN), xs, method=method)
+            return jnp.sum(ys)
+
+        for method in (seqmem.Scan(), AUTODIFF):
+            d = jax.grad(loss)(cell, method)
+            assert d.b.dtype == jnp.bfloat16
+            np.testing.assert_array_equal(d.b.astype(jnp.float32), np.full(HIDDEN, 2048.0))
