@@ -3,12 +3,24 @@
 import pytest
 
 import seqmem
-
 from cells import CELLS
+from seqmem._testing.check import family_methods
+
+every_cell = pytest.mark.parametrize("name", CELLS)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@every_cell
 def test_a_cell_keeps_every_law(name):
+    """On the method that users get and on the one that defines it."""
+    cell = CELLS[name]()
+    fastest, *_, plainest = family_methods(cell)
+    report = seqmem.testing.check_cell(cell, methods=[fastest, plainest])
+    assert set(report.values()) == {"holds"}
+
+
+@pytest.mark.slow
+@every_cell
+def test_a_cell_keeps_every_law_on_every_method(name):
     assert set(seqmem.testing.check_cell(CELLS[name]()).values()) == {"holds"}
 
 
@@ -16,6 +28,6 @@ def test_a_cell_keeps_every_law(name):
     "method", [seqmem.Scan(block=3), seqmem.Scan(recompute=True), None], ids=repr
 )
 def test_a_method_keeps_every_law_by_itself(method):
-    """Alone it is the one that ensembles and second derivatives are made with."""
+    """Alone it is also the one that ensembles and second derivatives are made with."""
     report = seqmem.testing.check_cell(CELLS["IndRNN"](), methods=[method])
     assert set(report.values()) == {"holds"}

@@ -1,20 +1,19 @@
-"""The gated family's backward rule: all gates of a block linearised at once, one product per step
-in the loop.
-"""
+"""The gated family's backward rule: one product per step in the loop, the transpose of mix."""
 
-import equinox as eqx
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from .._cell import over, project
 from .._methods.bptt import BackwardRule, backward_rule, pull_to
-from .._precision import inexact, split
+from .._precision import inexact
 from .base import AbstractGatedCell, gate, mix
 
 
 class GatedRule(BackwardRule):
-    """Kept are the pre-activations z; the loop multiplies by the gates' derivatives and by the
-    transpose of mix.
+    """Kept are the pre-activations z, so the loop computes no product again: at each step it pulls
+    the cotangent through the gate at (s, z), entry by entry, and through the transpose of mix.
     """
 
     keeps = True
@@ -26,26 +25,21 @@ class GatedRule(BackwardRule):
         return gate(cell, state, kept)
 
     def linearise(self, cell, states, kept, x, batch_axes):
-        def derivative(state, z):
-            moving, still = split(state)
-            return jax.vjp(lambda s, z: inexact(gate(cell, eqx.combine(s, still), z)), moving, z)[1]
-
-        derivatives = over(derivative, 1 + batch_axes)(states, kept)
-
-        # mix is affine, so its transpose is the same everywhere, and no value here is ever
-        # computed.
-        state, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
+        # mix is affine, so its transpose is the same everywhere, and no value here is ever computed.
+        anywhere, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
 
         def mixed(state):
-            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)
-            return step(state, one)
+            return over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)(state, one)
 
-        def pull(derivative, d):
-            d_state, d_z = over(lambda pull, d: pull(d), batch_axes)(derivative, d)
-            (d_mixed,) = pull_to(mixed, d_z, state)
+        def gated(state, z):
+            return inexact(over(functools.partial(gate, cell), batch_axes)(state, z))
+
+        def pull(here, d):
+            d_state, d_z = pull_to(gated, d, *here)
+            (d_mixed,) = pull_to(mixed, d_z, anywhere)
             return jax.tree.map(jnp.add, d_state, d_mixed), d_z
 
-        return derivatives, pull
+        return (states, kept), pull
 
     def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
         def gates(cell):

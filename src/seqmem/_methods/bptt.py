@@ -1,9 +1,9 @@
 """Backpropagation through time with weight gradients outside of the loop.
 
 Forward, in short unrolled stretches: one projection per stretch, then the steps. Kept: the states,
-and what the family's rule asks for. Backward, in blocks: the cell is linearised for the whole
-block at once, the loop over its steps only multiplies, and yields d_t = ∂L/∂s_t; from d the
-gradients of parameters and inputs are one product each over block × batch.
+and what the family's rule asks for. Backward, in blocks: what was not kept is computed again for
+the whole block at once; the loop over its steps yields d_t = ∂L/∂s_t, and from d the gradients of
+parameters and inputs are one product each over block × batch.
 """
 
 import abc
