@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-# Up to jaxlib 0.11.0 XLA:CPU compiles some float64 loops wrongly (test_xla_fault.py watches it). It reads its
-# flags once, so this comes before jax is imported.
+# Up to jaxlib 0.11.0 XLA:CPU compiles some float64 loops wrongly (test_xla_fault.py watches it). It
+# reads its flags once, so this comes before jax is imported.
 JAXLIB = tuple(int(part) for part in importlib.metadata.version("jaxlib").split(".")[:3])
 if JAXLIB < (0, 11, 1):
     flags = os.environ.get("XLA_FLAGS", "")

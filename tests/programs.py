@@ -8,7 +8,7 @@ import jax
 
 @dataclasses.dataclass
 class Loop:
-    """A loop, or the whole program: products per iteration outside of inner loops, and what it carries."""
+    """A loop, or the program: its products outside of inner loops, and what it carries."""
 
     products: int
     inner: list["Loop"]

@@ -1,4 +1,4 @@
-"""Every refusal of unroll says what came, what was expected and what to do, before the cell is traced."""
+"""unroll refuses what does not fit before it traces the cell, and says why in three parts."""
 
 import re
 from typing import ClassVar
@@ -58,7 +58,10 @@ REFUSED = {
     "chunk of truth": (unrolled(chunk=True), "chunk=True.*at least 1"),
     "one step": (unrolled(xs=XS[0, 0]), r"shape \(2,\).*at least 2 axes"),
     "no input": (unrolled(xs=()), "xs.*tree|xs holds no array"),
-    "features elsewhere": (unrolled(xs=jnp.swapaxes(XS, 0, 2)), r"7 entries in one input.*2, the cell's"),
+    "features elsewhere": (
+        unrolled(xs=jnp.swapaxes(XS, 0, 2)),
+        r"7 entries in one input.*2, the cell's",
+    ),
     "whole numbers": (unrolled(xs=XS.astype(jnp.int32)), "xs is int32.*floating point"),
     "two leaves": (unrolled(xs=(XS, XS)), "xs.*tree|array"),
     "another tree": (tokens() | {"xs": [XS]}, "xs is a tree.*begins like the cell's input_axes"),
@@ -97,7 +100,10 @@ REFUSED = {
     ),
     "a probe for all": (unrolled(probes=STATE), r"probes\.h has shape \(5,\).*\(7, 3, 5\)"),
     "probes of another tree": (unrolled(probes=XS), "probes is a tree.*init_state"),
-    "one length for all": (unrolled(lengths=jnp.array(4)), r"lengths is int32 of shape \(\).*\(3,\)"),
+    "one length for all": (
+        unrolled(lengths=jnp.array(4)),
+        r"lengths is int32 of shape \(\).*\(3,\)",
+    ),
     "a length too many": (unrolled(lengths=jnp.arange(4)), r"of shape \(4,\).*\(3,\)"),
     "half a length": (unrolled(lengths=jnp.array([1.5, 2, 3])), "lengths is float32.*integers"),
     "a length beyond": (

@@ -1,9 +1,9 @@
 """Every cell of the list keeps every law."""
 
 import pytest
+from cells import CELLS
 
 import seqmem
-from cells import CELLS
 from seqmem._testing.check import family_methods
 
 every_cell = pytest.mark.parametrize("name", CELLS)

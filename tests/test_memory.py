@@ -1,4 +1,4 @@
-"""Bytes: what `memory_report` says against XLA's own analysis, and what lean costs against a plain scan."""
+"""Bytes: `memory_report` against XLA's own analysis, and lean against a plain scan."""
 
 import equinox as eqx
 import jax

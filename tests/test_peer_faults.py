@@ -1,7 +1,7 @@
 """Faults found in other libraries, each with the library it was found in, and none of ours.
 
-Gates that begin orthogonal only as a fused matrix (Flax nnx) and a forget bias on another gate (rnn-jax) are
-looked for in test_gates.py.
+Gates that begin orthogonal only as a fused matrix (Flax nnx) and a forget bias on another gate
+(rnn-jax) are looked for in test_gates.py.
 """
 
 import jax
@@ -142,7 +142,8 @@ def test_the_candidate_of_a_gru_has_a_bias_behind_the_reset_gate(reset, seen):
     c = normal(HIDDEN)
     cell = jax.tree.map(lambda leaf: c if leaf.shape == (HIDDEN,) else leaf, silent)
     _, y = seqmem.with_gate(cell, "reset", b=reset)(jnp.zeros(HIDDEN), jnp.zeros(INPUT))
-    np.testing.assert_allclose(y, 0.5 * np.tanh(seen * c), atol=1e-12)  # the update gate is half open
+    # The update gate is half open, and the old state is 0.
+    np.testing.assert_allclose(y, 0.5 * np.tanh(seen * c), atol=1e-12)
 
 
 # memax: a Gated DeltaNet returns 4 MB of states for 32 KB of output

@@ -1,4 +1,4 @@
-"""The lean backward pass, counted in the lowered program: one product per step, weight gradients outside."""
+"""The backward pass, counted in the lowered program: one product per step, weights outside."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_backward_makes_one_product_per_step(name, recompute, platform):
 
 
 @platforms
-def test_products_per_block_are_those_of_the_gradients_of_W_U_and_x_and_of_what_is_recomputed(
+def test_weight_and_input_gradients_are_products_of_a_block(
     platform,
 ):
     cell = CELLS["LSTM"]
@@ -63,7 +63,7 @@ def test_products_per_block_are_those_of_the_gradients_of_W_U_and_x_and_of_what_
         return outer.products
 
     kept, recomputed = per_block(False), per_block(True)
-    # What a block computes beside these is dead: values of projections of which only the transpose is used.
+    # Beside these stand dead products: values of projections whose transposes alone are used.
     assert kept >= 3
     assert recomputed >= kept
 

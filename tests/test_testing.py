@@ -14,7 +14,7 @@ from jaxtyping import Array
 import seqmem
 from seqmem._methods.base import AbstractMethod
 from seqmem._methods.scan import plain_scan
-from seqmem._testing import check, time_laws, transform_laws, trial
+from seqmem._testing import check, evaluate, time_laws, transform_laws, trial
 from seqmem._testing.verdict import NotJudged
 from seqmem.testing import LawBroken, check_cell
 
@@ -90,7 +90,7 @@ class Mixed(NamedTuple):
 
 
 class Everything(seqmem.AbstractCell):
-    """A tree of inputs with a token in it, a complex state beside a counter, an output of three kinds."""
+    """A tree of inputs with a token, a complex state beside a counter, outputs of three kinds."""
 
     input_axes: ClassVar = {"token": 0, "vector": 1}
 
@@ -120,6 +120,28 @@ class Everything(seqmem.AbstractCell):
 def test_trees_tokens_counters_and_complex_states_are_judged():
     x = {"token": jnp.array(6), "vector": jnp.zeros(INPUT)}
     assert set(check_cell(Everything(), x, methods=[seqmem.Scan()]).values()) == {"holds"}
+
+
+class Sum(seqmem.AbstractCell):
+    """A cell without parameters."""
+
+    def init_state(self):
+        return jnp.zeros(INPUT)
+
+    def project(self, x):
+        return x
+
+    def update(self, total, u):
+        return total + u
+
+    def readout(self, total, u):
+        return total
+
+
+def test_a_cell_without_parameters_makes_no_ensemble():
+    report = check_cell(Sum(), jnp.zeros(INPUT), methods=[AUTODIFF])
+    assert report.pop("ensembles") == "not judged: the cell has no parameters"
+    assert set(report.values()) == {"holds"}
 
 
 def test_the_configuration_is_left_alone():
@@ -396,18 +418,14 @@ class Faulty(AbstractMethod):
     def _resets_by_multiplication(self, cell, init, state, inputs, *, batch_axes, reverse):
         marks = inputs.marks
         if marks.reset is None:
-            return plain_scan(
-                cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
-            )
+            return plain_scan(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
 
         def body(state, here):
             keep = (~here.marks.reset).astype(state.dtype)[..., None]
             state = keep * state + (1 - keep) * init
             rest = here._replace(marks=here.marks._replace(reset=None))
             one = jax.tree.map(lambda leaf: leaf[None], rest)
-            state, ys = plain_scan(
-                cell, init, state, one, batch_axes=batch_axes, reverse=reverse
-            )
+            state, ys = plain_scan(cell, init, state, one, batch_axes=batch_axes, reverse=reverse)
             return state, ys[0]
 
         return jax.lax.scan(body, state, inputs, reverse=reverse)
@@ -432,9 +450,7 @@ class Faulty(AbstractMethod):
         return final, ys + 1e-6 * jnp.mean(inputs.x)
 
     def _is_wrong_alone(self, cell, init, state, inputs, *, batch_axes, reverse):
-        final, ys = plain_scan(
-            cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
-        )
+        final, ys = plain_scan(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
         return final, ys if batch_axes else 1.001 * ys
 
     def _is_wrong_in_its_second_derivative(self, *args, **options):
@@ -509,7 +525,7 @@ def test_a_mask_that_multiplies_is_caught(monkeypatch, float64):
     monkeypatch.setattr("seqmem._unroll._zero_where", zero_where)
     on_trial = trial.Trial(Plain(5), np.zeros(INPUT), [AUTODIFF], 0)
     time_laws.lengths(on_trial)
-    with pytest.raises(LawBroken, match="^padding: .*NaN in the padding is not without effect"):
+    with pytest.raises(LawBroken, match=r"^padding: .*NaN in the padding is not without effect"):
         time_laws.padding(on_trial)
 
 
@@ -519,7 +535,7 @@ def test_a_cell_is_not_blamed_for_a_compiler_known_to_be_wrong(monkeypatch, susp
         final, ys = seqmem.unroll(*args, **options)
         return final, ys if jax.config.jax_disable_jit else 1.01 * ys
 
-    monkeypatch.setattr(trial, "unroll", miscompiled)
+    monkeypatch.setattr(evaluate, "unroll", miscompiled)
     monkeypatch.setattr(trial, "compiler_is_suspect", lambda: suspect)
     on_trial = trial.Trial(Plain(7 if suspect else 11), np.zeros(INPUT), [AUTODIFF], 0)
     with pytest.raises(NotJudged if suspect else LawBroken) as verdict:

@@ -1,4 +1,4 @@
-"""The contract of unroll, where it is not a law of cells: shapes, lengths of time, transformations around it."""
+"""The contract of unroll beside the laws of cells: lengths of time, axes, transformations."""
 
 import functools
 from typing import ClassVar
@@ -11,7 +11,9 @@ import pytest
 from jaxtyping import Array
 
 import seqmem
-from seqmem._testing.trial import Setting, Variation, compiled, evaluate, looped, without
+from seqmem._testing.compiler import compiled
+from seqmem._testing.evaluate import Setting, evaluate, without_probes
+from seqmem._testing.loop import Variation, looped
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
 AUTODIFF = seqmem.Scan("autodiff")
@@ -55,7 +57,7 @@ def agree_with_the_loop(cell, setting, time):
     got = compiled(evaluate, 0)(setting, cell, state, xs, lengths, resets, None, cotangents)
     variation = Variation("", lengths, resets)
     want = looped(cell, state, xs, variation, cotangents, reverse=setting.reverse)
-    close(without(got), without(want))
+    close(without_probes(got), without_probes(want))
 
 
 @every_method
@@ -388,11 +390,11 @@ def test_parameters_may_be_made_of_traced_values():
 
 def test_only_the_parameters_may_be_differentiated():
     cell, xs = make(), normal(TIME, BATCH, INPUT)
-    got, want = (
-        jax.grad(lambda cell, m=m: seqmem.unroll(cell, cell.init_state(), xs, method=m)[1].sum())(cell)
-        for m in (seqmem.Scan(), AUTODIFF)
-    )
-    close(got, want)
+
+    def loss(cell, method):
+        return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1].sum()
+
+    close(jax.grad(loss)(cell, seqmem.Scan()), jax.grad(loss)(cell, AUTODIFF))
 
 
 def test_forward_mode_is_autodiffs():
@@ -402,7 +404,8 @@ def test_forward_mode_is_autodiffs():
         return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
 
     _, forward = jax.jvp(functools.partial(run, method=AUTODIFF), (xs,), (xs,))
-    close(forward, jnp.tensordot(jax.jacrev(functools.partial(run, method=seqmem.Scan()))(xs), xs, 2))
+    backward = jax.jacrev(functools.partial(run, method=seqmem.Scan()))(xs)
+    close(forward, jnp.tensordot(backward, xs, 2))
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(functools.partial(run, method=seqmem.Scan()), (xs,), (xs,))
 

@@ -1,8 +1,8 @@
 """Watching a fault that is not ours: up to jaxlib 0.11.0 XLA:CPU compiles a plain loop wrongly.
 
-In float64, `vmap(grad(...))` over the parameters of a plain `lax.scan` LSTM of tiny sizes is off by 40 % on some
-processors; H = 5 and B = 4 matter. `--xla_cpu_use_fusion_emitters=false` is right, and so is jaxlib 0.11.1.
-There is no seqmem in the program.
+In float64, `vmap(grad(...))` over the parameters of a plain `lax.scan` LSTM of tiny sizes is off by
+40 %, on some processors; H = 5 and B = 4 matter. `--xla_cpu_use_fusion_emitters=false` is right,
+and so is jaxlib 0.11.1. There is no seqmem in the program.
 """
 
 import os
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmem._testing.trial import compiler_is_suspect
+from seqmem._testing.compiler import compiler_is_suspect
 
 TIME, BATCH, INPUT, HIDDEN, MEMBERS = 7, 4, 3, 5, 3
 

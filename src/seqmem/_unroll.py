@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
 from . import _checks
-from ._cell import AbstractCell, Inputs, Marks, Output, State, select
+from ._cell import AbstractCell, Inputs, Marks, Output, State
 from ._methods.base import AbstractMethod
 from ._methods.blocks import scan_blocks
 from ._methods.default import default_method

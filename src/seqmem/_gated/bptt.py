@@ -25,7 +25,7 @@ class GatedRule(BackwardRule):
         return gate(cell, state, kept)
 
     def linearise(self, cell, states, kept, x, batch_axes):
-        # mix is affine, so its transpose is the same everywhere, and no value here is ever computed.
+        # mix is affine: its transpose is the same everywhere, and no value here is computed.
         anywhere, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
 
         def mixed(state):

@@ -64,34 +64,34 @@ def check_cell(
         finite          values and derivatives are finite at x = 0
         promise         what the cell's family promises; for `seqmem.AbstractGatedCell`,
                         update(s, u) = gate(s, mix(s, u)) with mix affine in s and in u
-        compiled once   the same shapes are compiled once, also with the state that comes back
+        compiled once   equal shapes are compiled once, also with the state that comes back
         methods         every method, with and without chunks, is a Python loop of single steps
-        lengths         a sequence in a batch is the sequence alone; outputs beyond its length are exactly 0,
-                        and length 0 gives back the state and passes gradients through
-        resets          a reset is a new beginning: nothing before it, not even NaN, is seen after it
+        lengths         a sequence in a batch is the sequence alone; outputs beyond its length are
+                        exactly 0, length 0 gives back the state and passes gradients through
+        resets          a reset is a new beginning: nothing before it, not even NaN, is seen after
         padding         whatever stands in the padding changes no bit of anything
         reverse         running backward is flipping the valid steps by hand
         causality       no output depends on a later input
-        splitting       a sequence run in two parts, the state carried, is the sequence run at once
+        splitting       a sequence run in two parts, the state carried, is the sequence at once
         probes          the gradients of probes are those of the states
         examples        `jax.vmap` over examples is a batch axis
         ensembles       `jax.vmap` over parameters is one cell after another
-        second order    reverse mode over reverse mode
+        second order    the gradient of a gradient is that of a Python loop
 
-    Equal means: outputs, final state, and the gradients of parameters, state and inputs, in float64, to ten
-    digits; this works inside a float32 program and leaves its configuration alone. Parameters that are 0 are
-    moved a little for it, since what is multiplied by 0 tells nothing.
+    Equal means: outputs, final state, and the gradients of parameters, state and inputs, in
+    float64, to ten digits; this works inside a float32 program and leaves its configuration alone.
+    Parameters that are 0 are moved a little for it, since what is multiplied by 0 tells nothing.
 
     Args:
         cell: the cell.
-        x: one example of an input, for a cell without an `input_size`. Whole numbers are drawn between 0 and
-            the example's largest; others are normal, whatever the example's values.
+        x: one example of an input, for a cell without an `input_size`. Whole numbers are drawn
+            between 0 and the example's largest; others are normal, whatever the example's values.
         methods: the ways to run the cell that are compared; None is all that its family offers.
         seed: for inputs and states.
 
     Returns:
-        For each law "holds", or "not judged" with the reason: where XLA is known to compile loops wrongly,
-        and would be blamed on the cell.
+        For each law "holds", or "not judged" with the reason: where XLA is known to compile loops
+        wrongly, and would be blamed on the cell.
 
     Raises:
         LawBroken: an AssertionError that says which law is broken and how.
@@ -141,6 +141,6 @@ def _example(cell: AbstractCell) -> PyTree:
         raise bad_input(
             f"check_cell got {type(cell).__name__} without an example of its input.",
             "one input, since the cell has no input_size to make one from.",
-            "pass x, e.g. check_cell(cell, jax.numpy.zeros(3)), or jax.numpy.array(9) for tokens 0 to 9.",
+            "pass x, e.g. jax.numpy.zeros(3), or jax.numpy.array(9) for tokens from 0 to 9.",
         )
     return np.zeros(size, np.float32)

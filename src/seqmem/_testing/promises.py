@@ -32,7 +32,7 @@ class Draws(Protocol):
 
 @functools.singledispatch
 def functions(cell: AbstractCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
-    """The functions that the family of `cell` adds to project, update and readout, ready to be called."""
+    """The functions that a family adds to project, update and readout, ready to be called."""
     return {}
 
 

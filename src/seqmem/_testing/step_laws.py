@@ -13,7 +13,8 @@ from .._cell import AbstractCell, project, readout, update
 from .._methods.base import AbstractMethod
 from .._precision import as_precision, inexact, precision, split
 from .._unroll import unroll
-from .loop import pulled, single_step, unstacked
+from .compiler import compiled
+from .loop import pull, pulled, step, unstacked
 from .promises import functions, promises
 from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes, normal, tolerance
 from .verdict import EXACT, LawBroken, NotJudged, furthest, label
@@ -31,8 +32,8 @@ def tree(cell: AbstractCell) -> None:
     if jax.tree.structure(cell) != jax.tree.structure(cell):
         raise LawBroken(
             "tree",
-            "the structure of the cell is another whenever it is looked at, so that jax.jit compiles "
-            "anew at every call; what is static in it must be equal to itself",
+            "the structure of the cell is another whenever it is looked at, so that jax.jit "
+            "compiles anew at every call; what is static in it must be equal to itself",
         )
 
 
@@ -68,7 +69,7 @@ def pure(cell: AbstractCell, x: PyTree) -> None:
         raise NotJudged(f"a single step raised {type(error).__name__}: {error}") from error
     again = {}
     for name, call in calls(cell, *one).items():
-        returned(cell, *other)  # a side channel, if there is one, now holds what belongs to the other
+        returned(cell, *other)  # what a side channel holds now belongs to the other
         again[name] = call()
     _same(again, first, EXACT, "called again with the same arguments")
     _same(jax.jit(returned)(cell, *one), first, tolerance(one), "called under jit")
@@ -194,13 +195,9 @@ def finite(trial: Trial) -> None:
         "a state it reaches": unstacked(trial.reached(1), 1)[0],
     }
     for where, state in states.items():
-        (new, y), (d_cell, d_state, d_x) = pulled(
-            single_step,
-            lambda out: jax.tree.map(jnp.ones_like, inexact(out)),
-            trial.cell,
-            state,
-            zero,
-        )
+        new, y = compiled(step)(trial.cell, state, zero, None)
+        ones = jax.tree.map(np.ones_like, inexact((new, y)))
+        d_cell, d_state, d_x, _ = compiled(pull, 0)(step, ones, trial.cell, state, zero, None)
         for what, tree in (
             ("the new state", new),
             ("the output", y),

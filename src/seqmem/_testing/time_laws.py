@@ -1,4 +1,4 @@
-"""The laws of time: every method, forward and backward in time, against the Python loop and against itself."""
+"""The laws of time: every method, forward and backward, against the loop and against itself."""
 
 import jax
 import numpy as np
@@ -6,22 +6,10 @@ from jaxtyping import PyTree
 
 from .._methods.base import AbstractMethod
 from .._unroll import unroll
-from .trial import (
-    BATCH,
-    BOTH,
-    LENGTHS,
-    NONE,
-    PLAIN,
-    RESETS,
-    SHORTER,
-    TIME,
-    WHOLE,
-    Setting,
-    Trial,
-    Variation,
-    compiled,
-    without,
-)
+from .compiler import compiled
+from .evaluate import Setting, without_probes
+from .loop import Variation
+from .trial import BATCH, BOTH, LENGTHS, NONE, PLAIN, RESETS, SHORTER, TIME, WHOLE, Trial
 from .verdict import EXACT, LawBroken, furthest
 
 CUT = 3
@@ -32,8 +20,7 @@ PADDING = np.arange(TIME)[:, None] >= SHORTER
 
 def methods(trial: Trial) -> None:
     """Every method, with and without chunks, is a Python loop of single steps."""
-    bare = [Setting(method, bare=True) for method in (trial.methods[0], trial.methods[-1])]
-    for setting in bare + trial.settings:
+    for setting in (Setting(trial.methods[0], bare=True), *trial.settings):
         _is_loop(trial, "methods", setting, PLAIN)
 
 
@@ -75,8 +62,8 @@ def resets(trial: Trial) -> None:
         poisons = {
             "inputs before it": {"xs": _replaced(trial.xs, before, other)},
             "a NaN before it": {
-                "xs": jax.tree.map(lambda leaf: _nan(leaf, before), trial.xs),
-                "state": jax.tree.map(lambda leaf: _nan(leaf, slice(None)), trial.state),
+                "xs": _nan(trial.xs, before),
+                "state": _nan(trial.state, slice(None)),
             },
         }
         for what, poison in poisons.items():
@@ -127,12 +114,12 @@ def reverse(trial: Trial) -> None:
                 cotangents=(d_final, _flipped(d_ys, back)),
             )
             over_time = {name: _flipped(out[name], back) for name in ("ys", "gradient of xs")}
-            return without(out | over_time)
+            return without_probes(out | over_time)
 
         trial.agree(
             "reverse",
             by_hand,
-            without(trial.run(backward, BOTH)),
+            without_probes(trial.run(backward, BOTH)),
             f"with {backward}, running backward is not flipping by hand",
         )
 
@@ -155,16 +142,18 @@ def causality(trial: Trial) -> None:
 
 
 def splitting(trial: Trial) -> None:
-    """A sequence run in two parts, the state carried, is the sequence run at once, gradients included."""
+    """A sequence run in two parts, the state carried, is the sequence run at once, and so are its
+    gradients.
+    """
     for setting in trial.settings:
-        # Going back, a reset on the border lies before the first step of one part and behind the last of the
-        # other, where neither sees it; `unroll` sees it, whatever the chunk.
+        # Going back, a reset on the border lies before the first step of one part and behind the
+        # last of the other, where neither sees it; `unroll` sees it, whatever the chunk.
         variation = LENGTHS if setting.reverse else BOTH
         for border in range(TIME + 1):
             trial.agree(
                 "splitting",
                 lambda s=setting, v=variation, k=border: _in_two(trial, s, v, k),
-                without(trial.run(setting, variation)),
+                without_probes(trial.run(setting, variation)),
                 f"with {setting}, running {border} steps and then the rest is not running all",
             )
     method = trial.methods[0]
@@ -179,14 +168,13 @@ def splitting(trial: Trial) -> None:
 
 
 def probes(trial: Trial) -> None:
-    """The gradient of a probe is what a change of the state at that step does to everything after it."""
+    """The gradient of a probe is what a change of the state at its step does to all after it."""
+    name = "gradient of the states"
     for setting in trial.settings:
         trial.agree(
             "probes",
-            lambda s=setting: {
-                "gradient of the states": trial.run(s, BOTH)["gradient of the states"]
-            },
-            trial.disturbed(setting, BOTH),
+            lambda s=setting: {name: trial.run(s, BOTH)[name]},
+            {name: trial.loop(setting, BOTH, probed=True)[name]},
             f"with {setting}, the gradients of the probes are not those of the states",
         )
 
@@ -194,8 +182,8 @@ def probes(trial: Trial) -> None:
 def _is_loop(trial: Trial, law: str, setting: Setting, variation: Variation) -> None:
     trial.agree(
         law,
-        lambda: without(trial.run(setting, variation)),
-        without(trial.loop(setting, variation)),
+        lambda: without_probes(trial.run(setting, variation)),
+        without_probes(trial.loop(setting, variation)),
         f"with {setting}, unroll{variation.name} is not a Python loop of single steps",
     )
 
@@ -214,7 +202,7 @@ def _halves(method: AbstractMethod, cell, state, xs) -> dict[str, PyTree]:
 
 
 def _in_two(trial: Trial, setting: Setting, whole: Variation, border: int) -> dict[str, PyTree]:
-    """`Trial.run` from two runs by the chain rule. The parts are lengths, so that nothing is compiled anew."""
+    """`Trial.run` from two runs by the chain rule; by lengths, so that nothing is compiled anew."""
     d_final, d_ys = trial.cotangents
 
     def moved(tree: PyTree, by: int) -> PyTree:
@@ -241,7 +229,7 @@ def _in_two(trial: Trial, setting: Setting, whole: Variation, border: int) -> di
     name = "gradient of the parameters"
     total = {name: jax.tree.map(np.add, first[name], last[name])}
     begun = {"gradient of the state": first["gradient of the state"]}
-    return without(last | joined | total | begun)
+    return without_probes(last | joined | total | begun)
 
 
 def _at(tree: PyTree, where: np.ndarray) -> PyTree:
@@ -271,11 +259,14 @@ def _absurd(leaf: np.ndarray, number: float) -> np.ndarray:
     return np.full_like(leaf, True if leaf.dtype == bool else np.iinfo(leaf.dtype).max)
 
 
-def _nan(leaf: np.ndarray, where: slice | np.ndarray) -> np.ndarray:
-    leaf = leaf.copy()
-    if np.issubdtype(leaf.dtype, np.inexact):
-        leaf[where] = np.nan
-    return leaf
+def _nan(tree: PyTree, where: slice | np.ndarray) -> PyTree:
+    def spoil(leaf: np.ndarray) -> np.ndarray:
+        leaf = leaf.copy()
+        if np.issubdtype(leaf.dtype, np.inexact):
+            leaf[where] = np.nan
+        return leaf
+
+    return jax.tree.map(spoil, tree)
 
 
 def _flipped(tree: PyTree, back: np.ndarray) -> PyTree:

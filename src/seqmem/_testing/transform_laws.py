@@ -1,4 +1,4 @@
-"""The laws of transformations: jit, vmap and grad of a cell's sequences against the Python loop."""
+"""The laws of transformations: jit, vmap and grad of a cell's sequences against the loop."""
 
 import functools
 
@@ -10,9 +10,11 @@ from .._cell import AbstractCell
 from .._methods.base import AbstractMethod
 from .._precision import inexact
 from .._unroll import unroll
-from .loop import Variation, loop, pulled, unstacked
-from .trial import BOTH, PLAIN, Setting, Trial, compiled, evaluate, looped, time_second, without
-from .verdict import LawBroken
+from .compiler import compiled
+from .evaluate import Setting, evaluate, without_probes
+from .loop import looped, pulled, time_second
+from .trial import BOTH, Trial
+from .verdict import LawBroken, NotJudged
 
 SHORT = 2  # steps that are enough for second derivatives through time
 
@@ -64,14 +66,14 @@ def examples(trial: Trial) -> None:
     trial.agree(
         "examples",
         compute,
-        without(trial.loop(Setting(method), BOTH)),
+        without_probes(trial.loop(Setting(method), BOTH)),
         f"with {method!r}, vmap over examples is not a Python loop of single steps",
     )
 
 
 def _per_example(setting: Setting, cell, *examples: PyTree) -> dict[str, PyTree]:
     def one(state, xs, length, resets, cotangents):
-        return without(evaluate(setting, cell, state, xs, length, resets, None, cotangents))
+        return without_probes(evaluate(setting, cell, state, xs, length, resets, None, cotangents))
 
     return jax.vmap(one)(*examples)
 
@@ -83,10 +85,12 @@ def _ends(methods: tuple[AbstractMethod, ...]) -> tuple[AbstractMethod, ...]:
 
 def ensembles(trial: Trial) -> None:
     """`jax.vmap` over parameters is one cell after another."""
-    members = [trial.cell, jax.tree.map(trial.disturb, trial.cell)]
+    if not jax.tree.leaves(inexact(trial.cell)):
+        raise NotJudged("the cell has no parameters")
+    members = [trial.cell, jax.tree.map(trial.near, trial.cell)]
     cells = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *members)
     alone = [
-        without(looped(cell, trial.state, trial.xs, BOTH, trial.cotangents, reverse=False))
+        without_probes(looped(cell, trial.state, trial.xs, BOTH, trial.cotangents, reverse=False))
         for cell in members
     ]
     want = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
@@ -112,35 +116,34 @@ def ensembles(trial: Trial) -> None:
 
 def _per_member(setting: Setting, cells, state, xs, lengths, resets, cotangents) -> PyTree:
     def one(cell):
-        return without(evaluate(setting, cell, state, xs, lengths, resets, None, cotangents))
+        return without_probes(evaluate(setting, cell, state, xs, lengths, resets, None, cotangents))
 
     return jax.vmap(one)(cells)
 
 
 def second_order(trial: Trial) -> None:
     """The gradient of a gradient, reverse mode over reverse mode."""
-    xs = jax.tree.map(lambda leaf: leaf[:SHORT, 0], trial.xs)
-    state = jax.tree.map(lambda leaf: leaf[0], trial.state)
     d_final, d_ys = trial.cotangents
-    first = (
-        jax.tree.map(lambda leaf: leaf[0], d_final),
-        jax.tree.map(lambda leaf: leaf[:SHORT, 0], d_ys),
-    )
+    state, d_final = jax.tree.map(lambda leaf: leaf[0], (trial.state, d_final))
+    xs, d_ys = jax.tree.map(lambda leaf: leaf[:SHORT, 0], (trial.xs, d_ys))
     second = jax.tree.map(trial.normal, inexact((trial.cell, state, xs)))
-    variation = Variation("", np.array([SHORT]), np.zeros((SHORT, 1), bool))
-
-    def by_loop(cell, state, xs):
-        (final,), (ys,) = loop(cell, [state], [unstacked(xs, 1)], variation, reverse=False)
-        return final, jax.tree.map(lambda *steps: jax.numpy.stack(steps), *ys)
-
-    want = _twice(by_loop, trial.cell, state, xs, first, second)
+    given = trial.cell, state, xs, (d_final, d_ys), second
+    want = compiled(_twice, 0)(_by_hand, *given)
     for method in _ends(trial.methods):
         trial.agree(
             "second order",
-            lambda m=method: compiled(_twice_unrolled, 0)(m, trial.cell, state, xs, first, second),
+            lambda m=method: compiled(_twice_unrolled, 0)(m, *given),
             want,
             f"with {method!r}, the gradient of a gradient is not that of a Python loop",
         )
+
+
+def _by_hand(cell: AbstractCell, state: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
+    ys = []
+    for t in range(SHORT):
+        state, y = cell(state, jax.tree.map(lambda leaf, t=t: leaf[t], xs))
+        ys.append(y)
+    return state, jax.tree.map(lambda *steps: jax.numpy.stack(steps), *ys)
 
 
 def _twice_unrolled(method: AbstractMethod, *args: PyTree) -> dict[str, PyTree]:

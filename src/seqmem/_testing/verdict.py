@@ -10,7 +10,7 @@ EXACT = 0.0  # as a tolerance: every bit must agree
 FLOOR = 1e-3  # a leaf whose entries are all smaller is compared as if its largest were this
 
 
-class LawBroken(AssertionError):
+class LawBroken(AssertionError):  # noqa: N818
     """A cell breaks a law of seqmem; the message says which and how.
 
     Attributes:
@@ -24,15 +24,15 @@ class LawBroken(AssertionError):
         self.law = law
 
 
-class NotJudged(Exception):
+class NotJudged(Exception):  # noqa: N818
     """A law that could not be tested, and why."""
 
 
 def furthest(got: PyTree, want: PyTree, tolerance: float) -> str | None:
     """Where two trees of arrays differ most, as the end of a sentence; None where they agree.
 
-    Leaves agree where no entry differs by more than `tolerance` times the largest entry of the leaf; with
-    `EXACT`, where they agree in every bit. NaN agrees with nothing but the same NaN under `EXACT`.
+    Leaves agree where no entry differs by more than `tolerance` times the largest entry of the
+    leaf, or where all bits are the same; with `EXACT`, only then.
     """
     if jax.tree.structure(got) != jax.tree.structure(want):
         return f"the tree is {jax.tree.structure(got)} instead of {jax.tree.structure(want)}"

@@ -1,0 +1,87 @@
+"""One way to run a sequence, and everything that follows from it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxtyping import Array, PyTree
+
+from .._cell import AbstractCell
+from .._methods.base import AbstractMethod
+from .._unroll import unroll
+from .loop import pulled
+
+
+class Setting(NamedTuple):
+    """One way to run a sequence."""
+
+    method: AbstractMethod
+    chunk: int | None = None
+    reverse: bool = False
+    bare: bool = False  # without lengths, resets and probes, from the initial state that all share
+
+    def __str__(self) -> str:
+        words = [repr(self.method)]
+        if self.chunk is not None:
+            words.append(f"chunk={self.chunk}")
+        if self.reverse:
+            words.append("reverse=True")
+        return ", ".join(words)
+
+
+def both_ways(methods: Sequence[AbstractMethod]) -> list[tuple[Setting, Setting]]:
+    """Every method forward and backward in time, with and without chunks.
+
+    No chunk but 1 divides the time. One step is compiled fastest; a method with blocks gets chunks
+    that are longer than they are.
+    """
+    settings = []
+    for i, method in enumerate(methods):
+        if i and getattr(method, "block", None) is None:
+            settings.append((Setting(method, chunk=1), Setting(method, reverse=True)))
+        else:
+            backward = Setting(method, chunk=5 if i else 3, reverse=True)
+            settings.append((Setting(method), backward))
+    return settings
+
+
+def evaluate(
+    setting: Setting,
+    cell: AbstractCell,
+    state: PyTree,
+    xs: PyTree,
+    lengths: Array | None,
+    resets: Array | None,
+    probes: PyTree,
+    cotangents: PyTree,
+) -> dict[str, PyTree]:
+    """Everything that `unroll` determines; the keys are the words of a complaint."""
+
+    def run(cell, state, xs, probes):
+        return unroll(
+            cell,
+            cell.init_state() if setting.bare else state,
+            xs,
+            lengths=lengths,
+            resets=resets,
+            probes=probes,
+            reverse=setting.reverse,
+            method=setting.method,
+            chunk=setting.chunk,
+        )
+
+    (final, ys), (d_cell, d_state, d_xs, d_probes) = pulled(
+        run, lambda _: cotangents, cell, state, xs, probes
+    )
+    return {
+        "ys": ys,
+        "final state": final,
+        "gradient of the parameters": d_cell,
+        "gradient of the state": d_state,
+        "gradient of xs": d_xs,
+        "gradient of the states": d_probes,
+    }
+
+
+def without_probes(out: dict[str, PyTree]) -> dict[str, PyTree]:
+    """All but the gradients of the probes, which have a law of their own."""
+    return {name: tree for name, tree in out.items() if name != "gradient of the states"}
