@@ -18,7 +18,7 @@ CELLS = {
     "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
     "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
-    "with_states": lambda: seqmem.with_states(seqmem.LSTM(2, 5, key=key)),
-    "with_learned_state": lambda: seqmem.with_learned_state(seqmem.GRU(2, 5, key=key)),
-    "Stack": lambda: seqmem.layers.Stack([seqmem.GRU(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
+    "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
+    "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
+    "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
 }

@@ -23,6 +23,7 @@ CALLS = {
     "remat2",
 }
 VIEWS = {"reshape", "squeeze", "broadcast_in_dim", "copy", "stop_gradient", "expand_dims"}
+LOOPS = {"scan", "while"}
 MOVES = {
     "dot_general",
     "transpose",
@@ -40,6 +41,7 @@ MOVES = {
 class _Value:
     size: int
     whole: "_Value | None" = None  # the value that this one is a view of
+    looped: bool = False  # a loop returned it; XLA writes nothing over such a buffer
 
     @property
     def home(self) -> "_Value":
@@ -108,7 +110,7 @@ def _written_out(jaxpr: Jaxpr, known: dict[Any, _Value]) -> Iterator[_Step]:
             known |= dict(zip(eqn.outvars, shown, strict=True))
             continue
         view = args[0] if name in VIEWS and args else None
-        outs = [_Value(_size(var), view) for var in eqn.outvars]
+        outs = [_Value(_size(var), view, name in LOOPS) for var in eqn.outvars]
         known |= dict(zip(eqn.outvars, outs, strict=True))
         yield _Step(name, args, outs, max((Program(p).peak for p in inside), default=0))
 
@@ -132,7 +134,8 @@ def _peak(steps: Sequence[_Step], arguments: set[_Value], results: set[_Value]) 
         born = sum(value.size for value in new)
         dying = {v.home for v in step.args if last[v.home] == index} - arguments - results
         freed = sum(value.size for value in dying)
-        in_place = 0 if step.name in MOVES else min(born, freed)
+        reusable = sum(value.size for value in dying if not value.looped)
+        in_place = 0 if step.name in MOVES else min(born, reusable)
         peak = max(peak, alive + born - in_place + step.inside)
         unread = sum(value.size for value in new if value not in last and value not in results)
         alive += born - freed - unread
