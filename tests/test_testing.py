@@ -225,6 +225,11 @@ class NormalisesAnEmptyState(Gated):
         return jnp.where(jnp.sum(jnp.abs(h)) > 0, jnp.tanh(z), 0.0)
 
 
+class Explodes(Plain):
+    def update(self, h, u):
+        return 1e10 * (1 + h * h + u * u) ** 2
+
+
 class MixesWithAKink(Gated):
     def mix(self, h, u):
         return jax.nn.relu(self.U @ h) + u
@@ -364,6 +369,7 @@ FAULTS = {
     IsSingularAtZero: ("finite", "the new state"),
     HasNoSlopeAtZero: ("finite", "the gradient of the input"),
     NormalisesAnEmptyState: ("finite", "from the initial state"),
+    Explodes: ("finite", "after 7 random inputs"),
     MixesWithAKink: ("promise", "affine"),
     MixesAProduct: ("promise", "affine"),
     SaturatesFarAway: ("promise", "affine"),
@@ -478,7 +484,10 @@ FAULTY_METHODS = {
     "sees_the_future": ("methods", "ys"),
     "is_wrong_in_float32": ("methods", r"1e-08|\de-0[789]"),
     "runs_over_the_padding": ("lengths", "final state"),
-    "ignores_resets": ("resets", "still depends on inputs before it; largest difference"),
+    "ignores_resets": (
+        "resets",
+        r"depends on inputs before it; largest difference \S+ in (final|.* at t=[3-6], example)",
+    ),
     "resets_to_zero": ("resets", "Python loop"),
     "resets_by_multiplication": ("resets", "a NaN before it; largest difference nan"),
     "ignores_probes": ("probes", "gradients of the probes"),

@@ -68,8 +68,8 @@ def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTr
             return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, a, b)
 
         yield (
-            "mix(s, u) affine in s and in u, mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
-            "a·mix(s, u) + (1−a)·mix(s', u'),",
+            "a mix that is affine in s and in u: mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
+            "a·mix(s, u) + (1−a)·mix(s', u')",
             cell.mix(blend(near, far), blend(drive, other)),
             blend(z, z_far),
         )

@@ -17,7 +17,7 @@ from .compiler import compiled
 from .loop import pull, pulled, step, unstacked
 from .promises import functions, promises
 from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes, normal, tolerance
-from .verdict import EXACT, LawBroken, NotJudged, furthest, label
+from .verdict import EXACT, LawBroken, NotJudged, furthest, label, not_finite
 
 
 def tree(cell: AbstractCell) -> None:
@@ -198,20 +198,20 @@ def finite(trial: Trial) -> None:
         new, y = compiled(step)(trial.cell, state, zero, None)
         ones = jax.tree.map(np.ones_like, inexact((new, y)))
         d_cell, d_state, d_x, _ = compiled(pull, 0)(step, ones, trial.cell, state, zero, None)
-        for what, tree in (
-            ("the new state", new),
-            ("the output", y),
-            ("the gradient of the parameters", d_cell),
-            ("the gradient of the state", d_state),
-            ("the gradient of the input", d_x),
-        ):
-            for path, leaf in jax.tree.leaves_with_path(tree):
-                if not np.all(np.isfinite(leaf)):
-                    raise LawBroken(
-                        "finite",
-                        f"from {where}, at x = 0, {what}{label(path)} is {np.asarray(leaf)}; "
-                        "normalise with an epsilon, and keep roots and logarithms away from 0",
-                    )
+        for what, tree in {
+            "the new state": new,
+            "the output": y,
+            "the gradient of the parameters": d_cell,
+            "the gradient of the state": d_state,
+            "the gradient of the input": d_x,
+        }.items():
+            found = not_finite({what: tree})
+            if found:
+                raise LawBroken(
+                    "finite",
+                    f"from {where}, at x = 0, {found}; normalise with an epsilon, and keep roots "
+                    "and logarithms away from 0",
+                )
 
 
 def promise(trial: Trial) -> None:
@@ -221,4 +221,4 @@ def promise(trial: Trial) -> None:
     for claim, got, want in promises(trial.cell, trial):
         where = furthest(got, want, trial.tolerance)
         if where:
-            raise LawBroken("promise", f"{claim} does not hold; {where}")
+            raise LawBroken("promise", f"the family of the cell promises {claim}; {where}")

@@ -10,7 +10,7 @@ from .compiler import compiled
 from .evaluate import Setting, without_probes
 from .loop import Variation
 from .trial import BATCH, BOTH, LENGTHS, NONE, PLAIN, RESETS, SHORTER, TIME, WHOLE, Trial
-from .verdict import EXACT, LawBroken, furthest
+from .verdict import EXACT, LawBroken, furthest, not_finite
 
 CUT = 3
 BORDER = NONE.copy()
@@ -20,6 +20,9 @@ PADDING = np.arange(TIME)[:, None] >= SHORTER
 
 def methods(trial: Trial) -> None:
     """Every method, with and without chunks, is a Python loop of single steps."""
+    found = not_finite(trial.loop(trial.settings[0], PLAIN))
+    if found:
+        raise LawBroken("finite", f"after {TIME} random inputs {found}")
     for setting in (Setting(trial.methods[0], bare=True), *trial.settings):
         _is_loop(trial, "methods", setting, PLAIN)
 
@@ -30,7 +33,8 @@ def lengths(trial: Trial) -> None:
         _is_loop(trial, "lengths", setting, LENGTHS)
         got = trial.run(setting, LENGTHS)
         for name in ("ys", "gradient of xs"):
-            beyond = _at(got[name], PADDING)
+            # −0.0 is 0 too.
+            beyond = jax.tree.map(lambda leaf: leaf + 0, _only(got[name], PADDING))
             _bits(
                 "lengths",
                 {name: beyond},
@@ -134,9 +138,9 @@ def causality(trial: Trial) -> None:
             trial.agree(
                 "causality",
                 lambda s=setting, xs=xs, seen=~later: {
-                    "ys": _at(trial.run(s, PLAIN, xs=xs)["ys"], seen)
+                    "ys": _only(trial.run(s, PLAIN, xs=xs)["ys"], seen)
                 },
-                {"ys": _at(trial.run(setting, PLAIN)["ys"], ~later)},
+                {"ys": _only(trial.run(setting, PLAIN)["ys"], ~later)},
                 f"with {setting}, an output depends on an input that comes later",
             )
 
@@ -232,8 +236,9 @@ def _in_two(trial: Trial, setting: Setting, whole: Variation, border: int) -> di
     return without_probes(last | joined | total | begun)
 
 
-def _at(tree: PyTree, where: np.ndarray) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[where], tree)
+def _only(tree: PyTree, where: np.ndarray) -> PyTree:
+    """`tree` at some steps, zeros at the others, so that a complaint names the right step."""
+    return _replaced(tree, ~where, jax.tree.map(np.zeros_like, tree))
 
 
 def _one(tree: PyTree, example: int) -> PyTree:
@@ -241,7 +246,7 @@ def _one(tree: PyTree, example: int) -> PyTree:
 
 
 def _after(out: dict[str, PyTree], after: np.ndarray) -> dict[str, PyTree]:
-    seen = {name: _at(out[name], after) for name in ("ys", "gradient of xs")}
+    seen = {name: _only(out[name], after) for name in ("ys", "gradient of xs")}
     return seen | {"final state": out["final state"]}
 
 

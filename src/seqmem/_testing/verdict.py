@@ -56,11 +56,16 @@ def furthest(got: PyTree, want: PyTree, tolerance: float) -> str | None:
         if tolerance == EXACT or not apart[worst] <= tolerance * scale:
             size = apart[worst] / scale
             if found is None or not size <= found[0]:
-                found = (
-                    size,
-                    f"largest difference {apart[worst]:.2g} in {name}{_place(path, worst)}",
-                )
-    return found and found[1]
+                found = size, f"{apart[worst]:.2g}{name and f' in {name}'}{_place(path, worst)}"
+    return found and f"largest difference {found[1]}"
+
+
+def not_finite(tree: PyTree) -> str | None:
+    """Where a tree holds NaN or infinity, as the end of a sentence; None where it does not."""
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if not np.all(np.isfinite(leaf)):
+            return f"{label(path)} is {np.asarray(leaf)}"
+    return None
 
 
 def label(path: tuple) -> str:
@@ -68,7 +73,7 @@ def label(path: tuple) -> str:
     first, rest = path[:1], path[1:]
     if first and isinstance(first[0], jax.tree_util.DictKey):
         return f"{first[0].key}{jax.tree_util.keystr(rest)}"
-    return jax.tree_util.keystr(path) or ""
+    return jax.tree_util.keystr(path)
 
 
 def _place(path: tuple, index: tuple[Any, ...]) -> str:
