@@ -369,7 +369,7 @@ FAULTS = {
     IsSingularAtZero: ("finite", "the new state"),
     HasNoSlopeAtZero: ("finite", "the gradient of the input"),
     NormalisesAnEmptyState: ("finite", "from the initial state"),
-    Explodes: ("finite", "after 7 random inputs"),
+    Explodes: ("finite", "from a state it reaches"),
     MixesWithAKink: ("promise", "affine"),
     MixesAProduct: ("promise", "affine"),
     SaturatesFarAway: ("promise", "affine"),
