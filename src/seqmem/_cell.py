@@ -133,10 +133,8 @@ def select(flag: Array | None, yes: PyTree, no: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
 
 
-def over(fn: Callable, axes: int, at: int = 0) -> Callable:
-    """`fn` mapped over that many axes of all its arguments and results: the leading ones, or the
-    last (at=-1).
-    """
+def over(fn: Callable, axes: int) -> Callable:
+    """`fn` mapped over that many leading axes of all its arguments and results."""
     for _ in range(axes):
-        fn = jax.vmap(fn, in_axes=at, out_axes=at)
+        fn = jax.vmap(fn)
     return fn

@@ -34,6 +34,9 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
             "a number of steps, at least 1, or None.",
             "leave it out to keep every step, or choose about the square root of the time.",
         )
+    given = {"state": state, "xs": xs, "lengths": lengths, "resets": resets, "probes": probes}
+    for name, tree in given.items():
+        _check_arrays(name, tree)
     time, *batch = leading_axes(cell, xs)
     check_input(cell, xs, 1 + len(batch))
     init = jax.eval_shape(cell.init_state)
@@ -44,6 +47,16 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
         _check_lengths(lengths, time, tuple(batch))
     if resets is not None:
         _check_resets(resets, (time, *batch))
+
+
+def _check_arrays(name: str, tree: PyTree) -> None:
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+            raise bad_input(
+                f"{name}{jax.tree_util.keystr(path)} is of type {type(leaf).__name__}.",
+                "arrays of JAX or NumPy.",
+                "turn it into one array with jax.numpy.asarray.",
+            )
 
 
 def leading_axes(cell: AbstractCell, xs: PyTree) -> tuple[int, ...]:
@@ -97,7 +110,13 @@ def check_input(cell: AbstractCell, xs: PyTree, leading: int) -> None:
             )
     size = getattr(cell, "input_size", None)
     if size is not None and cell.input_axes == 1:
-        shape, dtype = np.shape(xs), jnp.result_type(xs)
+        if not isinstance(xs, jax.Array | np.ndarray):
+            raise bad_input(
+                f"xs is a tree {jax.tree.structure(xs)}.",
+                f"one array [time, *batch, {size}].",
+                "stack the inputs into one array, or concatenate them along the last axis.",
+            )
+        shape, dtype = xs.shape, xs.dtype
         if shape[-1] != size:
             raise bad_input(
                 f"xs has shape {shape}: {shape[-1]} entries in one input.",
@@ -136,7 +155,7 @@ def _check_state(
     leaves = jax.tree.leaves(given)
     for (path, own), leaf in zip(jax.tree.leaves_with_path(init), leaves, strict=True):
         label = f"{name}{jax.tree_util.keystr(path)}"
-        shape, dtype = np.shape(leaf), _dtype(leaf)
+        shape, dtype = leaf.shape, leaf.dtype
         allowed = [leading + own.shape] + [own.shape] * shared
         if shape not in allowed:
             raise bad_input(
@@ -153,12 +172,8 @@ def _check_state(
             )
 
 
-def _dtype(leaf: Any) -> Any:
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
-
-
 def _check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
-    shape, dtype = np.shape(lengths), _dtype(lengths)
+    shape, dtype = lengths.shape, lengths.dtype
     if shape != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise bad_input(
             f"lengths is {dtype} of shape {shape}.",
@@ -177,7 +192,7 @@ def _check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
 
 
 def _check_resets(resets: Any, expected: tuple[int, ...]) -> None:
-    shape, dtype = np.shape(resets), _dtype(resets)
+    shape, dtype = resets.shape, resets.dtype
     if shape != expected or dtype != jnp.bool_:
         raise bad_input(
             f"resets is {dtype} of shape {shape}.",

@@ -55,10 +55,10 @@ class GRU(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def mix(self, h, u):
-        m = self.U @ h
+        m = h @ self.U.mT
         return m[:2] + u[:2], m[2] + self.c, u[2]
 
     def gate(self, h, pre):

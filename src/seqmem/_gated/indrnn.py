@@ -55,7 +55,7 @@ class IndRNN(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def mix(self, h, drive):
         return self.u * h + drive

@@ -64,10 +64,10 @@ class PeepholeLSTM(AbstractGatedCell):
         return LSTMState(jnp.zeros(self.hidden_size, dtype), jnp.zeros(self.hidden_size, dtype))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def mix(self, state, u):
-        return self.U @ state.h + u
+        return state.h @ self.U.mT + u
 
     def gate(self, state, z):
         i, f, g, o = z

@@ -77,10 +77,10 @@ class ProjectedLSTM(AbstractGatedCell):
         )
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def mix(self, state, u):
-        return self.U @ (self.R @ state.m) + u
+        return (state.m @ self.R.mT) @ self.U.mT + u
 
     def gate(self, state, z):
         i, f, g, o = z
@@ -88,4 +88,4 @@ class ProjectedLSTM(AbstractGatedCell):
         return ProjectedLSTMState(sigmoid(o) * jnp.tanh(c), c)
 
     def readout(self, state, u):
-        return self.R @ state.m
+        return state.m @ self.R.mT

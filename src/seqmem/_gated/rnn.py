@@ -67,13 +67,13 @@ class RNN(AbstractGatedCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def mix(self, h, u):
-        return self.U @ h + u
+        return h @ self.U.mT + u
 
     def gate(self, h, z):
         return self.activation(z)
 
     def readout(self, h, u):
-        return h if self.V is None else self.V @ h
+        return h if self.V is None else h @ self.V.mT

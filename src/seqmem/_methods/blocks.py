@@ -45,22 +45,27 @@ def shifted(border: PyTree, states: PyTree, *, reverse: bool) -> PyTree:
     return jax.tree.map(shift, border, states)
 
 
-def batch_last(tree: PyTree, axes: int, lead: int = 0) -> PyTree:
-    """`tree` with its batch axes, which stand behind `lead` others, moved to the end.
+def summed_first(weights: PyTree) -> PyTree:
+    """`weights` with the last axis of the matrices, over which a product sums, moved to the front.
 
-    Inside a loop a state is [features, *batch]: the product with it is then matrix times columns
-    and the gates are contiguous, which is 1.2 to 1.5 times faster than [*batch, features] on a CPU.
+    For use outside of a loop: `summed_last` inside of it then cancels against the transposition in
+    `h @ U.mT`, and each step's product reads its matrix row by row, which is 1.2 to 1.4 times
+    faster on a CPU. Matrices are taken to be the leaves with the most axes; another guess costs
+    time, no digit.
     """
-    return _move(tree, range(lead, lead + axes), range(-axes, 0))
+    return _move_matrices(weights, -1, 0)
 
 
-def batch_first(tree: PyTree, axes: int, lead: int = 0) -> PyTree:
-    """The inverse of `batch_last`."""
-    return _move(tree, range(-axes, 0), range(lead, lead + axes))
+def summed_last(turned: PyTree) -> PyTree:
+    """The inverse of `summed_first`."""
+    return _move_matrices(turned, 0, -1)
 
 
-def _move(tree: PyTree, old: range, new: range) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, tuple(old), tuple(new)), tree)
+def _move_matrices(weights: PyTree, old: int, new: int) -> PyTree:
+    axes = max([2, *(jnp.ndim(leaf) for leaf in jax.tree.leaves(weights))])
+    return jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf, old, new) if jnp.ndim(leaf) == axes else leaf, weights
+    )
 
 
 def scan_blocks(

@@ -32,7 +32,7 @@ from .._cell import (
     update,
 )
 from .._precision import as_precision, inexact, precision, split
-from .blocks import batch_first, batch_last, block_size, borders, scan_blocks, shifted
+from .blocks import block_size, borders, scan_blocks, shifted, summed_first, summed_last
 
 STRETCH = 4  # steps unrolled in the forward loop
 ROWS = 512  # block × batch, about, of one product in the backward pass
@@ -187,7 +187,9 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
     axes, reverse = settings.batch_axes, settings.reverse
     rule = backward_rule(cell)
 
-    def step(state: State, drive: Drive, marks: Marks):
+    turned = summed_first(cell)
+
+    def step(cell, state: State, drive: Drive, marks: Marks):
         start = begin(init, state, marks)
         kept = rule.prepare(cell, start, drive)
         state = conclude(state, rule.finish(cell, start, kept), marks)
@@ -195,24 +197,24 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
 
     def stretch(state: State, inputs: Inputs, _):
         x, marks = inputs
-        drives = jax.vmap(over(lambda x: project(cell, x, state), axes, -1))(batch_last(x, axes, 1))
+        cell = summed_last(turned)
+        drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
         state, (states, kept) = jax.lax.scan(
-            lambda state, here: over(step, axes, -1)(state, *here),
+            lambda state, here: over(functools.partial(step, cell), axes)(state, *here),
             state,
-            (drives, marks._replace(probe=batch_last(marks.probe, axes, 1))),
+            (drives, marks),
             reverse=reverse,
             unroll=True,
         )
-        return state, emit(batch_first(states, axes, 1), kept, x)
+        return state, emit(states, kept, x)
 
     time = inputs.time
-    state = batch_last(state, axes)
     if time:
         size = block_size(time, STRETCH)
         state, ys = scan_blocks(stretch, state, inputs, size, time=time, reverse=reverse)
     else:
         state, ys = stretch(state, inputs, None)
-    return batch_first(state, axes), ys
+    return state, ys
 
 
 def _bptt_backward(settings: _Settings, residuals, cotangents):
@@ -236,8 +238,6 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
         if kept is None:
             drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
             kept = over(functools.partial(rule.prepare, cell), 1 + axes)(starts, drives)
-        else:
-            kept = batch_first(kept, axes, 1)
         read, pull = rule.linearise(cell, starts, kept, x, axes)
 
         def step(carry, here):

@@ -50,11 +50,11 @@ class MGU(AbstractCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def update(self, h, u):
-        f = sigmoid(self.U[0] @ h + u[0])
-        n = jnp.tanh(self.U[1] @ (f * h) + u[1])
+        f = sigmoid(h @ self.U[0].mT + u[0])
+        n = jnp.tanh((f * h) @ self.U[1].mT + u[1])
         return (1 - f) * h + f * n
 
     def readout(self, h, u):

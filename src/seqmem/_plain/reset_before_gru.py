@@ -52,11 +52,11 @@ class ResetBeforeGRU(AbstractCell):
         return jnp.zeros(self.hidden_size, state_dtype(self.b))
 
     def project(self, x):
-        return self.W @ x + self.b
+        return x @ self.W.mT + self.b
 
     def update(self, h, u):
-        r, z = sigmoid(self.U[:2] @ h + u[:2])
-        n = jnp.tanh(self.U[2] @ (r * h) + u[2])
+        r, z = sigmoid(h @ self.U[:2].mT + u[:2])
+        n = jnp.tanh((r * h) @ self.U[2].mT + u[2])
         return (1 - z) * n + z * h
 
     def readout(self, h, u):
