@@ -22,8 +22,8 @@ class Scan(AbstractMethod):
             and larger, but it has forward mode too (`jax.jvp`, `jax.hessian`), where "bptt" raises
             JAX's own TypeError. Both can be differentiated again in reverse mode.
         recompute: keep only the states, and compute the pre-activations of a gated cell again in
-            the backward pass: the leanest. Without it they are kept as well: the fastest. No effect on
-            other families, nor with "autodiff".
+            the backward pass: the leanest. Without it they are kept as well: the fastest. No effect
+            on other families, nor with "autodiff".
         block: steps for which the backward pass linearises the cell at once; None chooses from the
             sizes.
     """
