@@ -30,6 +30,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """The parts that not every program needs are imported when they are first named."""
-    if name in ("interop", "tasks", "testing"):
+    if name in ("gradients", "interop", "tasks", "testing"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

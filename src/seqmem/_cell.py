@@ -87,12 +87,25 @@ def readout(cell: AbstractCell, state: State, drive: Drive) -> Output:
     return as_precision(cell, precision(state)).readout(state, drive)
 
 
+class Zeros(eqx.Module):
+    """Probes that are known to be 0. Only their gradient is wanted, so a method that knows it
+    without adding them need not.
+    """
+
+    values: State
+
+
+def probe_values(probe: "State | Zeros") -> State:
+    return probe.values if isinstance(probe, Zeros) else probe
+
+
 class Marks(NamedTuple):
     """What is special about a step. None is never, and costs nothing."""
 
     reset: Array | None = None  # the state before this step is the initial one
     hold: Array | None = None  # this step is padding: the state stays as it is
-    probe: State | None = None  # added to the new state
+    probe: State | Zeros | None = None  # added to the new state
+    border: Array | None = None  # which step it is, for methods that look at it
 
 
 class Inputs(NamedTuple):
@@ -116,7 +129,7 @@ def begin(init: State, state: State, marks: Marks) -> State:
 def conclude(state: State, new: State, marks: Marks) -> State:
     """The state that a step ends with, from the state before it and the updated one."""
     if marks.probe is not None:
-        new = jax.tree.map(lambda leaf, probe: leaf + probe, new, marks.probe)
+        new = jax.tree.map(jnp.add, new, probe_values(marks.probe))
     return select(marks.hold, state, new)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
-from ._cell import AbstractCell
+from ._cell import AbstractCell, probe_values
 from ._errors import bad_input
 from ._methods.base import AbstractMethod
 from ._precision import precision
@@ -34,7 +34,8 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
             "a number of steps, at least 1, or None.",
             "leave it out to keep every step, or choose about the square root of the time.",
         )
-    given = {"state": state, "xs": xs, "lengths": lengths, "resets": resets, "probes": probes}
+    given = {"state": state, "xs": xs, "lengths": lengths, "resets": resets}
+    given["probes"] = probe_values(probes)
     for name, tree in given.items():
         _check_arrays(name, tree)
     time, *batch = leading_axes(cell, xs)
@@ -42,7 +43,7 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     init = jax.eval_shape(cell.init_state)
     _check_state("state", init, state, tuple(batch), shared=True)
     if probes is not None:
-        _check_state("probes", init, probes, (time, *batch), shared=False)
+        _check_state("probes", init, probe_values(probes), (time, *batch), shared=False)
     if lengths is not None:
         _check_lengths(lengths, time, tuple(batch))
     if resets is not None:

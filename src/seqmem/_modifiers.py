@@ -42,7 +42,7 @@ class _WithLearnedState(AbstractModifier):
         return as_precision(self.learned, precision(own))
 
 
-class _Modified(AbstractCell):
+class Modified(AbstractCell):
     cell: AbstractCell
     modifier: AbstractModifier
 
@@ -68,12 +68,12 @@ class _Modified(AbstractCell):
         return self.modifier.readout(self.cell, state, drive)
 
 
-class _ModifiedCell(_Modified):
+class _ModifiedCell(Modified):
     def update(self, state, drive):
         return update(self.cell, state, drive)
 
 
-class _ModifiedGatedCell(_Modified, AbstractGatedCell):  # pyright: ignore
+class _ModifiedGatedCell(Modified, AbstractGatedCell):  # pyright: ignore
     def mix(self, state, drive):
         return self.cell.mix(state, drive)  # pyright: ignore
 
@@ -98,17 +98,17 @@ def _(cell: _ModifiedCell, state: State, drive: Drive) -> State:
 
 
 @readout.register
-def _(cell: _Modified, state: State, drive: Drive) -> Output:
+def _(cell: Modified, state: State, drive: Drive) -> Output:
     return cell.readout(state, drive)
 
 
 @gate.register
-def _(cell: _Modified, name: str) -> Gate:
+def _(cell: Modified, name: str) -> Gate:
     return gate(cell.cell, name)
 
 
 @with_gate.register
-def _(cell: _Modified, name: str, **parameters: Any) -> AbstractCell:
+def _(cell: Modified, name: str, **parameters: Any) -> AbstractCell:
     return eqx.tree_at(lambda tree: tree.cell, cell, with_gate(cell.cell, name, **parameters))
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
 from . import _checks
-from ._cell import AbstractCell, Inputs, Marks, Output, State
+from ._cell import AbstractCell, Inputs, Marks, Output, State, Zeros
 from ._methods.base import AbstractMethod
 from ._methods.blocks import scan_blocks
 from ._methods.default import default_method
+from ._probes import Slot
 
 
 def unroll(
@@ -23,7 +24,7 @@ def unroll(
     *,
     lengths: Int[Array | np.ndarray, "*batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-    probes: State | None = None,
+    probes: State | Zeros | Slot | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
     chunk: int | None = None,
@@ -73,6 +74,9 @@ def unroll(
         >>> state.shape, ys.shape
         ((2, 5), (7, 2, 5))
     """
+    if isinstance(probes, Slot):
+        probes.note(jax.eval_shape(cell.init_state), _checks.leading_axes(cell, xs))
+        probes = None
     _checks.check_unroll(cell, state, xs, lengths, resets, probes, method, chunk)
     return _unroll(
         cell, state, xs, lengths, resets, probes, reverse=bool(reverse), method=method, chunk=chunk
@@ -97,10 +101,13 @@ def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk)
         if reverse:  # going back, what separates x[t] from x[t−1] is met before x[t−1]
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
 
-    inputs = Inputs(xs, Marks(resets, hold, probes))
-    run = functools.partial(
-        (method or default_method(cell)).run, batch_axes=len(batch), reverse=reverse
-    )
+    method = method or default_method(cell)
+    border = None
+    if method.looks_at_borders:  # going back, the step run first is the last, whose border is none
+        border = (jnp.arange(time) + int(reverse)) % max(time, 1)
+        border = jnp.broadcast_to(border.reshape(-1, *[1] * len(batch)), (time, *batch))
+    inputs = Inputs(xs, Marks(resets, hold, probes, border))
+    run = functools.partial(method.run, batch_axes=len(batch), reverse=reverse)
     if chunk is None or chunk >= time:
         state, ys = run(cell, init, state, inputs)
     else:

@@ -12,6 +12,11 @@ class AbstractMethod(abc.ABC):
     static under jit.
     """
 
+    @property
+    def looks_at_borders(self) -> bool:
+        """Whether `run` wants to know which steps it is given: `Marks.border`."""
+        return False
+
     @abc.abstractmethod
     def run(
         self,

@@ -23,6 +23,7 @@ from .._cell import (
     Inputs,
     Marks,
     State,
+    Zeros,
     begin,
     conclude,
     over,
@@ -33,6 +34,7 @@ from .._cell import (
 )
 from .._precision import as_precision, inexact, precision, split
 from .blocks import block_size, borders, scan_blocks, shifted, summed_first, summed_last
+from .cotangents import AbstractCotangentTransform
 
 STRETCH = 4  # steps unrolled in the forward loop
 ROWS = 512  # block × batch, about, of one product in the backward pass
@@ -134,6 +136,7 @@ class _Settings:
     reverse: bool
     recompute: bool
     block: int | None
+    transform: AbstractCotangentTransform | None
 
 
 def unroll_with_bptt(
@@ -146,9 +149,10 @@ def unroll_with_bptt(
     reverse: bool,
     recompute: bool,
     block: int | None,
+    transform: AbstractCotangentTransform | None,
 ) -> tuple[State, PyTree]:
     """`plain_scan` with the backward pass of this file."""
-    settings = _Settings(batch_axes, reverse, recompute, block)
+    settings = _Settings(batch_axes, reverse, recompute, block, transform)
     return _bptt(settings, *split((cell, init, state, inputs)))
 
 
@@ -188,6 +192,7 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
     rule = backward_rule(cell)
 
     turned = summed_first(cell)
+    known = isinstance(inputs.marks.probe, Zeros)
 
     def step(cell, state: State, drive: Drive, marks: Marks):
         start = begin(init, state, marks)
@@ -202,7 +207,7 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
         state, (states, kept) = jax.lax.scan(
             lambda state, here: over(functools.partial(step, cell), axes)(state, *here),
             state,
-            (drives, marks),
+            (drives, marks._replace(probe=None) if known else marks),
             reverse=reverse,
             unroll=True,
         )
@@ -224,12 +229,14 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
     rule = backward_rule(cell)
     d_final, d_ys = inexact(cotangents)
 
+    probe = inputs.marks.probe
+
     def flagged(flag: Array | None, yes: State, no: State) -> State:
         return over(select, axes)(flag, yes, no) if flag is not None else no
 
     def body(carry, block, border):
         d_state, d_cell, d_init = carry
-        (x, (resets, holds, _)), states, kept, d_ys = block
+        (x, (resets, holds, _, passed)), states, kept, d_ys = block
         d_cell_shown, d_shown, d_x_shown = pull_to(
             lambda *args: inexact(_show(settings, *args)), d_ys, cell, states, x
         )
@@ -242,20 +249,23 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
 
         def step(carry, here):
             d_state, d_init = carry
-            read, d_shown, reset, hold = here
+            read, d_shown, reset, hold, border = here
             d_state = jax.tree.map(jnp.add, d_state, d_shown)
             none = jax.tree.map(jnp.zeros_like, d_state)
             d = flagged(hold, none, d_state)
             d_start, pulled = pull(read, d)
             if reset is not None:
                 d_init = jax.tree.map(jnp.add, d_init, flagged(reset, d_start, none))
-            d_state = flagged(hold, d_state, flagged(reset, none, d_start))
+            d_before = flagged(reset, none, d_start)
+            if settings.transform is not None:
+                d_before = over(settings.transform, axes)(d_before, border)
+            d_state = flagged(hold, d_state, d_before)
             return (d_state, d_init), (d, pulled)
 
         (d_state, d_init), (d, pulled) = jax.lax.scan(
             step,
             (d_state, d_init),
-            (read, d_shown, resets, holds),
+            (read, d_shown, resets, holds, passed),
             reverse=not reverse,
         )
         d_cell_moved, d_x = rule.pull_to_inputs(cell, starts, kept, x, d, pulled, axes)
@@ -266,7 +276,8 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
             d_cell_moved,
         )
         d_x = jax.tree.map(jnp.add, d_x, d_x_shown)
-        return (d_state, d_cell, d_init), (d_x, None if inputs.marks.probe is None else d)
+        d_probe = None if probe is None else Zeros(d) if isinstance(probe, Zeros) else d
+        return (d_state, d_cell, d_init), (d_x, d_probe)
 
     moving_cell, _, _, moving_inputs = moving
     wide = as_precision(moving_cell, precision((moving_cell, state)))

@@ -6,10 +6,11 @@ from typing import Literal
 import jax
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Inputs, Marks, State, advance, over, project, readout
+from .._cell import AbstractCell, Inputs, Marks, State, advance, over, project, readout, select
 from .._precision import as_precision, precision
 from .base import AbstractMethod
 from .bptt import unroll_with_bptt
+from .cotangents import AbstractCotangentTransform, transformed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +27,15 @@ class Scan(AbstractMethod):
             on other families, nor with "autodiff".
         block: steps for which the backward pass linearises the cell at once; None chooses from the
             sizes.
+        transform: what is done to the gradient between one step and the one before, such as
+            `seqmem.gradients.ClipNorm(1.0)`. With it the gradient is no longer the loss's, on
+            purpose, and the backward pass no longer linear, so no other method offers it.
     """
 
     gradient: Literal["bptt", "autodiff"] = "bptt"
     recompute: bool = False
     block: int | None = None
+    transform: AbstractCotangentTransform | None = None
 
     def __post_init__(self):
         from .._errors import bad_input
@@ -48,6 +53,10 @@ class Scan(AbstractMethod):
                 "leave it out to have it chosen.",
             )
 
+    @property
+    def looks_at_borders(self) -> bool:
+        return self.transform is not None
+
     def run(self, cell, init, state, inputs, *, batch_axes, reverse):
         if self.gradient == "bptt":
             return unroll_with_bptt(
@@ -59,8 +68,17 @@ class Scan(AbstractMethod):
                 reverse=reverse,
                 recompute=self.recompute,
                 block=self.block,
+                transform=self.transform,
             )
-        return plain_scan(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
+        return plain_scan(
+            cell,
+            init,
+            state,
+            inputs,
+            batch_axes=batch_axes,
+            reverse=reverse,
+            transform=self.transform,
+        )
 
 
 def plain_scan(
@@ -71,6 +89,7 @@ def plain_scan(
     *,
     batch_axes: int,
     reverse: bool,
+    transform: AbstractCotangentTransform | None = None,
 ) -> tuple[State, PyTree]:
     """The definition, over time: `lax.scan` of the step, differentiated by JAX.
 
@@ -83,6 +102,9 @@ def plain_scan(
     def step(state: State, x: PyTree, marks: Marks) -> tuple[State, PyTree]:
         narrow = as_precision(wide, own)
         drive = project(narrow, x, state)
+        if transform is not None:
+            passed = transformed(transform, state, marks.border)
+            state = select(marks.hold, state, passed)
         state = advance(narrow, init, state, drive, marks)
         return state, readout(narrow, state, drive)
 

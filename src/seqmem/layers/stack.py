@@ -1,16 +1,31 @@
 """Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Drive, Inputs, Output, State, project, readout, update
+from .._cell import (
+    AbstractCell,
+    Drive,
+    Inputs,
+    Output,
+    State,
+    Zeros,
+    over,
+    probe_values,
+    project,
+    readout,
+    update,
+)
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.default import default_method
-from .._methods.scan import Scan
+from .._modifiers import with_states
 
 
 class Stack(AbstractCell):
@@ -80,7 +95,7 @@ class Stack(AbstractCell):
 
 @dataclasses.dataclass(frozen=True)
 class LayerByLayer(AbstractMethod):
-    """Run a stack one layer after the other, over all of time each; with probes, as one cell.
+    """Run a stack one layer after the other, over all of time each.
 
     Args:
         methods: one for each layer, or one for all; None chooses the best for a layer's cell.
@@ -89,7 +104,7 @@ class LayerByLayer(AbstractMethod):
     Example:
         >>> import seqmem
         >>> seqmem.layers.LayerByLayer(seqmem.Scan(recompute=True), None)
-        LayerByLayer(Scan(gradient='bptt', recompute=True, block=None), None)
+        LayerByLayer(Scan(gradient='bptt', recompute=True, block=None, transform=None), None)
     """
 
     methods: tuple[AbstractMethod | None, ...]
@@ -100,6 +115,10 @@ class LayerByLayer(AbstractMethod):
     def __repr__(self) -> str:
         return f"LayerByLayer({', '.join(map(repr, self.methods))})"
 
+    @property
+    def looks_at_borders(self) -> bool:
+        return any(method is not None and method.looks_at_borders for method in self.methods)
+
     def run(self, cell, init, state, inputs, *, batch_axes, reverse):
         if not isinstance(cell, Stack):
             raise bad_input(
@@ -107,9 +126,6 @@ class LayerByLayer(AbstractMethod):
                 "a seqmem.layers.Stack.",
                 "pass one of its methods itself, e.g. method=seqmem.Scan().",
             )
-        if inputs.marks.probe is not None:
-            # A probe is added to all states after the step, so no layer sees that of another in it.
-            return Scan().run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
         methods = self.methods or (None,)
         methods = methods * len(cell.cells) if len(methods) == 1 else methods
         if len(methods) != len(cell.cells):
@@ -118,20 +134,37 @@ class LayerByLayer(AbstractMethod):
                 "none, one, or one for each layer.",
                 "write None for a layer that should choose its own.",
             )
-        x, marks = inputs
-        final = []
-        layers = zip(cell.cells, methods, init, state, strict=True)
-        for layer, method, own_init, own_state in layers:
-            last, x = (method or default_method(layer)).run(
-                layer,
+        final, x = [], inputs.x
+        probes = _per_layer(inputs.marks.probe, len(cell.cells))
+        layers = zip(cell.cells, methods, init, state, probes, strict=True)
+        for place, (layer, method, own_init, own_state, probe) in enumerate(layers, 1):
+            run = (method or default_method(layer)).run
+            # A probe is added to all states after the step: no layer sees that of another in it.
+            unseen = probe is not None and place < len(cell.cells)
+            last, shown = run(
+                with_states(layer) if unseen else layer,
                 own_init,
                 own_state,
-                Inputs(x, marks),
+                Inputs(x, inputs.marks._replace(probe=probe)),
                 batch_axes=batch_axes,
                 reverse=reverse,
             )
+            if unseen:
+                states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
+                shown = over(functools.partial(_shown, layer), 1 + batch_axes)(states, x)
             final.append(last)
+            x = shown
         return tuple(final), x
+
+
+def _per_layer(probe: Any, layers: int) -> tuple[Any, ...]:
+    if probe is None:
+        return (None,) * layers
+    return tuple(map(Zeros, probe.values)) if isinstance(probe, Zeros) else tuple(probe)
+
+
+def _shown(cell: AbstractCell, state: State, x: PyTree) -> Output:
+    return readout(cell, state, project(cell, x, state))
 
 
 @update.register
