@@ -20,10 +20,10 @@ from .._precision import as_precision, precision
 class AbstractGatedCell(AbstractCell):
     """A cell with the promise `update(s, u) = gate(s, mix(s, u))`, `mix` affine in s and in u.
 
-    The promise lets the backward pass linearise the gates of many steps at once, so that its
-    sequential loop has one product per step, and lets weight gradients be one product per block.
-    `gate` should hold no
-    matrix: its derivatives are kept per example.
+    The promise lets the sequential loop of the backward pass have one product per step, the
+    transpose of `mix`, and lets weight gradients be one product per block. `gate` should hold no
+    matrix: its derivatives are taken entry by entry. Write products as `h @ U.mT`, which is faster
+    on a CPU than `U @ h`.
     """
 
     @abc.abstractmethod

@@ -22,7 +22,7 @@ class MGU(AbstractCell):
 
     Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
     O(hidden²) is sequential, in two products that wait for each other.
-    Source: Zhou et al. 2016, arXiv:1603.09420, equations 7a–7c. Differs: none.
+    Source: Zhou et al. 2016, arXiv:1603.09420. Differs: none.
 
     Args:
         input_size: entries of one input, > 0.
