@@ -9,6 +9,9 @@ from typing import Any
 
 from . import layers as layers
 from ._cell import AbstractCell as AbstractCell
+from ._diagonal.base import AbstractDiagonalCell as AbstractDiagonalCell
+from ._diagonal.lru import LRU as LRU
+from ._diagonal.min_gru import MinGRU as MinGRU
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
 from ._gated.indrnn import IndRNN as IndRNN
@@ -18,6 +21,7 @@ from ._gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._gated.rnn import RNN as RNN
 from ._gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
+from ._methods.parallel import Parallel as Parallel
 from ._methods.scan import Scan as Scan
 from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
 from ._plain.mgu import MGU as MGU

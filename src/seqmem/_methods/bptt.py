@@ -109,13 +109,21 @@ class PlainRule(BackwardRule):
         return (states, kept), pull
 
     def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
-        def block(cell, x):
-            def step(state, x):
-                return inexact(update(cell, state, project(cell, x, state)))
+        return pull_through_block(cell, states, x, d, batch_axes)
 
-            return over(step, 1 + batch_axes)(states, x)
 
-        return pull_to(block, d, cell, x)
+def pull_through_block(
+    cell: AbstractCell, states: State, x: PyTree, d: State, batch_axes: int
+) -> tuple[PyTree, PyTree]:
+    """The gradients of the parameters and of x, from those of the states after each step."""
+
+    def block(cell: AbstractCell, x: PyTree) -> State:
+        def step(state: State, x: PyTree) -> State:
+            return inexact(update(cell, state, project(cell, x, state)))
+
+        return over(step, 1 + batch_axes)(states, x)
+
+    return pull_to(block, d, cell, x)
 
 
 @functools.singledispatch

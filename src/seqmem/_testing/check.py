@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._cell import AbstractCell
+from .._diagonal.base import AbstractDiagonalCell
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
+from .._methods.parallel import Parallel
 from .._methods.scan import Scan
 from ..layers.stack import LayerByLayer, Stack
 from . import step_laws, time_laws, transform_laws
@@ -40,6 +42,11 @@ LAWS: dict[str, Callable[[Trial], None]] = {
 def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
     """Every method that a family offers; one that offers more registers it."""
     return Scan(), Scan(block=3), Scan(recompute=True), Scan("autodiff")
+
+
+@family_methods.register
+def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
+    return Scan(), Parallel(block=3), Parallel(block=None), Scan(block=3), Scan("autodiff")
 
 
 @family_methods.register

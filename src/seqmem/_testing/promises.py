@@ -15,6 +15,7 @@ import jax
 from jaxtyping import PyTree
 
 from .._cell import AbstractCell, Drive, State
+from .._diagonal.base import AbstractDiagonalCell, affine_map
 from .._gated.base import AbstractGatedCell, gate, mix
 
 
@@ -49,6 +50,19 @@ def _(cell: AbstractGatedCell, state: State, drive: Drive) -> dict[str, Callable
         "mix(state, drive)": lambda: mix(cell, state, drive),
         "gate(state, z)": lambda: gate(cell, state, z),
     }
+
+
+@promises.register
+def _(cell: AbstractDiagonalCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    drive = draws.drive()
+    for scale in (1.0, 1000.0):
+        state = draws.random_state(scale)
+        a, b = affine_map(cell, drive, state)
+        yield (
+            "update(s, u) = a ∘ s + b with a and b functions of u alone",
+            cell.update(state, drive),
+            jax.tree.map(lambda a, s, b: a * s + b, a, state, b),
+        )
 
 
 @promises.register

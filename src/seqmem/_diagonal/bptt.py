@@ -1,0 +1,34 @@
+"""The diagonal family's backward rule: the loop multiplies by a_t, and does nothing else."""
+
+import jax
+import jax.numpy as jnp
+
+from .._cell import over, update
+from .._methods.bptt import BackwardRule, backward_rule, pull_through_block
+from .base import AbstractDiagonalCell, affine_map
+
+
+class DiagonalRule(BackwardRule):
+    """Kept are the states. a_t looks at the input alone, so it is there for a block of steps at
+    once, and λ_{t−1} = a_t ∘ λ_t is all that the loop over the steps is left with.
+    """
+
+    keeps = False
+
+    def prepare(self, cell, state, drive):
+        return drive
+
+    def finish(self, cell, state, kept):
+        return update(cell, state, kept)
+
+    def linearise(self, cell, states, kept, x, batch_axes):
+        factors = over(lambda s, u: affine_map(cell, u, s)[0], 1 + batch_axes)(states, kept)
+        return factors, lambda a, d: (jax.tree.map(jnp.multiply, a, d), None)
+
+    def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
+        return pull_through_block(cell, states, x, d, batch_axes)
+
+
+@backward_rule.register
+def _(cell: AbstractDiagonalCell) -> BackwardRule:
+    return DiagonalRule()

@@ -1,0 +1,86 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from .._precision import state_dtype
+from .base import AbstractDiagonalCell
+
+
+class LRU(AbstractDiagonalCell):
+    """Linear recurrent unit: a complex memory that turns and fades, entry by entry.
+
+        λ = exp(−exp(ν) + i exp(θ))                       |λ| < 1, whatever ν and θ are
+        s_t = λ ∘ s_{t−1} + exp(γ) ∘ (B x_t)              complex
+        y_t = Re(C s_t) + D ∘ x_t
+
+    Shapes: x and y (input,), s (hidden,) complex, B (hidden, input) and C (input, hidden) complex.
+    Cost per step: O(input · hidden), of which O(hidden) is sequential.
+    Source: Orvieto et al. 2023, arXiv:2303.06349, equations 4–7 and lemma 3.2. Differs: none. At
+    the start |λ| is uniform on the ring, the phase uniform, and exp(γ) = √(1 − |λ|²), so that
+    white inputs give states of their own variance.
+
+    Args:
+        input_size: entries of one input and of one output, > 0.
+        hidden_size: entries of the state, > 0.
+        smallest: least |λ| at the start, in [0, largest).
+        largest: greatest |λ| at the start, in (smallest, 1): how long it remembers.
+        phase: greatest phase of λ at the start, in (0, 2π].
+        key: for the initial parameters.
+    """
+
+    nu: Float[Array, " hidden"]
+    theta: Float[Array, " hidden"]
+    gamma: Float[Array, " hidden"]
+    B: Complex[Array, "hidden input"]
+    C: Complex[Array, "input hidden"]
+    D: Float[Array, " input"]
+    input_size: int = eqx.field(static=True)
+    hidden_size: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        smallest: float = 0.0,
+        largest: float = 0.99,
+        phase: float = 2 * np.pi,
+        key: PRNGKeyArray,
+    ):
+        keys = jax.random.split(key, 7)
+        squares = jax.random.uniform(keys[0], (hidden_size,), minval=smallest**2, maxval=largest**2)
+        tiny = jnp.finfo(squares.dtype).tiny
+        squares = jnp.maximum(squares, tiny)
+        self.nu = jnp.log(-0.5 * jnp.log(squares))
+        self.theta = jnp.log(phase * jax.random.uniform(keys[1], (hidden_size,), minval=tiny))
+        self.gamma = 0.5 * jnp.log1p(-squares)
+
+        def normal(keys: list[PRNGKeyArray], shape: tuple[int, int], scale: float) -> Array:
+            parts = [jax.random.normal(key, shape) for key in keys]
+            return (parts[0] + 1j * parts[1]) / np.sqrt(scale)
+
+        self.B = normal([keys[2], keys[3]], (hidden_size, input_size), 2 * input_size)
+        self.C = normal([keys[4], keys[5]], (input_size, hidden_size), hidden_size)
+        self.D = jax.random.normal(keys[6], (input_size,))
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    def eigenvalues(self) -> Complex[Array, " hidden"]:
+        """λ."""
+        return jnp.exp(jax.lax.complex(-jnp.exp(self.nu), jnp.exp(self.theta)))
+
+    def init_state(self):
+        wide = state_dtype(self.nu) == jnp.float64
+        return jnp.zeros(self.hidden_size, jnp.complex128 if wide else jnp.complex64)
+
+    def project(self, x):
+        seen = x.astype(self.B.dtype) @ self.B.mT
+        return jnp.exp(self.gamma).astype(seen.dtype) * seen, self.D * x
+
+    def update(self, s, u):
+        return self.eigenvalues() * s + u[0]
+
+    def readout(self, s, u):
+        return (s @ self.C.mT).real + u[1]

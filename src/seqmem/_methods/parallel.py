@@ -1,0 +1,113 @@
+"""All of time at once, for memories that move linearly."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._affine import affine_states
+from .._cell import AbstractCell, Inputs, Marks, State, over, probe_values, project, readout, select
+from .._diagonal.base import AbstractDiagonalCell, affine_map
+from .._errors import bad_input
+from .base import AbstractMethod
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel(AbstractMethod):
+    """All steps at once, for cells whose state moves linearly: diagonal ones.
+
+    The maps s ↦ a ∘ s + b of blocks of steps are made side by side, joined in log₂(time / block)
+    levels, and the states within the blocks follow from those between them. Everything is
+    differentiable in every mode, and keeps the states and the maps over time; `chunk` bounds both.
+
+    A product of many factors of more than 1 overflows though the states are finite: bound it by
+    `chunk`, or use `Scan`.
+
+    Args:
+        block: steps of one block; None runs one step after another, in one loop over the maps.
+
+    Raises:
+        ValueError: for a block below 1, and, when run, for a cell of another family.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.MinGRU(3, 5, key=jax.random.key(0))
+        >>> xs = jax.numpy.ones((100, 3))
+        >>> state, ys = seqmem.unroll(cell, cell.init_state(), xs, method=seqmem.Parallel())
+        >>> ys.shape
+        (100, 5)
+    """
+
+    block: int | None = 16
+
+    def __post_init__(self):
+        if self.block is not None and self.block < 1:
+            raise bad_input(
+                f"Parallel(block={self.block}).",
+                "a number of steps, at least 1, or None.",
+                "leave it out for 16.",
+            )
+
+    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
+        return in_parallel(
+            cell,
+            init,
+            state,
+            inputs,
+            batch_axes=batch_axes,
+            reverse=reverse,
+            block=self.block,
+        )
+
+
+@functools.singledispatch
+def in_parallel(
+    cell: AbstractCell,
+    init: State,
+    state: State,
+    inputs: Inputs,
+    *,
+    batch_axes: int,
+    reverse: bool,
+    block: int | None,
+) -> tuple[State, PyTree]:
+    """`AbstractMethod.run`, all steps at once; a family that can registers how."""
+    raise bad_input(
+        f"Parallel got a cell of type {type(cell).__name__}.",
+        "a cell whose state moves linearly: an AbstractDiagonalCell.",
+        "use method=seqmem.Scan(), which runs every cell.",
+    )
+
+
+@in_parallel.register
+def _(cell: AbstractDiagonalCell, init, state, inputs, *, batch_axes, reverse, block):
+    x, marks = inputs
+    if not inputs.time:
+        return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
+
+    def maps(x: PyTree, marks: Marks) -> tuple[State, State, PyTree]:
+        """The map of one step, marks included; and whether it is cut off from the step before."""
+        drive = project(cell, x, init)
+        a, b = affine_map(cell, drive, init)
+        if marks.reset is not None:
+            begun = jax.tree.map(lambda a, b, own: a * own + b, a, b, init)
+            b = select(marks.reset, begun, b)
+        if marks.probe is not None:
+            b = jax.tree.map(jnp.add, b, probe_values(marks.probe))
+        a = select(marks.hold, jax.tree.map(jnp.ones_like, a), a)
+        b = select(marks.hold, jax.tree.map(jnp.zeros_like, b), b)
+        cut = marks.reset
+        if cut is None:
+            return a, b, None
+        return a, b, jax.tree.map(lambda leaf: jnp.broadcast_to(cut, leaf.shape), a)
+
+    a, b, cut = over(maps, 1 + batch_axes)(x, marks)
+    solve = functools.partial(affine_states, reverse=reverse, block=block)
+    if cut is None:
+        states = jax.tree.map(solve, a, b, state)
+    else:
+        states = jax.tree.map(solve, a, b, state, cut)
+    ys = over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + batch_axes)(states, x)
+    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), ys
