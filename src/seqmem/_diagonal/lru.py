@@ -1,7 +1,8 @@
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from .._precision import state_dtype
@@ -46,7 +47,7 @@ class LRU(AbstractDiagonalCell):
         *,
         smallest: float = 0.0,
         largest: float = 0.99,
-        phase: float = 2 * np.pi,
+        phase: float = 2 * math.pi,
         key: PRNGKeyArray,
     ):
         keys = jax.random.split(key, 7)
@@ -59,7 +60,7 @@ class LRU(AbstractDiagonalCell):
 
         def normal(keys: list[PRNGKeyArray], shape: tuple[int, int], scale: float) -> Array:
             parts = [jax.random.normal(key, shape) for key in keys]
-            return (parts[0] + 1j * parts[1]) / np.sqrt(scale)
+            return jax.lax.complex(*parts) / math.sqrt(scale)
 
         self.B = normal([keys[2], keys[3]], (hidden_size, input_size), 2 * input_size)
         self.C = normal([keys[4], keys[5]], (input_size, hidden_size), hidden_size)

@@ -11,6 +11,12 @@ from .._norms import tree_norm as tree_norm
 from ._flow import Flow as Flow, by_lag as by_lag, value_and_grad as value_and_grad
 from ._gate_values import gate_values as gate_values
 from ._horizons import Horizons as Horizons, horizons as horizons
+from ._jacobians import (
+    log_determinants as log_determinants,
+    state_jacobians as state_jacobians,
+    transitions as transitions,
+)
+from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from ._sensitivity import random_direction as random_direction, sensitivity as sensitivity
 from ._states import (
     Saturation as Saturation,

@@ -1,0 +1,80 @@
+"""Jacobians of the steps along a trajectory, and their products."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .._cell import AbstractCell, State, over
+from .._checks import leading_axes
+from ._step_map import step_map
+from ._trajectory import states_before
+
+
+def state_jacobians(
+    cell: AbstractCell, state: State, xs: PyTree, **options: Any
+) -> Float[Array, "time *batch n n"]:
+    """J_t = ∂s_t/∂s_{t−1} along the trajectory from `state` over `xs`.
+
+    n is the number of floating point entries of one state, in the order of
+    `jax.flatten_util.ravel_pytree`. All J_t are held: time · n² numbers per sequence; `lyapunov`
+    needs none of them.
+
+    Args:
+        cell: the cell.
+        state: the state before the first step.
+        xs: the inputs, [time, *batch, ...].
+        options: `lengths`, `resets` and `reverse` of the run; a J_t looks at its step alone, not at
+            whether a reset comes before it.
+
+    Raises:
+        ValueError: for a state that is complex or has no floating point entry.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell, xs = seqmem.LSTM(3, 5, key=jax.random.key(0)), jax.numpy.ones((7, 3))
+        >>> seqmem.gradients.state_jacobians(cell, cell.init_state(), xs).shape
+        (7, 10, 10)
+    """
+    flat = step_map(cell)
+    before = states_before(cell, state, xs, **options)
+
+    def one(state: State, x: PyTree) -> Array:
+        return jax.jacfwd(flat.moved(state, x))(flat.flat(state))
+
+    return over(one, len(leading_axes(cell, xs)))(before, xs)
+
+
+def transitions(
+    jacobians: Float[Array, "time *batch n n"],
+) -> Float[Array, "time+1 *batch n n"]:
+    """∂s_T/∂s_t = J_T ⋯ J_{t+1} for t = 0 … T: how the last state depends on each before it.
+
+    ‖∂s_T/∂s_t‖ is `jnp.linalg.norm(..., axis=(-2, -1))` of it, or 2-norm and all other singular
+    values `jnp.linalg.svd(..., compute_uv=False)`; the smallest of a long product drown in the
+    rounding of the largest: `lyapunov` keeps them.
+
+    Example:
+        >>> import jax.numpy as jnp, seqmem
+        >>> halves = jnp.broadcast_to(0.5 * jnp.eye(2), (3, 2, 2))
+        >>> seqmem.gradients.transitions(halves)[:, 0, 0].tolist()
+        [0.125, 0.25, 0.5, 1.0]
+    """
+    n = jacobians.shape[-1]
+    last = jnp.broadcast_to(jnp.eye(n, dtype=jacobians.dtype), jacobians.shape[1:])
+
+    def back(product: Array, jacobian: Array) -> tuple[Array, Array]:
+        product = product @ jacobian
+        return product, product
+
+    _, products = jax.lax.scan(back, last, jacobians, reverse=True)
+    return jnp.concatenate([products, last[None]])
+
+
+def log_determinants(jacobians: Float[Array, "time *batch n n"]) -> Float[Array, "time *batch"]:
+    """ln |det J_t|: its mean over time is the sum of all Lyapunov exponents.
+
+    Source: Oseledets 1968; equation by the multiplicativity of determinants.
+    """
+    return jnp.linalg.slogdet(jacobians)[1]
