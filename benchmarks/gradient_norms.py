@@ -11,7 +11,9 @@ it has not seen:
   prediction k characters later. Forward mode, with a finite difference in float64 as a check.
 
 Norms are medians, between quartiles, over seeds and examples (and directions). RNNx2 is an RNN
-whose recurrent matrix, orthogonal at the start, is multiplied by 2.
+whose recurrent matrix, orthogonal at the start, is multiplied by 2; RNN gauss begins with normal
+entries of gain 1.5; LSTM chrono with gates open for lags up to 100, LSTM forget 0 without a bias.
+With --clip, δ is clipped to that norm between any two steps of the backward recurrence.
 """
 
 import argparse
@@ -31,7 +33,8 @@ import optax
 from tqdm import tqdm
 
 import seqmem
-from seqmem import tasks
+from seqmem import gradients, tasks
+from seqmem.gradients import random_direction
 
 from ._curves import Row, complaints, curve, write_csv
 from ._gradient_report import draw_all, report
@@ -40,10 +43,19 @@ from ._norms import (
     parameter_gradients,
     prediction_changes,
     prediction_differences,
-    random_direction,
     state_gradients,
 )
 
+AHEAD = 100  # characters from the change of the weights to the last prediction that is looked at
+
+
+def gaussian(inputs: int, width: int, *, key) -> seqmem.AbstractCell:
+    """An RNN whose recurrent entries are N(0, GAIN²/width) at the start."""
+    U = GAIN * jax.random.normal(key, (width, width)) / width**0.5
+    return eqx.tree_at(lambda cell: cell.U, seqmem.RNN(inputs, width, key=key), U)
+
+
+GAIN = 1.5
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "RNN": seqmem.RNN,
     "RNNx2": lambda *sizes, key: eqx.tree_at(
@@ -51,6 +63,11 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     ),
     "LSTM": seqmem.LSTM,
     "GRU": seqmem.GRU,
+    "RNN gauss": gaussian,
+    "LSTM forget 0": lambda *sizes, key: seqmem.LSTM(*sizes, forget_bias=0.0, key=key),
+    "LSTM chrono": lambda *sizes, key: seqmem.with_chrono_bias(
+        seqmem.LSTM(*sizes, key=key), AHEAD, key=jax.random.fold_in(key, 1)
+    ),
     "IndRNN": seqmem.IndRNN,
     "PeepholeLSTM": seqmem.PeepholeLSTM,
     "ProjectedLSTM": lambda inputs, width, *, key: seqmem.ProjectedLSTM(
@@ -59,7 +76,6 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "ResetBeforeGRU": seqmem.ResetBeforeGRU,
     "MGU": seqmem.MGU,
 }
-AHEAD = 100  # characters from the change of the weights to the last prediction that is looked at
 DIRECTIONS = 8  # in which the weights of each seed are moved
 WINDOW = 64  # steps of truncated backpropagation in training
 OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))
@@ -81,17 +97,18 @@ def options() -> argparse.Namespace:
     add("--text", help="a file, in UTF-8; else CPython's language reference")
     add("--seeds", type=number, default=3, help="how many models of each cell")
     add("--batch", type=number, default=16, help="sequences")
+    add("--clip", type=float, help="of the gradient between steps, by norm")
     add("--training-steps", type=int, default=300, help="0 for none")
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 
-def for_each_model(function: Callable[..., Any]) -> Callable[..., Any]:
+def for_each_model(function: Callable[..., Any], *static: str) -> Callable[..., Any]:
     """`function(model, *args)` for a stack of models, one after another, in one program."""
 
-    @functools.partial(jax.jit, static_argnames="lengths")
-    def mapped(models, *args, **static):
-        return jax.lax.map(lambda model: function(model, *args, **static), models)
+    @functools.partial(jax.jit, static_argnames=static)
+    def mapped(models, *args, **options):
+        return jax.lax.map(lambda model: function(model, *args, **options), models)
 
     return mapped
 
@@ -131,8 +148,8 @@ def difference_error(models, inputs, key, found) -> float:
     return abs(float(found[0, 0, len(inputs) - 1, 0]) / float(expected) - 1)
 
 
-lags = for_each_model(state_gradients)
-totals = for_each_model(parameter_gradients)
+lags = for_each_model(state_gradients, "method")
+totals = for_each_model(parameter_gradients, "lengths", "method")
 
 
 def measure(
@@ -164,14 +181,19 @@ def measure(
             "training", train, stacks["initial"], *(ids[order] for ids in windows)
         )
 
+    method = None
+    if chosen.clip:
+        method = seqmem.Scan(transform=gradients.ClipNorm(chosen.clip))
     rows, facts = [], {}
     key = jax.random.key(chosen.seeds)
     for weights, models in stacks.items():
         where = {"cell": name, "weights": weights}
-        by_lag = part("lags", lags, models, inputs, targets)
+        by_lag = part("lags", lags, models, inputs, targets, method=method)
         for of, norms in by_lag.items():
             rows += curve(range(longest), norms.swapaxes(0, 1), measure="lag", of=of, **where)
-        losses, norms = part("lengths", totals, models, inputs, targets, lengths=lengths)
+        losses, norms = part(
+            "lengths", totals, models, inputs, targets, lengths=lengths, method=method
+        )
         rows += curve(lengths, norms.T, measure="length", of="parameters", **where)
         found = part("predictions", changes, models, inputs[:AHEAD], key)
         by_step = found.transpose(2, 0, 1, 3)
@@ -214,7 +236,7 @@ def main() -> None:
     if chosen.text:
         source = pathlib.Path(chosen.text).name  # the folders before it are private
         record["command"] = record["command"].replace(chosen.text, source)
-    settings = ("width", "batch", "lengths", "training_steps")
+    settings = ("width", "batch", "lengths", "training_steps", "clip")
     record |= {
         "text": {"source": source, "characters": len(ids), "vocabulary": len(vocabulary)},
         "seeds": list(range(chosen.seeds)),

@@ -21,6 +21,7 @@ from ._gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._gated.rnn import RNN as RNN
 from ._gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
+from ._methods.base import AbstractMethod as AbstractMethod
 from ._methods.parallel import Parallel as Parallel
 from ._methods.scan import Scan as Scan
 from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
