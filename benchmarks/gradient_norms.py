@@ -12,8 +12,9 @@ it has not seen:
 
 Norms are medians, between quartiles, over seeds and examples (and directions). RNNx2 is an RNN
 whose recurrent matrix, orthogonal at the start, is multiplied by 2; RNN gauss begins with normal
-entries of gain 1.5; LSTM chrono with gates open for lags up to 100, LSTM forget 0 without a bias.
-With --clip, δ is clipped to that norm between any two steps of the backward recurrence.
+entries N(0, gain²/width); LSTM chrono with gates open for lags up to 100, LSTM forget 0 with a
+forget gate whose bias is 0, not 1. With --clip, the gradient is clipped to that norm between any
+two steps of the backward recurrence, in the first two measures.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import functools
 import json
 import math
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -47,15 +49,15 @@ from ._norms import (
 )
 
 AHEAD = 100  # characters from the change of the weights to the last prediction that is looked at
+GAIN = 1.5  # of RNN gauss: above 1, a wide network without input is chaotic
 
 
-def gaussian(inputs: int, width: int, *, key) -> seqmem.AbstractCell:
-    """An RNN whose recurrent entries are N(0, GAIN²/width) at the start."""
-    U = GAIN * jax.random.normal(key, (width, width)) / width**0.5
+def gaussian(inputs: int, width: int, *, key, gain: float = GAIN) -> seqmem.AbstractCell:
+    """An RNN whose recurrent entries are N(0, gain²/width) at the start."""
+    U = gain * jax.random.normal(jax.random.fold_in(key, 1), (width, width)) / width**0.5
     return eqx.tree_at(lambda cell: cell.U, seqmem.RNN(inputs, width, key=key), U)
 
 
-GAIN = 1.5
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "RNN": seqmem.RNN,
     "RNNx2": lambda *sizes, key: eqx.tree_at(
@@ -88,6 +90,16 @@ def number(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0.")
+    return value
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Norms of gradients over time, on text.")
     add = parser.add_argument
@@ -97,7 +109,8 @@ def options() -> argparse.Namespace:
     add("--text", help="a file, in UTF-8; else CPython's language reference")
     add("--seeds", type=number, default=3, help="how many models of each cell")
     add("--batch", type=number, default=16, help="sequences")
-    add("--clip", type=float, help="of the gradient between steps, by norm")
+    add("--clip", type=positive, help="limit of the gradient's norm between steps")
+    add("--gain", type=positive, default=GAIN, help="of RNN gauss")
     add("--training-steps", type=int, default=300, help="0 for none")
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
@@ -111,6 +124,13 @@ def for_each_model(function: Callable[..., Any], *static: str) -> Callable[..., 
         return jax.lax.map(lambda model: function(model, *args, **options), models)
 
     return mapped
+
+
+def initial(name: str, characters: int, chosen: argparse.Namespace, key) -> tasks.CharacterModel:
+    keys = jax.random.split(key)
+    own = {"gain": chosen.gain} if name == "RNN gauss" else {}
+    cell = CELLS[name](characters, chosen.width, key=keys[0], **own)
+    return tasks.CharacterModel(cell, characters, key=keys[1])
 
 
 @for_each_model
@@ -152,15 +172,17 @@ lags = for_each_model(state_gradients, "method")
 totals = for_each_model(parameter_gradients, "lengths", "method")
 
 
+def training_windows(ids: np.ndarray, chosen: argparse.Namespace) -> tuple[np.ndarray, ...]:
+    """Inputs and targets of every training step, from the beginning again where the text ends."""
+    windows = tasks.windows(ids, time=WINDOW, batch=chosen.batch)
+    order = np.arange(chosen.training_steps) % len(windows[0])
+    return tuple(ids[order] for ids in windows)
+
+
 def measure(
     name: str, ids: np.ndarray, characters: int, chosen: argparse.Namespace, bar: tqdm
 ) -> tuple[list[Row], dict[str, Row]]:
     """All curves of one cell, and beside them its loss and the error of the check."""
-
-    def make(key):
-        keys = jax.random.split(key)
-        cell = CELLS[name](characters, chosen.width, key=keys[0])
-        return tasks.CharacterModel(cell, characters, key=keys[1])
 
     def part(what: str, function: Callable[..., Any], *args: Any, **static: Any) -> Any:
         bar.set_description(f"{name}, {what}")
@@ -173,17 +195,14 @@ def measure(
     windows = tasks.windows(ids[-held_out:], time=longest, batch=chosen.batch)
     inputs, targets = (ids[0] for ids in windows)
     seeds = jnp.stack([jax.random.key(seed) for seed in range(chosen.seeds)])
-    stacks = {"initial": jax.jit(jax.vmap(make))(seeds)}
+    stacks = {
+        "initial": jax.jit(jax.vmap(lambda key: initial(name, characters, chosen, key)))(seeds)
+    }
     if chosen.training_steps > 0:
-        windows = tasks.windows(ids[:-held_out], time=WINDOW, batch=chosen.batch)
-        order = np.arange(chosen.training_steps) % len(windows[0])
-        stacks["trained"] = part(
-            "training", train, stacks["initial"], *(ids[order] for ids in windows)
-        )
+        windows = training_windows(ids[:-held_out], chosen)
+        stacks["trained"] = part("training", train, stacks["initial"], *windows)
 
-    method = None
-    if chosen.clip:
-        method = seqmem.Scan(transform=gradients.ClipNorm(chosen.clip))
+    method = chosen.clip and seqmem.Scan(transform=gradients.ClipNorm(chosen.clip))
     rows, facts = [], {}
     key = jax.random.key(chosen.seeds)
     for weights, models in stacks.items():
@@ -215,11 +234,29 @@ def as_json(record: Row) -> str:
     return json.dumps(jax.tree.map(word, record), indent=1, allow_nan=False) + "\n"
 
 
+def encoded(path: str | None) -> tuple[np.ndarray, int]:
+    """A text as ids, and how many characters it has in its vocabulary."""
+    text = tasks.read_text(path)
+    vocabulary = tasks.Vocabulary.of(text)
+    return vocabulary.encode(text), len(vocabulary)
+
+
+def header(module: str, path: str | None, ids: np.ndarray, characters: int) -> Row:
+    """Where numbers come from, and the text they are of."""
+    record = provenance(module, PACKAGES)
+    source = "pydoc_data.topics"
+    if path:
+        source = pathlib.Path(path).name  # the folders before it are private
+        record["command"] = record["command"].replace(path, source)
+    for name in CELLS:  # some have a space in them
+        record["command"] = record["command"].replace(f" {name}", f" {shlex.quote(name)}")
+    text = {"source": source, "characters": len(ids), "vocabulary": characters}
+    return record | {"text": text}
+
+
 def main() -> None:
     chosen = options()
-    text = tasks.read_text(chosen.text)
-    vocabulary = tasks.Vocabulary.of(text)
-    ids = vocabulary.encode(text)
+    ids, characters = encoded(chosen.text)
     rows: list[Row] = []
     facts: dict[str, dict[str, Row]] = {}
     parts = 7 if chosen.training_steps > 0 else 3
@@ -228,17 +265,13 @@ def main() -> None:
         jax.default_matmul_precision("highest"),  # a GPU would round to ten bits
     ):
         for name in chosen.cells:
-            more, facts[name] = measure(name, ids, len(vocabulary), chosen, bar)
+            more, facts[name] = measure(name, ids, characters, chosen, bar)
             rows += more
 
-    record = provenance("benchmarks.gradient_norms", PACKAGES)
-    source = "pydoc_data.topics"
-    if chosen.text:
-        source = pathlib.Path(chosen.text).name  # the folders before it are private
-        record["command"] = record["command"].replace(chosen.text, source)
     settings = ("width", "batch", "lengths", "training_steps", "clip")
+    settings += ("gain",) if "RNN gauss" in chosen.cells else ()
+    record = header("benchmarks.gradient_norms", chosen.text, ids, characters)
     record |= {
-        "text": {"source": source, "characters": len(ids), "vocabulary": len(vocabulary)},
         "seeds": list(range(chosen.seeds)),
         "settings": {name: getattr(chosen, name) for name in settings},
         "cells": facts,

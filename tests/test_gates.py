@@ -28,8 +28,11 @@ every_gated_cell = pytest.mark.parametrize("cell_type", GATED)
 LSTMS = [cls for cls in GATED if {"input", "forget"} <= set(cls.gates)]
 
 
-def test_these_are_all_cells_with_gates():
-    names = {cls.__name__ for cls in GATED}
+RECURRENT = [cls for cls in GATED if not issubclass(cls, seqmem.AbstractDiagonalCell)]
+
+
+def test_these_are_all_cells_whose_gates_look_at_the_state():
+    names = {cls.__name__ for cls in RECURRENT}
     assert names == {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "MGU"}
 
 
@@ -38,12 +41,18 @@ def test_a_gate_holds_what_was_written_to_it_and_no_other_changes(cell_type):
     cell = make(cell_type)
     for name in cell.gates:
         old = seqmem.gate(cell, name)
-        new = {"W": old.W + 1, "U": old.U - 2, "b": old.b + 3}
+        new = {"W": old.W + 1, "U": None if old.U is None else old.U - 2, "b": old.b + 3}
         written = seqmem.with_gate(cell, name, **new)
         for other in cell.gates:
             expected = new if other == name else seqmem.gate(cell, other)._asdict()
             for field, value in seqmem.gate(written, other)._asdict().items():
                 np.testing.assert_array_equal(value, expected[field], err_msg=f"{other}.{field}")
+
+
+def test_a_gate_that_never_looks_at_the_state_has_no_recurrent_matrix():
+    cell = make(seqmem.MinGRU)
+    assert seqmem.gate(cell, "update").U is None
+    refused("MinGRU has no U.", seqmem.with_gate, cell, "update", U=jnp.ones((HIDDEN, HIDDEN)))
 
 
 @pytest.mark.parametrize("cell_type", LSTMS)
@@ -73,7 +82,7 @@ def test_an_open_update_gate_keeps_the_state(cell_type):
     np.testing.assert_allclose(cell(start, jnp.ones(INPUT))[0], expected, rtol=1e-5)
 
 
-@every_gated_cell
+@pytest.mark.parametrize("cell_type", RECURRENT)
 def test_each_gate_begins_orthogonal(cell_type):
     cell = make(cell_type)
     matrices = [seqmem.gate(cell, name).U for name in cell.gates]

@@ -123,6 +123,27 @@ def mgu(cell, h, xs):
     return h, ys
 
 
+def min_gru(cell, h, xs):
+    """Feng et al. 2024, section 3.1."""
+    z, c = seqmem.gate(cell, "update"), seqmem.gate(cell, "candidate")
+    ys = []
+    for x in xs:
+        keep = 1 - sigmoid(z.W @ x + z.b)
+        h = keep * h + (1 - keep) * (c.W @ x + c.b)
+        ys.append(h)
+    return h, ys
+
+
+def lru(cell, s, xs):
+    """Orvieto et al. 2023, equations 4 to 7: a diagonal matrix of λ, and a gain for each entry."""
+    Lambda = np.diag(np.exp(-np.exp(cell.nu) + 1j * np.exp(cell.theta)))
+    ys = []
+    for x in xs:
+        s = Lambda @ s + np.exp(cell.gamma) * (cell.B @ x)
+        ys.append((cell.C @ s).real + cell.D * x)
+    return s, ys
+
+
 PAPERS = {
     seqmem.RNN: (elman, {"output_size": OUTPUT}),
     seqmem.IndRNN: (independent, {}),
@@ -132,6 +153,8 @@ PAPERS = {
     seqmem.GRU: (gru, {}),
     seqmem.ResetBeforeGRU: (reset_before_gru, {}),
     seqmem.MGU: (mgu, {}),
+    seqmem.MinGRU: (min_gru, {}),
+    seqmem.LRU: (lru, {}),
 }
 
 
@@ -147,14 +170,17 @@ def test_a_cell_computes_what_its_paper_says(cell_type):
     paper, options = PAPERS[cell_type]
     rng = np.random.default_rng(11)
     cell = cell_type(INPUT, HIDDEN, key=jax.random.key(0), **options)
+
     # All of it random, so that no bias, peephole or initial state is 0 and goes unnoticed.
-    cell, state = jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape), (cell, cell.init_state())
-    )
+    def draw(leaf):
+        drawn = rng.standard_normal(leaf.shape)
+        return drawn + 1j * rng.standard_normal(leaf.shape) if np.iscomplexobj(leaf) else drawn
+
+    cell, state = jax.tree.map(draw, (cell, cell.init_state()))
     xs = rng.standard_normal((TIME, INPUT))
     final, ys = seqmem.unroll(*jax.tree.map(jnp.asarray, (cell, state, xs)))
     expected_final, expected = paper(cell, state, xs)
     np.testing.assert_allclose(ys, expected, rtol=0, atol=1e-12)
     for own, other in zip(jax.tree.leaves(final), jax.tree.leaves(expected_final), strict=True):
-        assert own.dtype == np.float64
+        assert own.dtype == other.dtype
         np.testing.assert_allclose(own, other, rtol=0, atol=1e-12)

@@ -13,10 +13,12 @@ from ._errors import bad_input
 
 
 class Gate(NamedTuple):
-    """The parameters of one gate: input matrix, recurrent matrix and bias."""
+    """The parameters of one gate: input matrix, recurrent matrix and bias. A gate that never looks
+    at the state has no recurrent matrix.
+    """
 
     W: Float[Array, "hidden input"]
-    U: Float[Array, "hidden state"]
+    U: Float[Array, "hidden state"] | None
     b: Float[Array, " hidden"]
 
 
@@ -38,7 +40,8 @@ def gate(cell: AbstractCell, name: str) -> Gate:
         Array([1., 1., 1., 1., 1.], dtype=float32)
     """
     index = _index(cell, name)
-    return Gate(cell.W[index], cell.U[index], cell.b[index])  # pyright: ignore
+    fields = (getattr(cell, field, None) for field in Gate._fields)
+    return Gate(*(None if leaf is None else leaf[index] for leaf in fields))  # pyright: ignore
 
 
 @functools.singledispatch
@@ -53,7 +56,7 @@ def with_gate(
     """The same cell with some parameters of one gate written anew; None leaves one as it is.
 
     Raises:
-        ValueError: where the cell has no such gate, or a shape does not fit.
+        ValueError: where the cell has no such gate or parameter, or a shape does not fit.
 
     Example:
         >>> import jax, seqmem
@@ -65,7 +68,13 @@ def with_gate(
     for field, value in {"W": W, "U": U, "b": b}.items():
         if value is None:
             continue
-        own = getattr(cell, field)
+        own = getattr(cell, field, None)
+        if own is None:
+            raise bad_input(
+                f"{type(cell).__name__} has no {field}.",
+                f"parameters that gate {name!r} has.",
+                f"leave {field} out; its gates do not look at the state.",
+            )
         if jnp.shape(value) not in (own.shape[1:], ()):
             raise bad_input(
                 f"{field} of gate {name!r} has shape {jnp.shape(value)}.",

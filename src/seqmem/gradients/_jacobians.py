@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._cell import AbstractCell, State, over
-from .._checks import leading_axes
+from .._checks import check_unroll, leading_axes
+from .._errors import bad_input
 from ._step_map import step_map
 from ._trajectory import states_before
 
@@ -25,11 +26,13 @@ def state_jacobians(
         cell: the cell.
         state: the state before the first step.
         xs: the inputs, [time, *batch, ...].
-        options: `lengths`, `resets` and `reverse` of the run; a J_t looks at its step alone, not at
-            whether a reset comes before it.
+        options: `lengths`, `resets` and `reverse` of the run, and its `method`. In the padding a
+            state is held, and J_t = 1. A J_t does not look at whether a reset comes before it, and
+            with `reverse` it is ∂s_t/∂s_{t+1}.
 
     Raises:
-        ValueError: for a state that is complex or has no floating point entry.
+        ValueError: where `unroll` raises one, and for a state that is complex or has no floating
+            point entry.
 
     Example:
         >>> import jax, seqmem
@@ -37,13 +40,21 @@ def state_jacobians(
         >>> seqmem.gradients.state_jacobians(cell, cell.init_state(), xs).shape
         (7, 10, 10)
     """
+    check_unroll(cell, state, xs, None, None, None, None, None)
     flat = step_map(cell)
+    time, *batch = leading_axes(cell, xs)
     before = states_before(cell, state, xs, **options)
 
     def one(state: State, x: PyTree) -> Array:
         return jax.jacfwd(flat.moved(state, x))(flat.flat(state))
 
-    return over(one, len(leading_axes(cell, xs)))(before, xs)
+    jacobians = over(one, 1 + len(batch))(before, xs)
+    lengths = options.get("lengths")
+    if lengths is None:
+        return jacobians
+    hold = jnp.arange(time).reshape(-1, *[1] * len(batch)) >= jnp.clip(lengths, 0, time)
+    identity = jnp.eye(flat.size, dtype=jacobians.dtype)
+    return jnp.where(hold[..., None, None], identity, jacobians)
 
 
 def transitions(
@@ -53,7 +64,11 @@ def transitions(
 
     ‖∂s_T/∂s_t‖ is `jnp.linalg.norm(..., axis=(-2, -1))` of it, or 2-norm and all other singular
     values `jnp.linalg.svd(..., compute_uv=False)`; the smallest of a long product drown in the
-    rounding of the largest: `lyapunov` keeps them.
+    rounding of the largest: `lyapunov` keeps them. The Jacobians are those of a run forward in
+    time without resets; of one with `reverse`, flip them first.
+
+    Raises:
+        ValueError: where the Jacobians are not square.
 
     Example:
         >>> import jax.numpy as jnp, seqmem
@@ -61,6 +76,7 @@ def transitions(
         >>> seqmem.gradients.transitions(halves)[:, 0, 0].tolist()
         [0.125, 0.25, 0.5, 1.0]
     """
+    _check_square(jacobians)
     n = jacobians.shape[-1]
     last = jnp.broadcast_to(jnp.eye(n, dtype=jacobians.dtype), jacobians.shape[1:])
 
@@ -73,8 +89,28 @@ def transitions(
 
 
 def log_determinants(jacobians: Float[Array, "time *batch n n"]) -> Float[Array, "time *batch"]:
-    """ln |det J_t|: its mean over time is the sum of all Lyapunov exponents.
+    """ln |det J_t|: its mean over time is the sum of all Lyapunov exponents (Oseledets 1968).
 
-    Source: Oseledets 1968; equation by the multiplicativity of determinants.
+    It is 0 in the padding, where J_t = 1: with `lengths`, divide the sum by them instead.
+
+    Raises:
+        ValueError: where the Jacobians are not square.
+
+    Example:
+        >>> import jax.numpy as jnp, seqmem
+        >>> halves = jnp.broadcast_to(0.5 * jnp.eye(2), (3, 2, 2))
+        >>> jnp.exp(seqmem.gradients.log_determinants(halves)).tolist()
+        [0.25, 0.25, 0.25]
     """
+    _check_square(jacobians)
     return jnp.linalg.slogdet(jacobians)[1]
+
+
+def _check_square(jacobians: Array) -> None:
+    shape = jnp.shape(jacobians)
+    if len(shape) < 3 or shape[-1] != shape[-2]:
+        raise bad_input(
+            f"jacobians of shape {shape}.",
+            "[time, *batch, n, n].",
+            "take them from state_jacobians.",
+        )
