@@ -1,0 +1,129 @@
+"""The papers of the cells with a matrix in their recurrence, in NumPy, gate by gate.
+
+A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
+cell's loop, and what the cell is made with beside its sizes.
+"""
+
+import numpy as np
+
+import seqmem
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def look(cell, name, x, h):
+    """W x + U h + b of one gate."""
+    gate = seqmem.gate(cell, name)
+    return gate.W @ x + gate.U @ h + gate.b
+
+
+def elman(cell, h, xs):
+    """Elman 1990: the hidden units see the input and a copy of themselves from before."""
+    ys = []
+    for x in xs:
+        context = h
+        h = np.tanh(cell.W @ x + cell.U @ context + cell.b)
+        ys.append(cell.V @ h)
+    return h, ys
+
+
+def independent(cell, h, xs):
+    """Li et al. 2018, equation 2, unit by unit."""
+    ys = []
+    for x in xs:
+        sums = [cell.W[n] @ x + cell.u[n] * h[n] + cell.b[n] for n in range(len(h))]
+        h = np.maximum(sums, 0)
+        ys.append(h)
+    return h, ys
+
+
+def lstm(cell, state, xs):
+    """Hochreiter & Schmidhuber 1997, the memory scaled by Gers et al.'s forget gate."""
+    (h, c), ys = state, []
+    for x in xs:
+        i = sigmoid(look(cell, "input", x, h))
+        f = sigmoid(look(cell, "forget", x, h))
+        o = sigmoid(look(cell, "output", x, h))
+        c = f * c + i * np.tanh(look(cell, "cell", x, h))
+        h = o * np.tanh(c)
+        ys.append(h)
+    return (h, c), ys
+
+
+def peephole_lstm(cell, state, xs):
+    """Graves 2013, equations 7 to 11: matrices from the memory to the gates, all diagonal."""
+    (h, c), ys = state, []
+    W_ci, W_cf, W_co = (np.diag(p) for p in cell.p)
+    for x in xs:
+        i = sigmoid(look(cell, "input", x, h) + W_ci @ c)
+        f = sigmoid(look(cell, "forget", x, h) + W_cf @ c)
+        c = f * c + i * np.tanh(look(cell, "cell", x, h))
+        o = sigmoid(look(cell, "output", x, h) + W_co @ c)
+        h = o * np.tanh(c)
+        ys.append(h)
+    return (h, c), ys
+
+
+def projected_lstm(cell, state, xs):
+    """Sak et al. 2014, equations 7 to 12, without peepholes: r is what comes back."""
+    (m, c), ys = state, []
+    r = cell.R @ m
+    for x in xs:
+        i = sigmoid(look(cell, "input", x, r))
+        f = sigmoid(look(cell, "forget", x, r))
+        c = f * c + i * np.tanh(look(cell, "cell", x, r))
+        o = sigmoid(look(cell, "output", x, r))
+        m = o * np.tanh(c)
+        r = cell.R @ m
+        ys.append(r)
+    return (m, c), ys
+
+
+def gru(cell, h, xs):
+    """PyTorch's and cuDNN's form: the reset gate multiplies U_n h + c, not h."""
+    n, ys = seqmem.gate(cell, "candidate"), []
+    for x in xs:
+        r = sigmoid(look(cell, "reset", x, h))
+        z = sigmoid(look(cell, "update", x, h))
+        candidate = np.tanh(n.W @ x + n.b + r * (n.U @ h + cell.c))
+        h = z * h + (1 - z) * candidate
+        ys.append(h)
+    return h, ys
+
+
+def reset_before_gru(cell, h, xs):
+    """Cho et al. 2014, equations 5 to 8."""
+    ys = []
+    for x in xs:
+        r = sigmoid(look(cell, "reset", x, h))
+        z = sigmoid(look(cell, "update", x, h))
+        h = z * h + (1 - z) * np.tanh(look(cell, "candidate", x, r * h))
+        ys.append(h)
+    return h, ys
+
+
+def mgu(cell, h, xs):
+    """Zhou et al. 2016, equations 7a to 7c, whose matrices see [h, x] at once."""
+    forget, candidate = seqmem.gate(cell, "forget"), seqmem.gate(cell, "candidate")
+    W_f, W_h = (np.hstack([gate.U, gate.W]) for gate in (forget, candidate))
+    ys = []
+    for x in xs:
+        f = sigmoid(W_f @ np.concatenate([h, x]) + forget.b)
+        new = np.tanh(W_h @ np.concatenate([f * h, x]) + candidate.b)
+        h = (1 - f) * h + f * new
+        ys.append(h)
+    return h, ys
+
+
+PAPERS = {
+    seqmem.RNN: (elman, {"output_size": 2}),
+    seqmem.IndRNN: (independent, {}),
+    seqmem.LSTM: (lstm, {}),
+    seqmem.PeepholeLSTM: (peephole_lstm, {}),
+    seqmem.ProjectedLSTM: (projected_lstm, {"output_size": 2}),
+    seqmem.GRU: (gru, {}),
+    seqmem.ResetBeforeGRU: (reset_before_gru, {}),
+    seqmem.MGU: (mgu, {}),
+}
