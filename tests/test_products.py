@@ -6,9 +6,10 @@ import pytest
 from programs import lowered
 
 import seqmem
-from seqmem._methods.bptt import STRETCH
+from seqmem._methods.bptt import pace_of_products
 
 T, B, D, H = 64, 11, 5, 7
+STRETCH = pace_of_products(B, H).stretch
 key = jax.random.key(0)
 CELLS = {
     "RNN": seqmem.RNN(D, H, key=key),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from .._cell import over, update
-from .._methods.bptt import BackwardRule, backward_rule, pull_through_block
+from .._methods.bptt import BackwardRule, backward_rule, pace_of_entries, pull_through_block
 from .base import AbstractDiagonalCell, affine_map
 
 
@@ -14,6 +14,7 @@ class DiagonalRule(BackwardRule):
     """
 
     keeps = False
+    pace = staticmethod(pace_of_entries)
 
     def prepare(self, cell, state, drive):
         return drive

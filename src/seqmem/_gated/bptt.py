@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .._cell import over, project
-from .._methods.bptt import BackwardRule, backward_rule, pull_to
+from .._methods.bptt import BackwardRule, backward_rule, pace_of_products, pull_to
 from .._precision import inexact
 from .base import AbstractGatedCell, gate, mix
 
@@ -17,6 +17,7 @@ class GatedRule(BackwardRule):
     """
 
     keeps = True
+    pace = staticmethod(pace_of_products)
 
     def prepare(self, cell, state, drive):
         return mix(cell, state, drive)

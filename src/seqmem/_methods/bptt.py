@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -36,8 +37,29 @@ from .._precision import as_precision, inexact, precision, split
 from .blocks import block_size, borders, scan_blocks, shifted, summed_first, summed_last
 from .cotangents import AbstractCotangentTransform
 
-STRETCH = 4  # steps unrolled in the forward loop
-ROWS = 512  # block × batch, about, of one product in the backward pass
+
+class Pace(NamedTuple):
+    """How many steps are taken together."""
+
+    stretch: int  # by the forward loop, which projects their inputs at once
+    unroll: int  # of those, written out one after another
+    block: int  # by the backward pass
+
+
+def pace_of_products(batch: int, entries: int) -> Pace:
+    """Where each step has a product: few steps, unrolled, so that their projection is in the cache;
+    blocks of about 512 rows of block × batch for the products of the backward pass.
+    """
+    return Pace(4, 4, min(max(16, 512 // max(1, batch)), 128))
+
+
+def pace_of_entries(batch: int, entries: int) -> Pace:
+    """Where a step is entry by entry: as many steps as make 2¹⁸ entries of the state, for which XLA
+    uses all cores, in a loop of single steps. Unrolled, it would compute their transcendental
+    functions again for each.
+    """
+    steps = max(16, 2**18 // max(1, batch * entries))
+    return Pace(steps, 1, steps)
 
 
 class BackwardRule(abc.ABC):
@@ -47,6 +69,7 @@ class BackwardRule(abc.ABC):
     """
 
     keeps: bool  # whether what `prepare` returns is worth keeping for the backward pass
+    pace: Callable[[int, int], Pace]  # of the batch's size, and of the entries of one state
 
     @abc.abstractmethod
     def prepare(self, cell, state: State, drive: Drive) -> PyTree:
@@ -88,6 +111,7 @@ class PlainRule(BackwardRule):
     """For any cell: each step is linearised where the loop meets it."""
 
     keeps = False
+    pace = staticmethod(pace_of_products)
 
     def prepare(self, cell, state, drive):
         return drive
@@ -199,6 +223,7 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
     axes, reverse = settings.batch_axes, settings.reverse
     rule = backward_rule(cell)
 
+    pace = _pace(rule, init, inputs, axes)
     turned = summed_first(cell)
     known = isinstance(inputs.marks.probe, Zeros)
 
@@ -217,13 +242,13 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
             state,
             (drives, marks._replace(probe=None) if known else marks),
             reverse=reverse,
-            unroll=True,
+            unroll=pace.unroll,
         )
         return state, emit(states, kept, x)
 
     time = inputs.time
     if time:
-        size = block_size(time, STRETCH)
+        size = block_size(time, pace.stretch)
         state, ys = scan_blocks(stretch, state, inputs, size, time=time, reverse=reverse)
     else:
         state, ys = stretch(state, inputs, None)
@@ -293,7 +318,8 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
     carry = d_final, jax.tree.map(jnp.zeros_like, wide), none
     time = inputs.time
     if time:
-        size = min(settings.block or block_size(time, _aim(inputs, axes)), time)
+        block = settings.block or block_size(time, _pace(rule, init, inputs, axes).block)
+        size = min(block, time)
         carry, (d_x, d_probe) = scan_blocks(
             body,
             carry,
@@ -311,10 +337,10 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
     return (d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))), None
 
 
-def _aim(inputs: Inputs, batch_axes: int) -> int:
-    """Steps per block for which block × batch has about `ROWS` rows, at least 16 steps."""
+def _pace(rule: BackwardRule, init: State, inputs: Inputs, batch_axes: int) -> Pace:
     batch = jax.tree.leaves(inputs)[0].shape[1 : 1 + batch_axes]
-    return min(max(16, ROWS // max(1, math.prod(batch))), 128)
+    entries = sum(jnp.size(leaf) * (1 + jnp.iscomplexobj(leaf)) for leaf in jax.tree.leaves(init))
+    return rule.pace(math.prod(batch), entries)
 
 
 _bptt.defvjp(_bptt_forward, _bptt_backward)
