@@ -24,6 +24,7 @@ from ._memory import MemoryReport as MemoryReport, memory_report as memory_repor
 from ._methods.base import AbstractMethod as AbstractMethod
 from ._methods.parallel import Parallel as Parallel
 from ._methods.scan import Scan as Scan
+from ._methods.sharded import Sharded as Sharded
 from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
 from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU

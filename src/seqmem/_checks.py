@@ -34,6 +34,12 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
             "a number of steps, at least 1, or None.",
             "leave it out to keep every step, or choose about the square root of the time.",
         )
+    if chunk is not None and method is not None and method.clock.axis_name is not None:
+        raise bad_input(
+            f"unroll got chunk={chunk} with {method}.",
+            "no chunk where time is sharded: each device has its share at once.",
+            "use more devices, or put jax.checkpoint around the call.",
+        )
     given = {"state": state, "xs": xs, "lengths": lengths, "resets": resets}
     given["probes"] = probe_values(probes)
     for name, tree in given.items():

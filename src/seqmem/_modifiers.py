@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ._cell import AbstractCell, Drive, Output, State, readout, update
+from ._diagonal.base import AbstractDiagonalCell
 from ._errors import bad_input
 from ._gated.base import AbstractGatedCell
 from ._gates import Gate, gate, with_gate
@@ -73,6 +74,10 @@ class _ModifiedCell(Modified):
         return update(self.cell, state, drive)
 
 
+class _ModifiedDiagonalCell(_ModifiedCell, AbstractDiagonalCell):  # pyright: ignore
+    pass
+
+
 class _ModifiedGatedCell(Modified, AbstractGatedCell):  # pyright: ignore
     def mix(self, state, drive):
         return self.cell.mix(state, drive)  # pyright: ignore
@@ -85,6 +90,11 @@ class _ModifiedGatedCell(Modified, AbstractGatedCell):  # pyright: ignore
 def modified(cell: AbstractCell, modifier: AbstractModifier) -> AbstractCell:
     """The cell as the modifier has it. A family registers the class that keeps its promise."""
     return _ModifiedCell(cell, modifier)
+
+
+@modified.register
+def _(cell: AbstractDiagonalCell, modifier: AbstractModifier) -> AbstractCell:
+    return _ModifiedDiagonalCell(cell, modifier)
 
 
 @modified.register

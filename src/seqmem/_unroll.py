@@ -15,6 +15,7 @@ from ._methods.base import AbstractMethod
 from ._methods.blocks import scan_blocks
 from ._methods.default import default_method
 from ._probes import Slot
+from ._varying import varying_alike
 
 
 def unroll(
@@ -89,24 +90,25 @@ def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk)
     init = cell.init_state()
     state = jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state)
 
+    method = method or default_method(cell)
+    steps = method.clock.steps(time).reshape(-1, *[1] * len(batch))
+    total = method.clock.total(time)
     hold = None
     if lengths is not None:
-        steps = jnp.arange(time).reshape(-1, *[1] * len(batch))
-        hold = steps >= jnp.clip(lengths, 0, time)
+        hold = steps >= jnp.clip(lengths, 0, total)
         xs = _zero_where(hold, xs)
     if resets is not None:
         resets = jnp.asarray(resets)
         if hold is not None:
             resets = resets & ~hold
         if reverse:  # going back, what separates x[t] from x[t−1] is met before x[t−1]
-            resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+            resets = method.clock.earlier(resets)
 
-    method = method or default_method(cell)
     border = None
     if method.looks_at_borders:  # going back, the step run first is the last, whose border is none
-        border = (jnp.arange(time) + int(reverse)) % max(time, 1)
-        border = jnp.broadcast_to(border.reshape(-1, *[1] * len(batch)), (time, *batch))
+        border = jnp.broadcast_to((steps + int(reverse)) % max(total, 1), (time, *batch))
     inputs = Inputs(xs, Marks(resets, hold, probes, border))
+    cell, init, state, inputs = varying_alike((cell, init, state, inputs))
     run = functools.partial(method.run, batch_axes=len(batch), reverse=reverse)
     if chunk is None or chunk >= time:
         state, ys = run(cell, init, state, inputs)

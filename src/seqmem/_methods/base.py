@@ -5,6 +5,7 @@ import abc
 from jaxtyping import PyTree
 
 from .._cell import AbstractCell, Inputs, State
+from .clock import Clock
 
 
 class AbstractMethod(abc.ABC):
@@ -16,6 +17,11 @@ class AbstractMethod(abc.ABC):
     def looks_at_borders(self) -> bool:
         """Whether `run` wants to know which steps it is given: `Marks.border`."""
         return False
+
+    @property
+    def clock(self) -> Clock:
+        """Which steps of the whole sequence `run` is given."""
+        return Clock()
 
     @abc.abstractmethod
     def run(

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._affine import affine_states
-from .._cell import AbstractCell, Inputs, Marks, State, over, probe_values, project, readout, select
-from .._diagonal.base import AbstractDiagonalCell, affine_map
+from .._cell import AbstractCell, Inputs, State, over, project, readout
+from .._diagonal.base import AbstractDiagonalCell
+from .._diagonal.maps import map_of_step
 from .._errors import bad_input
 from .base import AbstractMethod
 
@@ -87,23 +87,8 @@ def _(cell: AbstractDiagonalCell, init, state, inputs, *, batch_axes, reverse, b
     if not inputs.time:
         return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
 
-    def maps(x: PyTree, marks: Marks) -> tuple[State, State, PyTree]:
-        """The map of one step, marks included; and whether it is cut off from the step before."""
-        drive = project(cell, x, init)
-        a, b = affine_map(cell, drive, init)
-        if marks.reset is not None:
-            begun = jax.tree.map(lambda a, b, own: a * own + b, a, b, init)
-            b = select(marks.reset, begun, b)
-        if marks.probe is not None:
-            b = jax.tree.map(jnp.add, b, probe_values(marks.probe))
-        a = select(marks.hold, jax.tree.map(jnp.ones_like, a), a)
-        b = select(marks.hold, jax.tree.map(jnp.zeros_like, b), b)
-        cut = marks.reset
-        if cut is None:
-            return a, b, None
-        return a, b, jax.tree.map(lambda leaf: jnp.broadcast_to(cut, leaf.shape), a)
-
-    a, b, cut = over(maps, 1 + batch_axes)(x, marks)
+    maps = over(functools.partial(map_of_step, cell, init), 1 + batch_axes)
+    a, b, cut = maps(x, marks)
     solve = functools.partial(affine_states, reverse=reverse, block=block)
     if cut is None:
         states = jax.tree.map(solve, a, b, state)
