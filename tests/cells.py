@@ -7,7 +7,7 @@ import seqmem
 
 key = jax.random.key(0)
 
-# Sizes are different primes: input 2, hidden 5, output 3.
+# Sizes are different primes: input 2, hidden 5, output 3 (where the width is one, 2).
 CELLS = {
     "RNN": lambda: seqmem.RNN(2, 5, key=key),
     "RNN with output": lambda: seqmem.RNN(2, 5, 3, key=key),
@@ -22,8 +22,8 @@ CELLS = {
     "MinLSTM": lambda: seqmem.MinLSTM(2, 5, key=key),
     "GILR": lambda: seqmem.GILR(2, 5, key=key),
     "QRNN": lambda: seqmem.QRNN(2, 5, key=key),
-    "SRU": lambda: seqmem.SRU(5, key=key),
-    "RGLRU": lambda: seqmem.RGLRU(5, key=key),
+    "SRU": lambda: seqmem.SRU(2, key=key),
+    "RGLRU": lambda: seqmem.RGLRU(2, key=key),
     "LRU": lambda: seqmem.LRU(2, 5, key=key),
     "HGRN": lambda: seqmem.HGRN(2, 5, key=key),
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
