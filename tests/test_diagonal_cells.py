@@ -23,8 +23,6 @@ from seqmem._diagonal.rg_lru import root
 TIME, INPUT, HIDDEN = 11, 3, 5
 KEY = jax.random.key(0, impl="unsafe_rbg")  # the default kind takes long to compile
 REFERENCE = pathlib.Path(__file__).parent / "reference" / "rglru.npz"
-
-
 WIDTHS = {"SRU": (HIDDEN,), "RGLRU": (HIDDEN,)}
 every_real_cell = pytest.mark.parametrize(
     "name", ["MinGRU", "MinLSTM", "GILR", "QRNN", "SRU", "RGLRU"]
@@ -58,14 +56,19 @@ def numbers(seed, *shape):
 # Other forms
 
 
+def looks(cell, x, *names):
+    """W x + b of the gates named."""
+    return [gate.W @ x + gate.b for gate in (seqmem.gate(cell, name) for name in names)]
+
+
 def min_gru_in_logs(cell, x):
     """(ln a, ln b) of h_t = a ∘ h_{t−1} + b."""
-    z, c = (gate.W @ x + gate.b for gate in (seqmem.gate(cell, name) for name in cell.gates))
+    z, c = looks(cell, x, "update", "candidate")
     return -softplus(z), -softplus(-z) + jnp.log(c)
 
 
 def min_lstm_in_logs(cell, x):
-    f, i, c = (gate.W @ x + gate.b for gate in (seqmem.gate(cell, name) for name in cell.gates))
+    f, i, c = looks(cell, x, "forget", "input", "candidate")
     apart = softplus(-f) - softplus(-i)
     return -softplus(apart), -softplus(-apart) + jnp.log(c)
 
