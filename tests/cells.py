@@ -7,7 +7,7 @@ import seqmem
 
 key = jax.random.key(0)
 
-# Sizes are different primes: input 2, hidden 5, output 3.
+# Sizes are different primes: input 2, hidden 5, output 3 (where the width is one, 2).
 CELLS = {
     "RNN": lambda: seqmem.RNN(2, 5, key=key),
     "RNN with output": lambda: seqmem.RNN(2, 5, 3, key=key),
@@ -19,7 +19,13 @@ CELLS = {
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
     "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
     "MinGRU": lambda: seqmem.MinGRU(2, 5, key=key),
+    "MinLSTM": lambda: seqmem.MinLSTM(2, 5, key=key),
+    "GILR": lambda: seqmem.GILR(2, 5, key=key),
+    "QRNN": lambda: seqmem.QRNN(2, 5, key=key),
+    "SRU": lambda: seqmem.SRU(2, key=key),
+    "RGLRU": lambda: seqmem.RGLRU(2, key=key),
     "LRU": lambda: seqmem.LRU(2, 5, key=key),
+    "HGRN": lambda: seqmem.HGRN(2, 5, key=key),
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),

@@ -15,8 +15,12 @@ THREE_PARTS = r"(?s)^.+\.\n  Expected: .+\.\n  What to do: .+\.$"
 
 
 def make(cell_type, hidden=HIDDEN, **options):
-    sizes = (INPUT, hidden, OUTPUT)[: 3 if cell_type is seqmem.ProjectedLSTM else 2]
-    return cell_type(*sizes, key=jax.random.key(0), **options)
+    sizes = {"input_size": INPUT, "hidden_size": hidden, "size": hidden}
+    if cell_type is seqmem.ProjectedLSTM:
+        sizes["output_size"] = OUTPUT
+    taken = inspect.signature(cell_type).parameters
+    sizes = {name: size for name, size in sizes.items() if name in taken}
+    return cell_type(**sizes, key=jax.random.key(0), **options)
 
 
 GATED = [
@@ -25,10 +29,8 @@ GATED = [
     if inspect.isclass(value) and issubclass(value, seqmem.AbstractCell) and value.gates
 ]
 every_gated_cell = pytest.mark.parametrize("cell_type", GATED)
-LSTMS = [cls for cls in GATED if {"input", "forget"} <= set(cls.gates)]
-
-
 RECURRENT = [cls for cls in GATED if not issubclass(cls, seqmem.AbstractDiagonalCell)]
+LSTMS = [cls for cls in RECURRENT if {"input", "forget"} <= set(cls.gates)]
 
 
 def test_these_are_all_cells_whose_gates_look_at_the_state():

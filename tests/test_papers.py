@@ -12,6 +12,7 @@ import pytest
 import seqmem
 
 TIME, INPUT, HIDDEN = 7, 3, 5
+SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "size": HIDDEN}
 PAPERS = papers_gated.PAPERS | papers_diagonal.PAPERS
 
 
@@ -26,7 +27,8 @@ def test_every_cell_has_its_paper():
 def test_a_cell_computes_what_its_paper_says(cell_type):
     paper, options = PAPERS[cell_type]
     rng = np.random.default_rng(11)
-    cell = cell_type(INPUT, HIDDEN, key=jax.random.key(0), **options)
+    sizes = {name: SIZES[name] for name in inspect.signature(cell_type).parameters if name in SIZES}
+    cell = cell_type(**sizes, key=jax.random.key(0), **options)
 
     # All of it random, so that no bias, peephole or initial state is 0 and goes unnoticed.
     def draw(leaf):
@@ -34,7 +36,7 @@ def test_a_cell_computes_what_its_paper_says(cell_type):
         return drawn + 1j * rng.standard_normal(leaf.shape) if np.iscomplexobj(leaf) else drawn
 
     cell, state = jax.tree.map(draw, (cell, cell.init_state()))
-    xs = rng.standard_normal((TIME, INPUT))
+    xs = rng.standard_normal((TIME, cell.input_size))
     final, ys = seqmem.unroll(*jax.tree.map(jnp.asarray, (cell, state, xs)))
     expected_final, expected = paper(cell, state, xs)
     np.testing.assert_allclose(ys, expected, rtol=0, atol=1e-12)

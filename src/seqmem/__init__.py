@@ -10,8 +10,14 @@ from typing import Any
 from . import layers as layers
 from ._cell import AbstractCell as AbstractCell
 from ._diagonal.base import AbstractDiagonalCell as AbstractDiagonalCell
+from ._diagonal.gilr import GILR as GILR
+from ._diagonal.hgrn import HGRN as HGRN
 from ._diagonal.lru import LRU as LRU
 from ._diagonal.min_gru import MinGRU as MinGRU
+from ._diagonal.min_lstm import MinLSTM as MinLSTM
+from ._diagonal.qrnn import QRNN as QRNN
+from ._diagonal.rg_lru import RGLRU as RGLRU
+from ._diagonal.sru import SRU as SRU
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
 from ._gated.indrnn import IndRNN as IndRNN
