@@ -17,6 +17,7 @@ from ._jacobians import (
     transitions as transitions,
 )
 from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
+from ._rtrl import RTRL as RTRL
 from ._sensitivity import random_direction as random_direction, sensitivity as sensitivity
 from ._states import (
     Saturation as Saturation,
