@@ -28,7 +28,7 @@ class QuasiNewton(AbstractSweeps):
     state it is Wirtinger's ∂s'/∂s. The diagonal only says how the states are found: gradients are
     those of `Scan`, from the whole Jacobians.
 
-    Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER), without its damping. Differs: as
+    Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER, and not the damped ELK). Differs: as
     `Newton` does; and the backward pass is exact, where the authors' program solves it with the
     diagonal too, whose gradients are not the loss's.
 

@@ -197,6 +197,8 @@ def _agree(states: State, new: State, tolerance: float) -> Bool[Array, ""]:
 
 
 def _floor(cell: AbstractCell, init: State) -> float:
-    """What rounding alone may leave: of the state, or of parameters that are narrower."""
-    found = [precision(tree) for tree in (cell, init)]
-    return ROUNDING * max(float(jnp.finfo(dtype).eps) for dtype in found if dtype is not None)
+    """What rounding alone may leave. Parameters that are narrower than the state round it to their
+    own digits, where the update is a staircase that no derivative sees.
+    """
+    own, wide = precision(cell), jnp.finfo(precision(init)).eps
+    return max(ROUNDING * float(wide), 0.0 if own is None else float(jnp.finfo(own).eps))
