@@ -11,6 +11,8 @@ METHODS = [
     seqmem.Scan(),
     pytest.param(seqmem.Scan(recompute=True), marks=pytest.mark.slow),
     pytest.param(seqmem.Scan("autodiff"), marks=pytest.mark.slow),
+    pytest.param(seqmem.Newton(block=3), marks=pytest.mark.slow),
+    pytest.param(seqmem.QuasiNewton(block=3), marks=pytest.mark.slow),
 ]
 
 

@@ -24,6 +24,13 @@ def test_a_cell_keeps_every_law_on_every_method(name):
     assert set(seqmem.testing.check_cell(CELLS[name]()).values()) == {"holds"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [seqmem.Newton(block=3), seqmem.QuasiNewton(block=3)], ids=repr)
+@every_cell
+def test_a_cell_keeps_every_law_on_newtons_methods(name, method):
+    assert set(seqmem.testing.check_cell(CELLS[name](), methods=[method]).values()) == {"holds"}
+
+
 @pytest.mark.parametrize(
     "method", [seqmem.Scan(block=3), seqmem.Scan(recompute=True), None], ids=repr
 )

@@ -6,7 +6,7 @@ import pytest
 from programs import lowered
 
 import seqmem
-from seqmem._methods.bptt import pace_of_products
+from seqmem._methods.backward_rule import pace_of_products
 
 T, B, D, H = 64, 11, 5, 7
 STRETCH = pace_of_products(B, H).stretch

@@ -28,14 +28,17 @@ from ._gated.rnn import RNN as RNN
 from ._gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._methods.base import AbstractMethod as AbstractMethod
+from ._methods.newton import Newton as Newton
 from ._methods.parallel import Parallel as Parallel
+from ._methods.quasi_newton import QuasiNewton as QuasiNewton
+from ._methods.report import Report as Report
 from ._methods.scan import Scan as Scan
 from ._methods.sharded import Sharded as Sharded
 from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
 from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._precision import state_dtype as state_dtype
-from ._unroll import unroll as unroll
+from ._unroll import unroll as unroll, unroll_with_report as unroll_with_report
 
 __version__ = "0.1.0"
 

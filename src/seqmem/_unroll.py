@@ -3,6 +3,7 @@ all methods.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ._cell import AbstractCell, Inputs, Marks, Output, State, Zeros
 from ._methods.base import AbstractMethod
 from ._methods.blocks import scan_blocks
 from ._methods.default import default_method
+from ._methods.report import Report, over_time, run_with_report
 from ._probes import Slot
 from ._varying import varying_alike
 
@@ -75,6 +77,42 @@ def unroll(
         >>> state.shape, ys.shape
         ((2, 5), (7, 2, 5))
     """
+    return _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk)[:2]
+
+
+def unroll_with_report(
+    cell: AbstractCell,
+    state: State,
+    xs: PyTree[Shaped[Array, "time ..."]],
+    *,
+    lengths: Int[Array | np.ndarray, "*batch"] | None = None,
+    resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
+    probes: State | Zeros | Slot | None = None,
+    reverse: bool = False,
+    method: AbstractMethod | None = None,
+    chunk: int | None = None,
+) -> tuple[State, Output, Report]:
+    """`seqmem.unroll`, and what the method has to tell about each sequence.
+
+    Methods that cannot fail report success and no sweeps.
+
+    Args:
+        cell: this and all others as for `unroll`.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> xs = jax.numpy.ones((7, 2, 3))
+        >>> method = seqmem.Newton(max_sweeps=1, otherwise=None)
+        >>> _, _, report = seqmem.unroll_with_report(cell, cell.init_state(), xs, method=method)
+        >>> report.converged.tolist(), report.sweeps.tolist()
+        ([False, False], [1, 1])
+    """
+    *out, report = _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk)
+    return *out, over_time(report, _checks.leading_axes(cell, xs)[1:])
+
+
+def _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk):
     if isinstance(probes, Slot):
         probes.note(jax.eval_shape(cell.init_state), _checks.leading_axes(cell, xs))
         probes = None
@@ -109,17 +147,18 @@ def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk)
         border = jnp.broadcast_to((steps + int(reverse)) % max(total, 1), (time, *batch))
     inputs = Inputs(xs, Marks(resets, hold, probes, border))
     cell, init, state, inputs = varying_alike((cell, init, state, inputs))
-    run = functools.partial(method.run, batch_axes=len(batch), reverse=reverse)
+    run = functools.partial(run_with_report, method, batch_axes=len(batch), reverse=reverse)
     if chunk is None or chunk >= time:
-        state, ys = run(cell, init, state, inputs)
+        state, ys, report = run(cell, init, state, inputs)
     else:
         remembered = jax.checkpoint(run)
 
-        def body(state: State, inputs: Inputs, _: None) -> tuple[State, Output]:
-            return remembered(cell, init, state, inputs)
+        def body(state: State, inputs: Inputs, _: None) -> tuple[State, tuple[Output, Any]]:
+            state, ys, report = remembered(cell, init, state, inputs)
+            return state, (ys, report)
 
-        state, ys = scan_blocks(body, state, inputs, chunk, time=time, reverse=reverse)
-    return state, ys if hold is None else _zero_where(hold, ys)
+        state, (ys, report) = scan_blocks(body, state, inputs, chunk, time=time, reverse=reverse)
+    return state, ys if hold is None else _zero_where(hold, ys), report
 
 
 def _give_batch(init: Array, leaf: Array, *, batch: tuple[int, ...]) -> Array:

@@ -1,1 +1,1 @@
-from . import bptt as bptt, maps as maps
+from . import bptt as bptt, jacobian as jacobian, maps as maps

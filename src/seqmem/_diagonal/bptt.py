@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from .._cell import over, update
-from .._methods.bptt import BackwardRule, backward_rule, pace_of_entries, pull_through_block
+from .._methods.backward_rule import (
+    BackwardRule,
+    backward_rule,
+    pace_of_entries,
+    pull_through_block,
+)
 from .base import AbstractDiagonalCell, affine_map
 
 

@@ -1,1 +1,1 @@
-from . import bptt as bptt
+from . import bptt as bptt, jacobian as jacobian

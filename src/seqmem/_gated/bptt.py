@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .._cell import over, project
-from .._methods.bptt import BackwardRule, backward_rule, pace_of_products, pull_to
+from .._methods.backward_rule import BackwardRule, backward_rule, pace_of_products, pull_to
 from .._precision import inexact
 from .base import AbstractGatedCell, gate, mix
 

@@ -6,12 +6,10 @@ the whole block at once; the loop over its steps yields d_t = ∂L/∂s_t, and f
 parameters and inputs are one product each over block × batch.
 """
 
-import abc
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,135 +29,11 @@ from .._cell import (
     project,
     readout,
     select,
-    update,
 )
 from .._precision import as_precision, inexact, precision, split
+from .backward_rule import BackwardRule, Pace, backward_rule, pull_to
 from .blocks import block_size, borders, scan_blocks, shifted, summed_first, summed_last
 from .cotangents import AbstractCotangentTransform
-
-
-class Pace(NamedTuple):
-    """How many steps are taken together."""
-
-    stretch: int  # by the forward loop, which projects their inputs at once
-    unroll: int  # of those, written out one after another
-    block: int  # by the backward pass
-
-
-def pace_of_products(batch: int, entries: int) -> Pace:
-    """Where each step has a product: few steps, unrolled, so that their projection is in the cache;
-    blocks of about 512 rows of block × batch for the products of the backward pass.
-    """
-    return Pace(4, 4, min(max(16, 512 // max(1, batch)), 128))
-
-
-def pace_of_entries(batch: int, entries: int) -> Pace:
-    """Where a step is entry by entry: as many steps as make 2¹⁸ entries of the state, for which XLA
-    uses all cores, in a loop of single steps. Unrolled, it would compute their transcendental
-    functions again for each.
-    """
-    steps = max(16, 2**18 // max(1, batch * entries))
-    return Pace(steps, 1, steps)
-
-
-class BackwardRule(abc.ABC):
-    """How a family's update is taken apart: `update(s, u) = finish(s, prepare(s, u))`.
-
-    `prepare` and `finish` take one example and one step, the others blocks, [time, *batch, ...].
-    """
-
-    keeps: bool  # whether what `prepare` returns is worth keeping for the backward pass
-    pace: Callable[[int, int], Pace]  # of the batch's size, and of the entries of one state
-
-    @abc.abstractmethod
-    def prepare(self, cell, state: State, drive: Drive) -> PyTree:
-        """The part of one update whose result may be kept."""
-
-    @abc.abstractmethod
-    def finish(self, cell, state: State, kept: PyTree) -> State:
-        """The rest of one update."""
-
-    @abc.abstractmethod
-    def linearise(
-        self, cell, states: State, kept: PyTree, x: PyTree, batch_axes: int
-    ) -> tuple[PyTree, Callable[[PyTree, State], tuple[State, PyTree]]]:
-        """What the loop reads at each step, and how it pulls a step's cotangent of the new state
-        to the old.
-
-        Beside the cotangent of the old state, the pull returns what `pull_to_inputs` wants to know
-        of a step.
-        """
-
-    @abc.abstractmethod
-    def pull_to_inputs(
-        self,
-        cell,
-        states: State,
-        kept: PyTree,
-        x: PyTree,
-        d: State,
-        pulled: PyTree,
-        batch_axes: int,
-    ) -> tuple[PyTree, PyTree]:
-        """The gradients of the parameters and of x, from cotangents d of all updates of a block.
-
-        `pulled` is what the pulls of these updates returned.
-        """
-
-
-class PlainRule(BackwardRule):
-    """For any cell: each step is linearised where the loop meets it."""
-
-    keeps = False
-    pace = staticmethod(pace_of_products)
-
-    def prepare(self, cell, state, drive):
-        return drive
-
-    def finish(self, cell, state, kept):
-        return update(cell, state, kept)
-
-    def linearise(self, cell, states, kept, x, batch_axes):
-        def pull(here, d):
-            state, drive = here
-            moving, still = split(state)
-
-            def step(moving):
-                advanced = over(functools.partial(update, cell), batch_axes)
-                return inexact(advanced(eqx.combine(moving, still), drive))
-
-            return jax.vjp(step, moving)[1](d)[0], None
-
-        return (states, kept), pull
-
-    def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
-        return pull_through_block(cell, states, x, d, batch_axes)
-
-
-def pull_through_block(
-    cell: AbstractCell, states: State, x: PyTree, d: State, batch_axes: int
-) -> tuple[PyTree, PyTree]:
-    """The gradients of the parameters and of x, from those of the states after each step."""
-
-    def block(cell: AbstractCell, x: PyTree) -> State:
-        def step(state: State, x: PyTree) -> State:
-            return inexact(update(cell, state, project(cell, x, state)))
-
-        return over(step, 1 + batch_axes)(states, x)
-
-    return pull_to(block, d, cell, x)
-
-
-@functools.singledispatch
-def backward_rule(cell: AbstractCell) -> BackwardRule:
-    """The rule of a cell's family; a family with a better one than `PlainRule` registers it."""
-    return PlainRule()
-
-
-def pull_to(fn: Callable, d: PyTree, *args: PyTree) -> tuple[PyTree, ...]:
-    """The cotangents of what can be differentiated in `args`, from a cotangent of `fn(*args)`."""
-    moving, still = split(args)
-    return jax.vjp(lambda *moving: fn(*eqx.combine(moving, still)), *moving)[1](d)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,10 +66,10 @@ def unroll_with_bptt(
 def _bptt(settings: _Settings, moving: PyTree, still: PyTree) -> tuple[State, PyTree]:
     cell, init, state, inputs = eqx.combine(moving, still)
 
-    def show(states, kept, x):
-        return _show(settings, cell, states, x)
+    def emit(states, kept, x):
+        return show(settings.batch_axes, cell, states, x)
 
-    return _forward(settings, cell, init, state, inputs, show)
+    return _forward(settings, cell, init, state, inputs, emit)
 
 
 def _bptt_forward(settings: _Settings, moving: PyTree, still: PyTree):
@@ -206,16 +80,15 @@ def _bptt_forward(settings: _Settings, moving: PyTree, still: PyTree):
         return states, kept if keeps else None
 
     final, (states, kept) = _forward(settings, cell, init, state, inputs, keep)
-    return (final, _show(settings, cell, states, inputs.x)), (moving, still, states, kept)
+    ys = show(settings.batch_axes, cell, states, inputs.x)
+    return (final, ys), (moving, still, states, kept)
 
 
-def _show(settings: _Settings, cell: AbstractCell, states: State, x: PyTree) -> PyTree:
+def show(batch_axes: int, cell: AbstractCell, states: State, x: PyTree) -> PyTree:
     """The outputs of many steps; the projection is dead code unless the readout looks at the
     drive.
     """
-    return over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + settings.batch_axes)(
-        states, x
-    )
+    return over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + batch_axes)(states, x)
 
 
 def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Callable):
@@ -257,11 +130,18 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
 
 def _bptt_backward(settings: _Settings, residuals, cotangents):
     moving, still, states, kept = residuals
+    d_final, d_ys = inexact(cotangents)
+    shown = functools.partial(show, settings.batch_axes)
+    return _pull_back(settings, moving, still, states, kept, shown, d_final, d_ys), None
+
+
+def _pull_back(settings: _Settings, moving, still, states, kept, shown, d_final, d_ys) -> PyTree:
+    """The gradients of all that moves, from those of the final state and of `shown(cell, states,
+    x)`.
+    """
     cell, init, state, inputs = eqx.combine(moving, still)
     axes, reverse = settings.batch_axes, settings.reverse
     rule = backward_rule(cell)
-    d_final, d_ys = inexact(cotangents)
-
     probe = inputs.marks.probe
 
     def flagged(flag: Array | None, yes: State, no: State) -> State:
@@ -271,7 +151,7 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
         d_state, d_cell, d_init = carry
         (x, (resets, holds, _, passed)), states, kept, d_ys = block
         d_cell_shown, d_shown, d_x_shown = pull_to(
-            lambda *args: inexact(_show(settings, *args)), d_ys, cell, states, x
+            lambda *args: inexact(shown(*args)), d_ys, cell, states, x
         )
         starts = shifted(border, states, reverse=reverse)
         starts = over(lambda s, r: select(r, init, s), 1 + axes)(starts, resets)
@@ -334,7 +214,7 @@ def _bptt_backward(settings: _Settings, residuals, cotangents):
     d_state, d_cell, d_init = carry
     d_cell = jax.tree.map(lambda d, own: d.astype(own.dtype), d_cell, moving_cell)
     d_init = jax.tree.map(lambda d: d.sum(tuple(range(axes))), d_init)
-    return (d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))), None
+    return d_cell, d_init, d_state, Inputs(d_x, Marks(probe=d_probe))
 
 
 def _pace(rule: BackwardRule, init: State, inputs: Inputs, batch_axes: int) -> Pace:
@@ -344,3 +224,44 @@ def _pace(rule: BackwardRule, init: State, inputs: Inputs, batch_axes: int) -> P
 
 
 _bptt.defvjp(_bptt_forward, _bptt_backward)
+
+
+def along(
+    states: State,
+    cell: AbstractCell,
+    init: State,
+    state: State,
+    inputs: Inputs,
+    *,
+    batch_axes: int,
+    reverse: bool,
+) -> State:
+    """`states` after each step, found in whatever way, with the derivatives that the recurrence
+    gives them: the backward pass of this file.
+    """
+    settings = _Settings(batch_axes, reverse, recompute=True, block=None, transform=None)
+    states = jax.lax.stop_gradient(states)
+    return _along(settings, *split((cell, init, state, inputs)), states)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _along(settings: _Settings, moving: PyTree, still: PyTree, states: State) -> State:
+    return states
+
+
+def _along_forward(settings: _Settings, moving: PyTree, still: PyTree, states: State):
+    states = _along(settings, moving, still, states)  # the rule again, for second derivatives
+    return states, (moving, still, states)
+
+
+def _along_backward(settings: _Settings, residuals, d_states):
+    moving, still, states = residuals
+    d_final = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), states)
+
+    def shown(cell, states, x):
+        return states
+
+    return _pull_back(settings, moving, still, states, None, shown, d_final, d_states), None, None
+
+
+_along.defvjp(_along_forward, _along_backward)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._cell import AbstractCell, State, over, project, update
 from .._errors import bad_input
-from .._methods.bptt import pull_to
+from .._methods.backward_rule import pull_to
 from .._norms import tree_norm
 from .._precision import inexact
 from ._flow import Flow

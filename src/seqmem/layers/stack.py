@@ -25,6 +25,7 @@ from .._cell import (
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.default import default_method
+from .._methods.report import both, run_with_report
 from .._modifiers import with_states
 
 
@@ -120,41 +121,48 @@ class LayerByLayer(AbstractMethod):
         return any(method is not None and method.looks_at_borders for method in self.methods)
 
     def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        if not isinstance(cell, Stack):
-            raise bad_input(
-                f"LayerByLayer got a cell of type {type(cell).__name__}.",
-                "a seqmem.layers.Stack.",
-                "pass one of its methods itself, e.g. method=seqmem.Scan().",
-            )
-        methods = self.methods or (None,)
-        methods = methods * len(cell.cells) if len(methods) == 1 else methods
-        if len(methods) != len(cell.cells):
-            raise bad_input(
-                f"LayerByLayer got {len(methods)} methods for {len(cell.cells)} layers.",
-                "none, one, or one for each layer.",
-                "write None for a layer that should choose its own.",
-            )
-        final, x = [], inputs.x
-        probes = _per_layer(inputs.marks.probe, len(cell.cells))
-        layers = zip(cell.cells, methods, init, state, probes, strict=True)
-        for place, (layer, method, own_init, own_state, probe) in enumerate(layers, 1):
-            run = (method or default_method(layer)).run
-            # A probe is added to all states after the step: no layer sees that of another in it.
-            unseen = probe is not None and place < len(cell.cells)
-            last, shown = run(
-                with_states(layer) if unseen else layer,
-                own_init,
-                own_state,
-                Inputs(x, inputs.marks._replace(probe=probe)),
-                batch_axes=batch_axes,
-                reverse=reverse,
-            )
-            if unseen:
-                states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
-                shown = over(functools.partial(_shown, layer), 1 + batch_axes)(states, x)
-            final.append(last)
-            x = shown
-        return tuple(final), x
+        return run_with_report(
+            self, cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
+        )[:2]
+
+
+@run_with_report.register
+def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
+    if not isinstance(cell, Stack):
+        raise bad_input(
+            f"LayerByLayer got a cell of type {type(cell).__name__}.",
+            "a seqmem.layers.Stack.",
+            "pass one of its methods itself, e.g. method=seqmem.Scan().",
+        )
+    methods = own.methods or (None,)
+    methods = methods * len(cell.cells) if len(methods) == 1 else methods
+    if len(methods) != len(cell.cells):
+        raise bad_input(
+            f"LayerByLayer got {len(methods)} methods for {len(cell.cells)} layers.",
+            "none, one, or one for each layer.",
+            "write None for a layer that should choose its own.",
+        )
+    final, x, report = [], inputs.x, None
+    probes = _per_layer(inputs.marks.probe, len(cell.cells))
+    layers = zip(cell.cells, methods, init, state, probes, strict=True)
+    for place, (layer, method, own_init, own_state, probe) in enumerate(layers, 1):
+        # A probe is added to all states after the step: no layer sees that of another in it.
+        unseen = probe is not None and place < len(cell.cells)
+        last, shown, told = run_with_report(
+            method or default_method(layer),
+            with_states(layer) if unseen else layer,
+            own_init,
+            own_state,
+            Inputs(x, inputs.marks._replace(probe=probe)),
+            batch_axes=batch_axes,
+            reverse=reverse,
+        )
+        if unseen:
+            states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
+            shown = over(functools.partial(_shown, layer), 1 + batch_axes)(states, x)
+        final.append(last)
+        x, report = shown, both(report, told)
+    return tuple(final), x, report
 
 
 def _per_layer(probe: Any, layers: int) -> tuple[Any, ...]:
