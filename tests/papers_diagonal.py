@@ -31,7 +31,20 @@ def lru(cell, s, xs):
     return s, ys
 
 
+def s6(cell, s, xs):
+    """Gu & Dao 2023, algorithm 2, channel by channel, with the discretisation of their code."""
+    A, ys = -np.exp(cell.A_log), []
+    for x in xs:
+        delta = np.log1p(np.exp(cell.W_delta @ (cell.V_delta @ x) + cell.b))
+        B, C = cell.W_B @ x, cell.W_C @ x
+        decay = [np.diag(np.exp(delta[d] * A[d])) for d in range(len(x))]
+        s = np.stack([decay[d] @ s[d] + delta[d] * B * x[d] for d in range(len(x))])
+        ys.append([C @ s[d] + cell.D[d] * x[d] for d in range(len(x))])
+    return s, ys
+
+
 PAPERS = {
     seqmem.MinGRU: (min_gru, {}),
     seqmem.LRU: (lru, {}),
+    seqmem.S6: (s6, {"rank": 2}),
 }

@@ -12,6 +12,7 @@ from ._cell import AbstractCell as AbstractCell
 from ._diagonal.base import AbstractDiagonalCell as AbstractDiagonalCell
 from ._diagonal.lru import LRU as LRU
 from ._diagonal.min_gru import MinGRU as MinGRU
+from ._diagonal.s6 import S6 as S6
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
 from ._gated.indrnn import IndRNN as IndRNN

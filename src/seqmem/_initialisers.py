@@ -1,5 +1,7 @@
 """Initial parameters: arrays from a key and a shape, one matrix per gate."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -20,3 +22,10 @@ def orthogonal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]
 def lecun_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Normal entries of variance 1/columns, so that a product keeps the variance of its input."""
     return jax.random.normal(key, shape) / jnp.sqrt(jnp.asarray(shape[-1], jnp.result_type(float)))
+
+
+def uniform_log(
+    key: PRNGKeyArray, shape: tuple[int, ...], least: float, greatest: float
+) -> Float[Array, "..."]:
+    """Logarithms of numbers between two positive ones, the logarithms uniform."""
+    return jax.random.uniform(key, shape, minval=math.log(least), maxval=math.log(greatest))
