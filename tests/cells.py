@@ -20,6 +20,8 @@ CELLS = {
     "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
     "MinGRU": lambda: seqmem.MinGRU(2, 5, key=key),
     "LRU": lambda: seqmem.LRU(2, 5, key=key),
+    "S4D": lambda: seqmem.S4D(2, 5, key=key),
+    "S5": lambda: seqmem.S5(2, 5, key=key),
     "S6": lambda: seqmem.S6(2, 5, rank=3, key=key),
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),

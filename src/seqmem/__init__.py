@@ -12,6 +12,8 @@ from ._cell import AbstractCell as AbstractCell
 from ._diagonal.base import AbstractDiagonalCell as AbstractDiagonalCell
 from ._diagonal.lru import LRU as LRU
 from ._diagonal.min_gru import MinGRU as MinGRU
+from ._diagonal.s4d import S4D as S4D
+from ._diagonal.s5 import S5 as S5
 from ._diagonal.s6 import S6 as S6
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
