@@ -203,3 +203,12 @@ def test_what_does_not_fit_is_refused(there, weights, came):
     with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: .+") as refusal:
         there(weights)
     assert str(refusal.value).startswith(came)
+
+
+@pytest.mark.parametrize("back", [to_mamba, to_s5])
+def test_other_cells_are_refused(back):
+    cell = eqx.filter_eval_shape(lambda: seqmem.LRU(2, 3, key=jax.random.key(0)))
+    with pytest.raises(
+        ValueError, match=r"a cell of type LRU.\n  Expected: S\d.\n  What to do: .+"
+    ):
+        back(cell)

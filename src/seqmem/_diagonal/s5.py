@@ -29,10 +29,10 @@ class S5(AbstractDiagonalCell):
     step: O(input · hidden), of which O(hidden) is sequential.
     Source: Smith et al. 2023, arXiv:2208.04933, section 3, and their code, lindermanlab/S5. At the
     start log Δ is uniform, Λ are the eigenvalues of HiPPO-N (the normal part of HiPPO-LegS), and B
-    and C are random matrices in the basis of its eigenvectors V, V* B and C V. Differs: B has
-    variance 1 / input before it is turned (in the code 1 / (2 hidden), which is not its fan-in).
-    The real parts of Λ are as free as in the code without `clip_eigs`: where one is pushed above 0,
-    that entry grows from step to step.
+    and C are random matrices turned into the basis of its eigenvectors V: V* B and C V. Differs
+    from the code in these: they are normal and not truncated, and B, before it is turned, has
+    variance 1 / input, its fan-in, and not 1 / (2 hidden). The real parts of Λ are as free as in
+    the code without `clip_eigs`: an entry where one is pushed above 0 grows from step to step.
 
     Args:
         input_size: entries of one input and of one output, > 0.

@@ -24,9 +24,9 @@ class S6(AbstractDiagonalCell):
     (state + rank)), of which O(input · state) is sequential. The drive has 2 (input + state)
     entries: what is as large as the state is made within the step.
     Source: Gu & Dao 2023, arXiv:2312.00752, algorithm 2 and section 3.6: the core of Mamba, between
-    its convolution and its gate. At the start, as in the paper's code, A = −1, ..., −state in each
-    channel and softplus(b) is log-uniform on [0.001, 0.1]. Differs from the paper as its code does:
-    what enters is discretised by Euler's rule, Δ_t B_t, and not by zero-order hold (equation 4).
+    its convolution and its gate. Differs from the paper as its code does: what enters is
+    discretised by Euler's rule, Δ_t B_t, and not by zero-order hold (equation 4), and softplus(b)
+    is log-uniform on [0.001, 0.1] at the start, not uniform. A starts as −1, ..., −state.
 
     Args:
         input_size: entries of one input and of one output: the channels, > 0.

@@ -49,6 +49,16 @@ def check_shapes(
             )
 
 
+def check_type(cell: AbstractCell, cell_type: type[AbstractCell]) -> None:
+    """Refuse a cell of another type."""
+    if not isinstance(cell, cell_type):
+        raise bad_input(
+            f"a cell of type {type(cell).__name__}.",
+            f"{cell_type.__name__}.",
+            "pass the cell itself, without a modifier around it.",
+        )
+
+
 def filled(
     cell_type: type[AbstractCell], *sizes: int, fields: Mapping[str, Any], **options: Any
 ) -> Any:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from .._diagonal.s6 import S6
 from .._precision import as_precision, precision
-from ._arrays import all_floating, check_shapes, filled
+from ._arrays import all_floating, check_shapes, check_type, filled
 
 AXES = {"x_proj.weight": 2, "dt_proj.weight": 2, "dt_proj.bias": 1, "A_log": 2, "D": 1}
 
@@ -91,6 +91,9 @@ def to_mamba(cell: S6) -> dict[str, Float[np.ndarray, "..."]]:
     Args:
         cell: the cell.
 
+    Raises:
+        ValueError: for a cell of another type.
+
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import to_mamba
@@ -98,6 +101,7 @@ def to_mamba(cell: S6) -> dict[str, Float[np.ndarray, "..."]]:
         >>> [(name, array.shape) for name, array in to_mamba(cell).items()][:2]
         [('x_proj.weight', (13, 7)), ('dt_proj.weight', (7, 3))]
     """
+    check_type(cell, S6)
     return {
         "x_proj.weight": np.concatenate([cell.V_delta, cell.W_B, cell.W_C]),
         "dt_proj.weight": np.array(cell.W_delta),

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._diagonal.s5 import S5
-from ._arrays import all_floating, check_shapes, filled
+from ._arrays import all_floating, check_shapes, check_type, filled
 
 AXES = {"Lambda_re": 1, "Lambda_im": 1, "B": 3, "C": 3, "D": 1, "log_step": 2}
 
@@ -81,6 +81,9 @@ def to_s5(cell: S5) -> dict[str, Float[np.ndarray, "..."]]:
     Args:
         cell: the cell.
 
+    Raises:
+        ValueError: for a cell of another type.
+
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import to_s5
@@ -88,6 +91,7 @@ def to_s5(cell: S5) -> dict[str, Float[np.ndarray, "..."]]:
         >>> {name: array.shape for name, array in to_s5(cell).items() if name in "BCD"}
         {'B': (5, 3, 2), 'C': (3, 5, 2), 'D': (3,)}
     """
+    check_type(cell, S5)
     real, imaginary = np.array(cell.Lambda)
     return {
         "Lambda_re": real,
