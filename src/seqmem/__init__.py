@@ -17,6 +17,9 @@ from ._diagonal.min_gru import MinGRU as MinGRU
 from ._diagonal.min_lstm import MinLSTM as MinLSTM
 from ._diagonal.qrnn import QRNN as QRNN
 from ._diagonal.rg_lru import RGLRU as RGLRU
+from ._diagonal.s4d import S4D as S4D
+from ._diagonal.s5 import S5 as S5
+from ._diagonal.s6 import S6 as S6
 from ._diagonal.sru import SRU as SRU
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU

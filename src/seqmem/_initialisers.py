@@ -1,8 +1,11 @@
 """Initial parameters: arrays from a key and a shape, one matrix per gate."""
 
+import math
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 
 def orthogonal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -20,3 +23,30 @@ def orthogonal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]
 def lecun_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Normal entries of variance 1/columns, so that a product keeps the variance of its input."""
     return jax.random.normal(key, shape) / jnp.sqrt(jnp.asarray(shape[-1], jnp.result_type(float)))
+
+
+def uniform_log(
+    key: PRNGKeyArray, shape: tuple[int, ...], least: float, greatest: float
+) -> Float[Array, "..."]:
+    """Logarithms of numbers between two positive ones, the logarithms uniform."""
+    return jax.random.uniform(key, shape, minval=math.log(least), maxval=math.log(greatest))
+
+
+def hippo_normal(
+    size: int,
+) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
+    """Half of the eigenvalues of HiPPO-N, and their eigenvectors in columns: one of each conjugate
+    pair.
+
+        A[n, m] = −√(n + ½) √(m + ½)  below the diagonal, its negative above, −½ on it
+
+    Source: Smith et al. 2023, arXiv:2208.04933; HiPPO-LegS is A − p pᵀ with p_n = √(n + ½).
+
+    Args:
+        size: of the matrix, even.
+    """
+    root = np.sqrt(np.arange(size) + 0.5)
+    below = np.tril(np.outer(root, root), -1)
+    frequencies, V = np.linalg.eigh(-1j * (below.T - below))
+    half = size // 2
+    return -0.5 + 1j * frequencies[:half], V[:, :half]

@@ -10,7 +10,6 @@ PyTorch itself is never imported.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,7 @@ from .._gated.gru import GRU
 from .._gated.lstm import LSTM
 from .._gated.projected_lstm import ProjectedLSTM
 from .._gated.rnn import RNN
+from ._arrays import check_shapes, filled, floating
 
 
 class Layout(NamedTuple):
@@ -110,11 +110,7 @@ def from_torch(
         fields["R"] = arrays["weight_hr"]
         sizes.append(fields["R"].shape[0])
     chosen = {} if activation is None else {"activation": activation}
-    # Every parameter is about to be written, so none is drawn.
-    cell = eqx.filter_eval_shape(cell_type, *sizes, **chosen, key=jax.random.key(0))
-    # Copies, since a NumPy array, or the tensor behind it, may be written to later.
-    values = [jnp.array(value) for value in fields.values()]
-    return eqx.tree_at(lambda cell: [getattr(cell, field) for field in fields], cell, values)
+    return filled(cell_type, *sizes, fields=fields, **chosen)
 
 
 def to_torch(
@@ -188,19 +184,15 @@ def _arrays(
             "choose the layer, the direction and the type of cell of the PyTorch module "
             "(ProjectedLSTM where it has a proj_size); cut prefixes such as 'rnn.' off the names.",
         )
-    arrays = {name: state_dict[name + suffix] for name in names}
     arrays = {
-        name: value if isinstance(value, jax.Array) else np.asarray(value)
-        for name, value in arrays.items()
+        name: floating(
+            name + suffix,
+            state_dict[name + suffix],
+            1 if name in BIASES else 2,
+            remedy="give the arrays of a PyTorch layer as they are.",
+        )
+        for name in names
     }
-    for name, array in arrays.items():
-        axes = 1 if name in BIASES else 2
-        if array.ndim != axes or not jnp.issubdtype(array.dtype, jnp.floating):
-            raise bad_input(
-                f"{name + suffix} is {array.dtype} of shape {array.shape}.",
-                f"floating point numbers with {axes} axes.",
-                "give the arrays of a PyTorch layer as they are.",
-            )
     output, hidden = arrays.get("weight_hr", arrays["weight_hh"]).shape
     rows = max(1, len(layout.gates)) * hidden
     shapes = {
@@ -209,13 +201,12 @@ def _arrays(
         "weight_hr": (output, hidden),
         **dict.fromkeys(BIASES, (rows,)),
     }
-    for name, array in arrays.items():
-        if array.shape != shapes[name]:
-            raise bad_input(
-                f"{name + suffix} has shape {array.shape}.",
-                f"{shapes[name]}, for {cell_type.__name__} with {hidden} entries in its state.",
-                "take the type of cell that the PyTorch module has.",
-            )
+    check_shapes(
+        {name + suffix: array for name, array in arrays.items()},
+        {name + suffix: shape for name, shape in shapes.items()},
+        whose=f"{cell_type.__name__} with {hidden} entries in its state",
+        remedy="take the type of cell that the PyTorch module has.",
+    )
     zeros = np.zeros(rows, arrays["weight_hh"].dtype)
     return dict.fromkeys(BIASES, zeros) | arrays
 
