@@ -12,7 +12,7 @@ import pytest
 import seqmem
 
 TIME, INPUT, HIDDEN = 7, 3, 5
-SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "size": HIDDEN}
+SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
 PAPERS = papers_gated.PAPERS | papers_diagonal.PAPERS
 
 
