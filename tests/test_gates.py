@@ -153,4 +153,6 @@ def test_refusals_say_what_came_what_was_expected_and_what_to_do():
     key = jax.random.key(0)
     refused("with_chrono_bias got longest_lag=2.", seqmem.with_chrono_bias, lstm, 2, key=key)
     refused("MGU has the gates", seqmem.with_chrono_bias, mgu, 100, key=key)
+    min_gru = make(seqmem.MinGRU)  # its update gate lets in, where a GRU's keeps
+    refused("MinGRU has the gates", seqmem.with_chrono_bias, min_gru, 100, key=key)
     refused("RNN has the gates", seqmem.with_chrono_bias, rnn, 100, key=key)

@@ -24,9 +24,13 @@ def test_a_cell_keeps_every_law_on_every_method(name):
     assert set(seqmem.testing.check_cell(CELLS[name]()).values()) == {"holds"}
 
 
+# Each family, each kind of state: trees, complex numbers, those of a stack, learned ones.
+KINDS = ["LSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "LRU", "S6", "MGU with_learned_state"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [seqmem.Newton(block=3), seqmem.QuasiNewton(block=3)], ids=repr)
-@every_cell
+@pytest.mark.parametrize("name", [*KINDS, "Stack"])
 def test_a_cell_keeps_every_law_on_newtons_methods(name, method):
     assert set(seqmem.testing.check_cell(CELLS[name](), methods=[method]).values()) == {"holds"}
 

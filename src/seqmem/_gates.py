@@ -111,11 +111,12 @@ def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray)
             "more than 2 steps: biases are drawn from ln U[1, T − 1].",
             "give the longest dependency that the cell should bridge, in steps.",
         )
-    keeps = next((name for name in ("update", "forget") if name in cell.gates), "forget")
-    if keeps == "forget" and "input" not in cell.gates:
+    # An update gate that looks at the input alone lets in; only a GRU's keeps.
+    keeps = "update" if "update" in cell.gates and gate(cell, "update").U is not None else "forget"
+    if not (keeps == "update" or {"forget", "input"} <= set(cell.gates)):
         raise bad_input(
             f"{type(cell).__name__} has the gates {cell.gates}.",
-            "a gate 'forget' and a gate 'input', or a gate 'update'.",
+            "a gate 'forget' and a gate 'input', or the gate 'update' of a GRU.",
             "use it on an LSTM or a GRU.",
         )
     shape = gate(cell, keeps).b.shape
