@@ -113,3 +113,20 @@ def test_a_training_step_follows_the_gradient_of_the_mean_loss():
     jax.tree.map(
         lambda a, b, d: np.testing.assert_allclose(a, b - 0.1 * d, atol=1e-6), new, model, gradient
     )
+
+
+def test_a_training_step_goes_downhill_in_complex_parameters():
+    keys, rate = jax.random.split(jax.random.key(0)), 1e-3
+    model = tasks.CharacterModel(seqmem.LRU(11, 5, key=keys[0]), 11, key=keys[1])
+    inputs, targets = np.random.default_rng(0).integers(0, 11, (2, 7, 3))
+    start, optimiser = model.init_state(3), optax.sgd(rate)
+
+    def loss(model):
+        return tasks.character_losses(model(start, inputs)[1], targets).mean()
+
+    before, gradient = jax.jit(jax.value_and_grad(loss))(model)
+    new, *_ = tasks.train_step(
+        model, start, optimiser.init(model), inputs, targets, optimiser=optimiser
+    )
+    steepest = rate * sum(float((abs(d) ** 2).sum()) for d in jax.tree.leaves(gradient))
+    np.testing.assert_allclose(before - jax.jit(loss)(new), steepest, rtol=0.05)

@@ -1,9 +1,24 @@
 """Problems to train memories on, and what is known about their answers."""
 
+from .adding import Adding as Adding
+from .associative_recall import AssociativeRecall as AssociativeRecall
 from .character_model import (
     CharacterModel as CharacterModel,
     character_losses as character_losses,
     train_step as train_step,
 )
+from .copy_memory import CopyMemory as CopyMemory
+from .flip_flop import FlipFlop as FlipFlop
+from .group_words import GroupWords as GroupWords, parity as parity
+from .groups import (
+    Group as Group,
+    alternating as alternating,
+    cyclic as cyclic,
+    symmetric as symmetric,
+)
 from .hello import hello as hello, memoryless_bound as memoryless_bound
+from .induction import Induction as Induction
+from .memory_task import AbstractMemoryTask as AbstractMemoryTask, Examples as Examples
+from .selective_copy import SelectiveCopy as SelectiveCopy
+from .temporal_order import TemporalOrder as TemporalOrder
 from .text import Vocabulary as Vocabulary, read_text as read_text, windows as windows

@@ -1,0 +1,355 @@
+"""Tasks for memories: every answer by hand, and every known score from frequencies."""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmem import tasks
+
+TASKS = {
+    "copy": tasks.CopyMemory(3),
+    "selective copy": tasks.SelectiveCopy(11, 3, 5),
+    "adding": tasks.Adding(7),
+    "parity": tasks.parity(11, 3),
+    "S3": tasks.GroupWords(tasks.symmetric(3), 7),
+    "A5": tasks.GroupWords(tasks.alternating(5), 5, 3),
+    "Z7": tasks.GroupWords(tasks.cyclic(7), 5),
+    "order": tasks.TemporalOrder(23),
+    "recall": tasks.AssociativeRecall(14, 3, 10),
+    "induction": tasks.Induction(11, 7),
+    "flip-flop": tasks.FlipFlop(14, 0.6),
+}
+
+# Random numbers take LLVM seconds to optimise and milliseconds to run.
+compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+TOKENS = [name for name in TASKS if name != "adding"]
+
+
+@functools.cache
+def drawn(name, size=4001):
+    task = TASKS[name]
+    return jax.tree.map(np.asarray, compiled(task.batch, static_argnums=1)(jax.random.key(0), size))
+
+
+@functools.cache
+def few(name):
+    return compiled(TASKS[name].batch, static_argnums=1)(jax.random.key(0), 13)
+
+
+# What is asked of one sequence, by hand: the step, the answer, and the earliest step it looks at.
+
+
+def copy(task, xs):
+    last = len(xs) - 10
+    yield from ((step, 0, step) for step in range(last))
+    yield from ((last + k, xs[k], k) for k in range(10))
+
+
+def selective_copy(task, xs):
+    places = [step for step, x in enumerate(xs) if 0 < x <= task.symbols]
+    yield from ((task.context + k, xs[step] - 1, step) for k, step in enumerate(places))
+
+
+def adding(task, xs):
+    marked = [step for step, (_, mark) in enumerate(xs) if mark == 1]
+    assert [step < task.time // 2 for step in marked] == [True, False]
+    yield task.time - 1, sum(xs[step][0] for step in marked), marked[0]
+
+
+def parity(task, xs):
+    yield from ((n - 1, sum(xs[:n]) % 2, 0) for n in range(task.shortest, len(xs) + 1))
+
+
+def cyclic(task, xs):
+    yield from ((n - 1, sum(xs[:n]) % 7, 0) for n in range(task.shortest, len(xs) + 1))
+
+
+def permutations(elements, task, xs):
+    product = np.arange(len(elements[0]))
+    for step, x in enumerate(xs):
+        product = product[list(elements[x])]  # (product · x)(i) = product(x(i))
+        if step + 1 >= task.shortest:
+            yield step, elements.index(tuple(product)), 0
+
+
+def order(task, xs):
+    first, second = (step for step, x in enumerate(xs) if x < 2)
+    assert task.time // 10 <= first < 2 * (task.time // 10)
+    assert task.time // 2 <= second < task.time // 2 + task.time // 10
+    yield task.time - 1, xs[first] + 2 * xs[second], first
+
+
+def recall(task, xs):
+    begin = 2 * task.pairs
+    values = dict(zip(xs[:begin:2], xs[1:begin:2], strict=True))
+    assert len(values) == len(set(values.values())) == task.pairs
+    asked = {step: x for step, x in enumerate(xs) if step >= begin and x}
+    assert sorted(asked.values()) == sorted(values)
+    for step, key in asked.items():
+        yield step, values[key] - task.vocabulary // 2, xs.index(key)
+
+
+def induction(task, xs):
+    first, last = (step for step, x in enumerate(xs) if x == 0)
+    yield last, xs[first + 1] - 1, first
+
+
+def flip_flop(task, xs):
+    assert xs[0] == 0
+    assert xs[-2] == 1
+    for step in range(0, len(xs), 2):
+        if xs[step] == 0:
+            memory, written = xs[step + 1] - 3, step
+        if xs[step] == 1:
+            yield step, memory, written
+            assert xs[step + 1] == 3 + memory
+
+
+S3 = list(itertools.permutations(range(3)))
+A5 = [g for g in itertools.permutations(range(5)) if np.linalg.det(np.eye(5)[list(g)]) > 0]
+BY_HAND = {
+    "copy": copy,
+    "selective copy": selective_copy,
+    "adding": adding,
+    "parity": parity,
+    "S3": functools.partial(permutations, S3),
+    "A5": functools.partial(permutations, A5),
+    "Z7": cyclic,
+    "order": order,
+    "recall": recall,
+    "induction": induction,
+    "flip-flop": flip_flop,
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_answers_are_those_found_by_hand(name):
+    task, (inputs, targets, weights) = TASKS[name], drawn(name)
+    oracle = np.asarray(compiled(task.oracle)(inputs))
+    assert targets.shape == weights.shape == oracle.shape == inputs.shape[:2]
+    lags = []
+    for b in range(307):
+        asked = list(BY_HAND[name](task, inputs[:, b].tolist()))
+        expected = np.zeros(len(inputs))
+        for step, answer, earliest in asked:
+            expected[step] = 1
+            np.testing.assert_allclose(targets[step, b], answer, rtol=1e-6)
+            np.testing.assert_allclose(oracle[step, b], answer, rtol=1e-6)
+            lags.append(step - earliest)
+        np.testing.assert_array_equal(weights[:, b], expected)
+    assert max(lags) == task.lag
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_examples_are_the_same_for_the_same_key_under_jit_and_vmap(name):
+    mapped = compiled(jax.vmap(lambda key: TASKS[name].batch(key, 13)))(
+        jnp.stack([jax.random.key(0), jax.random.key(1)])
+    )
+    for a, b in zip(few(name), mapped, strict=True):
+        np.testing.assert_array_equal(a, b[0])
+    assert not np.array_equal(*mapped.inputs)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_shapes_and_dtypes_are_what_a_cell_reads(name):
+    task = TASKS[name]
+    inputs, targets, weights = few(name)
+    vectors = task.vectors(inputs)
+    assert vectors.shape == (*targets.shape, task.input_size)
+    assert vectors.dtype == weights.dtype == jnp.float32
+    assert targets.dtype == (jnp.float32 if name == "adding" else jnp.int32)
+    if name != "adding":
+        assert inputs.dtype == jnp.int32
+        assert 0 <= drawn(name).inputs.min() < drawn(name).inputs.max() < task.input_size
+        asked = drawn(name).targets[drawn(name).weights > 0]
+        assert set(asked.tolist()) == set(range(task.answers))
+
+
+def surprise(conditions, targets):
+    """−ln P(target | condition) of the frequencies, and how many pairs of the two there are."""
+    pairs, index, counts = np.unique(
+        np.stack([conditions, targets]), axis=1, return_inverse=True, return_counts=True
+    )
+    _, place, total = np.unique(conditions, return_inverse=True, return_counts=True)
+    return -np.log(counts[index.ravel()] / total[place.ravel()]), pairs.shape[1]
+
+
+def assert_entropy(conditions, targets, expected):
+    """Within six deviations of χ²_k/2n, which the frequencies of n draws of k pairs lose."""
+    found, k = surprise(conditions, targets)
+    n = len(targets)
+    assert abs(found.mean() - expected) < (k + 6 * math.sqrt(2 * k)) / (2 * n)
+    assert (k + 6 * math.sqrt(2 * k)) / (2 * n) < 0.02 * expected
+
+
+@pytest.mark.parametrize("name", [name for name in TOKENS if name != "A5"])
+def test_no_function_of_the_current_input_or_of_the_step_beats_the_known_scores(name):
+    task, (inputs, targets, weights) = TASKS[name], drawn(name)
+    step, example = np.nonzero(weights)
+    asked = targets[step, example]
+    assert_entropy(inputs[step, example], asked, task.memoryless)
+    assert_entropy(step, asked, task.blind)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        tasks.parity(5),
+        tasks.parity(7, 3),
+        tasks.GroupWords(tasks.cyclic(5), 3),
+        tasks.GroupWords(tasks.symmetric(3), 3),
+        tasks.GroupWords(tasks.alternating(5), 2),
+    ],
+)
+def test_over_all_words_of_a_group_the_known_scores_are_exact(task):
+    words = np.array(list(itertools.product(range(task.answers), repeat=task.longest))).T
+    targets = np.asarray(compiled(task.oracle)(words))
+    for scores, conditions in [
+        (task.memoryless, words),
+        (task.blind, np.broadcast_to(np.arange(task.longest)[:, None], words.shape)),
+    ]:
+        asked = slice(task.shortest - 1, None)
+        found, _ = surprise(conditions[asked].ravel(), targets[asked].ravel())
+        np.testing.assert_allclose(found.mean(), scores, rtol=1e-12)
+
+
+@pytest.mark.parametrize("delay", [1, 100, 500, 1000])
+def test_where_every_symbol_comes_equally_often_the_known_scores_of_copy_are_exact(delay):
+    task = tasks.CopyMemory(delay)
+    inputs = np.zeros((delay + 20, 8), int)
+    inputs[-11:] = 9
+    inputs[:10] = 1 + np.add.outer(np.arange(10), np.arange(8)) % 8
+    targets = np.asarray(compiled(task.oracle)(inputs))
+    steps = np.broadcast_to(np.arange(len(inputs))[:, None], inputs.shape)
+    for conditions, expected in [(inputs, task.memoryless), (steps, task.blind)]:
+        found, _ = surprise(conditions.ravel(), targets.ravel())
+        np.testing.assert_allclose(found.mean(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("delay", "blind", "memoryless"),
+    [(100, 0.173287, 0.20121), (500, 0.039989, 0.04643), (1000, 0.020387, 0.02367)],
+)
+def test_published_baselines_of_copy(delay, blind, memoryless):
+    task = tasks.CopyMemory(delay)
+    assert round(task.blind, 6) == blind
+    assert round(task.memoryless, 5) == memoryless
+
+
+def test_no_function_of_the_last_input_or_of_the_step_beats_the_known_scores_of_adding():
+    size = 200_003
+    task, (inputs, targets, _) = TASKS["adding"], drawn("adding", size)
+    value, mark = inputs[-1].T.astype(float)
+    last = targets[-1].astype(float)
+    features = np.stack([np.ones(size), value, mark, value * mark], -1)  # E[sum | last] is linear
+    fit, *_ = np.linalg.lstsq(features, last)
+    for errors, expected in [
+        ((last - features @ fit) ** 2, task.memoryless),
+        ((last - last.mean()) ** 2, task.blind),
+    ]:
+        assert abs(errors.mean() - expected) < 4 * errors.std() / math.sqrt(size)
+    assert task.blind == 1 / 6
+    assert abs(task.memoryless - task.blind) > 0.01
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_right_answers_have_the_best_score(name):
+    task, examples = TASKS[name], few(name)
+    answers = compiled(task.oracle)(examples.inputs)
+    if name == "adding":
+        outputs = answers[..., None]
+    else:
+        outputs = 1e3 * jax.nn.one_hot(answers, task.answers)
+    assert task.score(outputs, examples) == task.best == 0
+
+
+def test_a_score_is_the_mean_over_what_is_asked():
+    task, examples = TASKS["flip-flop"], few("flip-flop")
+    outputs = jax.random.normal(jax.random.key(1), (14, 13, 2))
+    logs = np.asarray(jax.nn.log_softmax(outputs))
+    losses = [
+        -logs[step, b, examples.targets[step, b]]
+        for step in range(14)
+        for b in range(13)
+        if examples.inputs[step, b] == 1
+    ]
+    np.testing.assert_allclose(task.score(outputs, examples), np.mean(losses), rtol=1e-5)
+    unasked = jnp.where(examples.weights[..., None] > 0, outputs, 7.0)
+    np.testing.assert_allclose(task.score(unasked, examples), np.mean(losses), rtol=1e-5)
+
+
+@pytest.mark.parametrize("group", [tasks.cyclic(7), tasks.symmetric(4), tasks.alternating(5)])
+def test_a_table_is_that_of_a_group(group):
+    table, everything = group.products(), np.arange(group.order)
+    np.testing.assert_array_equal(table[0], everything)
+    np.testing.assert_array_equal(table[:, 0], everything)
+    np.testing.assert_array_equal(table[table], table[everything[:, None, None], table])
+    for line in (*table, *table.T):
+        np.testing.assert_array_equal(np.sort(line), everything)
+
+
+def test_groups_have_their_orders_and_names():
+    groups = [tasks.cyclic(60), tasks.symmetric(3), tasks.alternating(4), tasks.alternating(5)]
+    assert [(g.name, g.order) for g in groups] == [("Z60", 60), ("S3", 6), ("A4", 12), ("A5", 60)]
+    commutes = [np.array_equal(g.products(), g.products().T) for g in groups]
+    assert commutes == [True, False, False, False]
+
+
+def test_queries_come_soon_more_often_than_late():
+    task = tasks.AssociativeRecall(48, 2, 10)
+    weights = compiled(task.batch, static_argnums=1)(jax.random.key(0), 20_011).weights
+    slots = np.asarray(weights[4::2])
+    chances = 1 / np.arange(1, 23) ** 0.99
+    first = chances / chances.sum()  # then one of the others, in proportion
+    expected = first + [
+        sum(first[i] * p / (1 - first[i]) for i in range(22) if i != j) for j, p in enumerate(first)
+    ]
+    error = np.sqrt(expected * (1 - expected) / slots.shape[1])
+    assert (abs(slots.mean(1) - expected) < 4 * error).all()
+
+
+def test_instructions_come_as_often_as_asked():
+    task = tasks.FlipFlop(64, 0.8)
+    kinds = np.asarray(
+        compiled(task.batch, static_argnums=1)(jax.random.key(0), 3001).inputs[2:-2:2]
+    )
+    for kind, expected in enumerate([0.1, 0.1, 0.8]):
+        error = math.sqrt(expected * (1 - expected) / kinds.size)
+        assert abs((kinds == kind).mean() - expected) < 4 * error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tasks.CopyMemory(0),
+        lambda: tasks.CopyMemory(2.0),
+        lambda: tasks.SelectiveCopy(3, 5),
+        lambda: tasks.SelectiveCopy(7, 5, 1),
+        lambda: tasks.Adding(1),
+        lambda: tasks.Adding(True),
+        lambda: tasks.parity(5, 7),
+        lambda: tasks.parity(5, 1),
+        lambda: tasks.GroupWords(tasks.cyclic(3), 1),
+        lambda: tasks.TemporalOrder(9),
+        lambda: tasks.AssociativeRecall(10, 3, 10),
+        lambda: tasks.AssociativeRecall(13, 3, 10),
+        lambda: tasks.AssociativeRecall(14, 3, 6),
+        lambda: tasks.AssociativeRecall(14, 3, 11),
+        lambda: tasks.Induction(2),
+        lambda: tasks.Induction(5, 2),
+        lambda: tasks.FlipFlop(13),
+        lambda: tasks.FlipFlop(2),
+        lambda: tasks.FlipFlop(14, 1.5),
+        lambda: tasks.cyclic(1),
+        lambda: tasks.symmetric(7),
+        lambda: tasks.alternating(2),
+    ],
+)
+def test_sizes_that_make_no_task_are_refused_in_three_parts(make):
+    with pytest.raises(ValueError, match=r".+\n  Expected: .+\n  What to do: .+"):
+        make()
