@@ -168,8 +168,6 @@ def train(model, opt_state, keys, *, task, size, optimiser):
             return task.score(model(task.vectors(examples.inputs)), examples)
 
         value, gradient = jax.value_and_grad(loss)(model)
-        # Of a complex parameter, JAX's gradient is the conjugate of the steepest ascent.
-        gradient = jax.tree.map(jnp.conj, gradient)
         updates, opt_state = optimiser.update(gradient, opt_state, model)
         return (eqx.apply_updates(model, updates), opt_state), value
 

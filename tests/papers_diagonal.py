@@ -99,10 +99,11 @@ def hgrn(cell, h, xs):
 def lru(cell, s, xs):
     """Orvieto et al. 2023, equations 4 to 7: a diagonal matrix of λ, and a gain for each entry."""
     Lambda = np.diag(np.exp(-np.exp(cell.nu) + 1j * np.exp(cell.theta)))
+    B, C = cell.B[0] + 1j * cell.B[1], cell.C[0] + 1j * cell.C[1]
     ys = []
     for x in xs:
-        s = Lambda @ s + np.exp(cell.gamma) * (cell.B @ x)
-        ys.append((cell.C @ s).real + cell.D * x)
+        s = Lambda @ s + np.exp(cell.gamma) * (B @ x)
+        ys.append((C @ s).real + cell.D * x)
     return s, ys
 
 

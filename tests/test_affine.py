@@ -86,14 +86,3 @@ def test_a_cell_of_another_family_is_refused():
 def test_a_block_of_nothing_is_refused():
     with pytest.raises(ValueError, match=r"(?s)block=0.*Expected: .*What to do: "):
         seqmem.Parallel(block=0)
-
-
-def test_white_inputs_give_an_lru_states_of_their_own_variance():
-    """E10: with exp(γ) = √(1 − |λ|²) the variance of B x is that of s."""
-    cell = seqmem.LRU(7, 11, smallest=0.5, largest=0.9, key=jax.random.key(0))
-    xs = jax.random.normal(jax.random.key(1), (20_000, 7))
-    _, (_, states) = seqmem.unroll(seqmem.with_states(cell), cell.init_state(), xs)
-    seen = jnp.abs(xs.astype(cell.B.dtype) @ cell.B.mT) ** 2
-    ratio = (jnp.abs(states[200:]) ** 2).mean(0) / seen.mean(0)
-    # The slowest entry's average is over (1 − 0.81) / (1 + 0.81) · 20,000 = 2,100 looks.
-    np.testing.assert_allclose(ratio, 1, atol=4 * np.sqrt(2 / 2100))

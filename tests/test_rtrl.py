@@ -21,7 +21,7 @@ def _wide():
 
 def lru_axes(cell):
     axes = jax.tree.map(lambda _: 0, cell)
-    return eqx.tree_at(lambda tree: (tree.C, tree.D), axes, (None, None))
+    return eqx.tree_at(lambda tree: (tree.B, tree.C, tree.D), axes, (1, None, None))
 
 
 MADE = {

@@ -115,7 +115,7 @@ def test_a_training_step_follows_the_gradient_of_the_mean_loss():
     )
 
 
-def test_a_training_step_goes_downhill_in_complex_parameters():
+def test_a_training_step_goes_downhill_with_a_complex_state():
     keys, rate = jax.random.split(jax.random.key(0)), 1e-3
     model = tasks.CharacterModel(seqmem.LRU(11, 5, key=keys[0]), 11, key=keys[1])
     inputs, targets = np.random.default_rng(0).integers(0, 11, (2, 7, 3))

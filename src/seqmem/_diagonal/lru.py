@@ -16,7 +16,9 @@ class LRU(AbstractDiagonalCell):
         s_t = λ ∘ s_{t−1} + exp(γ) ∘ (B x_t)              complex
         y_t = Re(C s_t) + D ∘ x_t
 
-    Shapes: x and y (input,), s (hidden,) complex, B (hidden, input) and C (input, hidden) complex.
+    Shapes: x and y (input,), s (hidden,) complex, B (hidden, input) and C (input, hidden) complex,
+    held in real and imaginary parts: an optimiser then needs no care (JAX's gradient of a complex
+    parameter is the conjugate of the direction of ascent).
     Cost per step: O(input · hidden), of which O(hidden) is sequential.
     Source: Orvieto et al. 2023, arXiv:2303.06349, equations 4–7 and lemma 3.2. Differs: none. At
     the start |λ| is uniform on the ring, the phase uniform, and exp(γ) = √(1 − |λ|²), so that
@@ -34,8 +36,8 @@ class LRU(AbstractDiagonalCell):
     nu: Float[Array, " hidden"]
     theta: Float[Array, " hidden"]
     gamma: Float[Array, " hidden"]
-    B: Complex[Array, "hidden input"]
-    C: Complex[Array, "input hidden"]
+    B: Float[Array, "2 hidden input"]
+    C: Float[Array, "2 input hidden"]
     D: Float[Array, " input"]
     input_size: int = eqx.field(static=True)
     hidden_size: int = eqx.field(static=True)
@@ -50,7 +52,7 @@ class LRU(AbstractDiagonalCell):
         phase: float = 2 * math.pi,
         key: PRNGKeyArray,
     ):
-        keys = jax.random.split(key, 7)
+        keys = jax.random.split(key, 5)
         squares = jax.random.uniform(keys[0], (hidden_size,), minval=smallest**2, maxval=largest**2)
         tiny = jnp.finfo(squares.dtype).tiny
         squares = jnp.maximum(squares, tiny)
@@ -58,13 +60,11 @@ class LRU(AbstractDiagonalCell):
         self.theta = jnp.log(phase * jax.random.uniform(keys[1], (hidden_size,), minval=tiny))
         self.gamma = 0.5 * jnp.log1p(-squares)
 
-        def normal(keys: list[PRNGKeyArray], shape: tuple[int, int], scale: float) -> Array:
-            parts = [jax.random.normal(key, shape) for key in keys]
-            return jax.lax.complex(*parts) / math.sqrt(scale)
-
-        self.B = normal([keys[2], keys[3]], (hidden_size, input_size), 2 * input_size)
-        self.C = normal([keys[4], keys[5]], (input_size, hidden_size), hidden_size)
-        self.D = jax.random.normal(keys[6], (input_size,))
+        self.B = jax.random.normal(keys[2], (2, hidden_size, input_size))
+        self.B /= math.sqrt(2 * input_size)
+        self.C = jax.random.normal(keys[3], (2, input_size, hidden_size))
+        self.C /= math.sqrt(hidden_size)
+        self.D = jax.random.normal(keys[4], (input_size,))
         self.input_size = input_size
         self.hidden_size = hidden_size
 
@@ -77,11 +77,11 @@ class LRU(AbstractDiagonalCell):
         return jnp.zeros(self.hidden_size, jnp.complex128 if wide else jnp.complex64)
 
     def project(self, x):
-        seen = x.astype(self.B.dtype) @ self.B.mT
-        return jnp.exp(self.gamma).astype(seen.dtype) * seen, self.D * x
+        gain = jnp.exp(self.gamma)
+        return gain * (x @ self.B[0].mT), gain * (x @ self.B[1].mT), self.D * x
 
     def update(self, s, u):
-        return self.eigenvalues() * s + u[0]
+        return self.eigenvalues() * s + jax.lax.complex(*u[:2])
 
     def readout(self, s, u):
-        return (s @ self.C.mT).real + u[1]
+        return s.real @ self.C[0].mT - s.imag @ self.C[1].mT + u[2]

@@ -88,8 +88,6 @@ def train_step(
         return character_losses(logits, targets).mean(), after
 
     (value, state), gradient = jax.value_and_grad(loss, has_aux=True)(model)
-    # Of a complex parameter, JAX's gradient is the conjugate of the steepest ascent.
-    gradient = jax.tree.map(jnp.conj, gradient)
     # Adam takes a float to the power of an integer, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = optimiser.update(gradient, opt_state, model)  # pyright: ignore
