@@ -39,7 +39,7 @@ class Newton(AbstractSweeps):
     Args:
         block: steps at once; None is all of time. Blocks run one after another.
         tolerance: the largest |r_t| allowed, relative to 1 + max |s_t| of the sequence's block;
-            None is 64 times the distance of two neighbouring numbers at 1.
+            None is 16 times the distance of two neighbouring numbers at 1.
         max_sweeps: sweeps after which a block of a sequence is given up, at least 1.
         otherwise: the method that computes what did not converge; None leaves it as it is.
         max_bytes: bytes that the Jacobians of one block may take.

@@ -22,11 +22,11 @@ class QuasiNewton(AbstractSweeps):
         δ_t = diag(J_t) ∘ δ_{t−1} + r_t
         s_t ← s_t + δ_t
 
-    A sweep costs as much as one evaluation of all steps of the block, and no matrix per step; it
-    takes more sweeps than `Newton`, some 20 to 70 of a block for a contracting cell. In a cell that
-    is not gated or diagonal the diagonal takes one derivative per entry of the state. Of a complex
-    state it is Wirtinger's ∂s'/∂s. The diagonal only says how the states are found: gradients are
-    those of `Scan`, from the whole Jacobians.
+    A sweep costs as much as a few evaluations of all steps of the block, and no matrix per step; a
+    contracting cell takes some 30 of them, one near chaos as many as its block has steps. In a cell
+    that is not gated or diagonal the diagonal takes one derivative per entry of the state. Of a
+    complex state it is Wirtinger's ∂s'/∂s. The diagonal only says how the states are found:
+    gradients are those of `Scan`, from the whole Jacobians.
 
     Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER, and not the damped ELK). Differs: as
     `Newton` does; and the backward pass is exact, where the authors' program solves it with the
