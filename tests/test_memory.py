@@ -68,6 +68,12 @@ def test_with_chunks_what_is_kept_grows_as_time_over_chunk():
     assert kept(4096, 16) == pytest.approx(4096 / 16 * state, rel=0.1)
 
 
+def test_a_state_larger_than_its_drive_is_not_expanded_over_time():
+    """64 channels of 16 entries: the states alone would take 32 MiB, and with a and b 96."""
+    found = temporaries(ours(chunk=64), seqmem.S6(64, 16, key=key), (T, B, 64))
+    assert found <= 30 * 2**20
+
+
 def test_a_report_reads_like_a_sentence():
     report = seqmem.MemoryReport(kept=3 * 2**20, peak=5 * 2**20)
     assert str(report) == "kept 3.0 MiB, peak 5.0 MiB"
