@@ -19,6 +19,14 @@ import jax  # noqa: E402
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(autouse=True)
+def _in_a_hurry(request: pytest.FixtureRequest) -> None:
+    """Programs are compiled without optimisation, which halves the suite's time: it is about
+    numbers. What judges or runs long in a compiled program is marked `optimised`.
+    """
+    jax.config.update("jax_disable_most_optimizations", "optimised" not in request.keywords)
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """The test runs in float64."""

@@ -20,7 +20,7 @@ from jaxtyping import Array
 import seqmem
 from seqmem import gradients
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.optimised]
 
 KEY = jax.random.key(0)
 

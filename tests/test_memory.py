@@ -7,6 +7,7 @@ import pytest
 
 import seqmem
 
+pytestmark = pytest.mark.optimised
 key = jax.random.key(0)
 T, B, D, H = 1024, 8, 32, 128
 
