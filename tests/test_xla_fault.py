@@ -17,6 +17,8 @@ import pytest
 
 from seqmem._testing.compiler import compiler_is_suspect
 
+pytestmark = pytest.mark.optimised
+
 TIME, BATCH, INPUT, HIDDEN, MEMBERS = 7, 4, 3, 5, 3
 
 
