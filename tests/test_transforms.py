@@ -40,7 +40,7 @@ def gradient(cell, xs, **options):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
-@pytest.mark.parametrize("name", ["LSTM", "MGU"])
+@pytest.mark.parametrize("name", [pytest.param("LSTM", marks=pytest.mark.slow), "MGU"])
 def test_every_form_of_scan_transforms_alike(name, transform, reverse):
     cell = CELLS[name]()
     xs, lengths = draw(1, TIME, BATCH, cell.input_size), np.array([TIME, 6, 1])

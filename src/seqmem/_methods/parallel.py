@@ -14,19 +14,25 @@ from .._errors import bad_input
 from .base import AbstractMethod
 
 
+DIAGONAL_BLOCK = 16
+
+
 @dataclasses.dataclass(frozen=True)
 class Parallel(AbstractMethod):
-    """All steps at once, for cells whose state moves linearly: diagonal ones.
+    """All steps at once, for cells whose state moves linearly. How is the family's affair.
 
-    The maps s ↦ a ∘ s + b of blocks of steps are made side by side, joined in log₂(time / block)
-    levels, and the states within the blocks follow from those between them. Everything is
-    differentiable in every mode, and keeps the states and the maps over time; `chunk` bounds both.
+    Diagonal cells: the maps s ↦ a ∘ s + b of blocks of steps are made side by side, joined in
+    log₂(time / block) levels, and the states within the blocks follow from those between them.
+    Everything is differentiable in every mode, and keeps the states and the maps over time; `chunk`
+    bounds both. A product of many factors of more than 1 overflows though the states are finite:
+    bound it by `chunk`, or use `Scan`.
 
-    A product of many factors of more than 1 overflows though the states are finite: bound it by
-    `chunk`, or use `Scan`.
+    Fast weights: blocks one after another, each as a few products of matrices; one state per block
+    is kept, and none per step. With probes, which have the size of all states, it is `Scan`.
 
     Args:
-        block: steps of one block; None runs one step after another, in one loop over the maps.
+        block: steps of one block; None is the family's own: 16 for diagonal cells, 64 for fast
+            weights. Diagonal cells run a block of all of time as one loop.
 
     Raises:
         ValueError: for a block below 1, and, when run, for a cell of another family.
@@ -40,14 +46,14 @@ class Parallel(AbstractMethod):
         (100, 5)
     """
 
-    block: int | None = 16
+    block: int | None = None
 
     def __post_init__(self):
         if self.block is not None and self.block < 1:
             raise bad_input(
                 f"Parallel(block={self.block}).",
                 "a number of steps, at least 1, or None.",
-                "leave it out for 16.",
+                "leave it out for the family's own.",
             )
 
     def run(self, cell, init, state, inputs, *, batch_axes, reverse):
@@ -76,7 +82,7 @@ def in_parallel(
     """`AbstractMethod.run`, all steps at once; a family that can registers how."""
     raise bad_input(
         f"Parallel got a cell of type {type(cell).__name__}.",
-        "a cell whose state moves linearly: an AbstractDiagonalCell.",
+        "a cell whose state moves linearly, as AbstractDiagonalCell promises.",
         "use method=seqmem.Scan(), which runs every cell.",
     )
 
@@ -89,7 +95,7 @@ def _(cell: AbstractDiagonalCell, init, state, inputs, *, batch_axes, reverse, b
 
     maps = over(functools.partial(map_of_step, cell, init), 1 + batch_axes)
     a, b, cut = maps(x, marks)
-    solve = functools.partial(affine_states, reverse=reverse, block=block)
+    solve = functools.partial(affine_states, reverse=reverse, block=block or DIAGONAL_BLOCK)
     if cut is None:
         states = jax.tree.map(solve, a, b, state)
     else:

@@ -46,7 +46,7 @@ def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
 
 @family_methods.register
 def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
-    return Scan(), Parallel(block=3), Parallel(block=None), Scan(block=3), Scan("autodiff")
+    return Scan(), Parallel(block=3), Parallel(), Scan(block=3), Scan("autodiff")
 
 
 @family_methods.register

@@ -177,7 +177,7 @@ def probes(trial: Trial) -> None:
     for setting in trial.settings:
         trial.agree(
             "probes",
-            lambda s=setting: {name: trial.run(s, BOTH)[name]},
+            lambda s=setting: {name: trial.run(s, BOTH, probed=True)[name]},
             {name: trial.loop(setting, BOTH, probed=True)[name]},
             f"with {setting}, the gradients of the probes are not those of the states",
         )
