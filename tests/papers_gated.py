@@ -117,6 +117,25 @@ def mgu(cell, h, xs):
     return h, ys
 
 
+def slstm(cell, state, xs):
+    """Beck et al. 2024, equations 8 to 14, without a stabiliser."""
+    h, c, n, m = state
+    c, n, ys = np.exp(m) * c, np.exp(m) * n, []
+
+    def see(name, x, h):
+        gate = seqmem.gate(cell, name)
+        mixed = [U @ own for U, own in zip(gate.U, np.split(h, len(gate.U)), strict=True)]
+        return gate.W @ x + np.concatenate(mixed) + gate.b
+
+    for x in xs:
+        log_i, f = see("input", x, h), sigmoid(see("forget", x, h))
+        z, o = np.tanh(see("cell", x, h)), sigmoid(see("output", x, h))
+        c, n = f * c + np.exp(log_i) * z, f * n + np.exp(log_i)
+        h, m = o * c / n, np.maximum(np.log(f) + m, log_i)
+        ys.append(h)
+    return (h, c / np.exp(m), n / np.exp(m), m), ys
+
+
 PAPERS = {
     seqmem.RNN: (elman, {"output_size": 2}),
     seqmem.IndRNN: (independent, {}),
@@ -126,4 +145,5 @@ PAPERS = {
     seqmem.GRU: (gru, {}),
     seqmem.ResetBeforeGRU: (reset_before_gru, {}),
     seqmem.MGU: (mgu, {}),
+    seqmem.SLSTM: (slstm, {"hidden_size": 6, "heads": 3}),
 }

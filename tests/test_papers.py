@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import papers_diagonal
+import papers_fast_weights
 import papers_gated
 import pytest
 
@@ -13,7 +14,7 @@ import seqmem
 
 TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
-PAPERS = papers_gated.PAPERS | papers_diagonal.PAPERS
+PAPERS = papers_gated.PAPERS | papers_diagonal.PAPERS | papers_fast_weights.PAPERS
 
 
 def test_every_cell_has_its_paper():
@@ -28,7 +29,7 @@ def test_a_cell_computes_what_its_paper_says(cell_type):
     paper, options = PAPERS[cell_type]
     rng = np.random.default_rng(11)
     sizes = {name: SIZES[name] for name in inspect.signature(cell_type).parameters if name in SIZES}
-    cell = cell_type(**sizes, key=jax.random.key(0), **options)
+    cell = cell_type(**sizes | options, key=jax.random.key(0))
 
     # All of it moved, so that no bias, peephole or initial state is 0 and goes unnoticed.
     def draw(leaf):

@@ -21,6 +21,22 @@ from ._diagonal.s4d import S4D as S4D
 from ._diagonal.s5 import S5 as S5
 from ._diagonal.s6 import S6 as S6
 from ._diagonal.sru import SRU as SRU
+from ._fast_weights.base import (
+    AbstractFastWeightCell as AbstractFastWeightCell,
+    Memory as Memory,
+    Write as Write,
+)
+from ._fast_weights.delta_net import DeltaNet as DeltaNet
+from ._fast_weights.delta_product import DeltaProduct as DeltaProduct
+from ._fast_weights.gated_delta_net import GatedDeltaNet as GatedDeltaNet
+from ._fast_weights.gla import GLA as GLA
+from ._fast_weights.hgrn2 import HGRN2 as HGRN2
+from ._fast_weights.kda import KDA as KDA
+from ._fast_weights.linear_attention import LinearAttention as LinearAttention
+from ._fast_weights.mlstm import MLSTM as MLSTM
+from ._fast_weights.ret_net import RetNet as RetNet
+from ._fast_weights.rwkv7 import RWKV7 as RWKV7
+from ._fast_weights.ssd import SSD as SSD
 from ._gated.base import AbstractGatedCell as AbstractGatedCell
 from ._gated.gru import GRU as GRU
 from ._gated.indrnn import IndRNN as IndRNN
@@ -28,6 +44,7 @@ from ._gated.lstm import LSTM as LSTM
 from ._gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._gated.rnn import RNN as RNN
+from ._gated.slstm import SLSTM as SLSTM
 from ._gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._methods.base import AbstractMethod as AbstractMethod

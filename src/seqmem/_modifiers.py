@@ -6,7 +6,7 @@ promise. So neither needs to know the other, and there is no product of the two.
 """
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -15,13 +15,21 @@ import jax.numpy as jnp
 from ._cell import AbstractCell, Drive, Output, State, readout, update
 from ._diagonal.base import AbstractDiagonalCell
 from ._errors import bad_input
+from ._fast_weights.base import AbstractFastWeightCell
 from ._gated.base import AbstractGatedCell
 from ._gates import Gate, gate, with_gate
 from ._precision import as_precision, precision
 
 
 class AbstractModifier(eqx.Module):
-    """What differs from the wrapped cell; by default nothing."""
+    """What differs from the wrapped cell; by default nothing.
+
+    Class attributes:
+        shows_states: whether an output is made of the state itself, which a family that never
+            makes all states at once cannot give.
+    """
+
+    shows_states: ClassVar[bool] = False
 
     def init_state(self, cell: AbstractCell) -> State:
         return cell.init_state()
@@ -31,6 +39,8 @@ class AbstractModifier(eqx.Module):
 
 
 class _WithStates(AbstractModifier):
+    shows_states = True
+
     def readout(self, cell, state, drive):
         return readout(cell, state, drive), state
 
@@ -86,6 +96,11 @@ class _ModifiedGatedCell(Modified, AbstractGatedCell):  # pyright: ignore
         return self.cell.gate(state, z)  # pyright: ignore
 
 
+class _ModifiedFastWeightCell(Modified, AbstractFastWeightCell):  # pyright: ignore
+    def output(self, reading, extra):
+        return self.cell.output(reading, extra)  # pyright: ignore
+
+
 @functools.singledispatch
 def modified(cell: AbstractCell, modifier: AbstractModifier) -> AbstractCell:
     """The cell as the modifier has it. A family registers the class that keeps its promise."""
@@ -100,6 +115,12 @@ def _(cell: AbstractDiagonalCell, modifier: AbstractModifier) -> AbstractCell:
 @modified.register
 def _(cell: AbstractGatedCell, modifier: AbstractModifier) -> AbstractCell:
     return _ModifiedGatedCell(cell, modifier)
+
+
+@modified.register
+def _(cell: AbstractFastWeightCell, modifier: AbstractModifier) -> AbstractCell:
+    kind = _ModifiedCell if modifier.shows_states else _ModifiedFastWeightCell
+    return kind(cell, modifier)
 
 
 @update.register
@@ -124,6 +145,9 @@ def _(cell: Modified, name: str, **parameters: Any) -> AbstractCell:
 
 def with_states(cell: AbstractCell) -> AbstractCell:
     """The same cell, of the same family, whose outputs are (output, state).
+
+    A fast-weight cell leaves its family, which never makes the states of all steps, and runs step
+    by step.
 
     Example:
         >>> import jax, seqmem

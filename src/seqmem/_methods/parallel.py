@@ -13,7 +13,6 @@ from .._diagonal.maps import map_of_step
 from .._errors import bad_input
 from .base import AbstractMethod
 
-
 DIAGONAL_BLOCK = 16
 
 

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from .._cell import AbstractCell
 from .._diagonal.base import AbstractDiagonalCell
 from .._errors import bad_input
+from .._fast_weights.base import AbstractFastWeightCell
 from .._methods.base import AbstractMethod
 from .._methods.parallel import Parallel
 from .._methods.scan import Scan
@@ -47,6 +48,11 @@ def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
 @family_methods.register
 def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
     return Scan(), Parallel(block=3), Parallel(), Scan(block=3), Scan("autodiff")
+
+
+@family_methods.register
+def _(cell: AbstractFastWeightCell) -> tuple[AbstractMethod, ...]:
+    return Parallel(), Parallel(block=2), Scan(), Scan("autodiff")
 
 
 @family_methods.register

@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from .._cell import AbstractCell, Drive, State
 from .._diagonal.base import AbstractDiagonalCell, affine_map
+from .._fast_weights.base import AbstractFastWeightCell
 from .._gated.base import AbstractGatedCell, gate, mix
 
 
@@ -52,6 +53,13 @@ def _(cell: AbstractGatedCell, state: State, drive: Drive) -> dict[str, Callable
     }
 
 
+@functions.register
+def _(cell: AbstractFastWeightCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    reading = cell.init_state().matrix[..., 0]
+    shown = reading if state.log_scale is None else (reading, state.log_scale)
+    return {"output(reading, extra)": lambda: cell.output(shown, drive[1])}
+
+
 @promises.register
 def _(cell: AbstractDiagonalCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
     drive = draws.drive()
@@ -63,6 +71,19 @@ def _(cell: AbstractDiagonalCell, draws: Draws) -> Iterator[tuple[str, PyTree, P
             cell.update(state, drive),
             jax.tree.map(lambda a, s, b: a * s + b, a, state, b),
         )
+
+
+@promises.register
+def _(cell: AbstractFastWeightCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    state, drive = draws.random_state(1.0), draws.drive()
+    yield (
+        "update and readout as AbstractFastWeightCell has them: a cell writes project and output",
+        (cell.update(state, drive), cell.readout(state, drive)),
+        (
+            AbstractFastWeightCell.update(cell, state, drive),
+            AbstractFastWeightCell.readout(cell, state, drive),
+        ),
+    )
 
 
 @promises.register

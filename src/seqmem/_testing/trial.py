@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._cell import AbstractCell, project
+from .._fast_weights.base import AbstractFastWeightCell
 from .._methods.base import AbstractMethod
 from .._precision import as_precision, precision
 from .._unroll import unroll
@@ -62,6 +63,11 @@ def runs_apart_with_probes(cell: AbstractCell) -> bool:
     without probes say nothing when tested with them.
     """
     return False
+
+
+@runs_apart_with_probes.register
+def _(cell: AbstractFastWeightCell) -> bool:
+    return True
 
 
 class Trial:

@@ -1,0 +1,127 @@
+"""Products of decays over stretches of a block, and products that fade by them.
+
+A decay over the steps j + 1, ..., i is always made by multiplying, as a loop of single steps makes
+it, and never as a quotient of two products nor from a difference of two sums: behind a decay to
+nothing these are 0/0, and behind a strong one they cancel. All arrays are [..., step, channel].
+"""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .base import matmul
+
+SMALL = 8  # steps of the stretches that are made one step after another, all side by side
+
+Steps = Float[Array, "*lead step channel"]
+
+
+def faded_products(
+    rows: Steps, cols: Steps, decay: Steps | None
+) -> Float[Array, "*lead step step"]:
+    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j < l ≤ i} decay[l, d] where j ≤ i, else 0.
+
+    A decay of one channel fades all of them alike.
+    """
+    if decay is None:
+        return jnp.where(jnp.tri(rows.shape[-2], dtype=bool), matmul(rows, cols.mT), 0)
+    if decay.shape[-1] == 1:
+        ones = jnp.ones_like(decay)
+        return matmul(rows, cols.mT) * _by_doubling(ones, ones, decay)
+    return _by_doubling(rows, cols, decay)
+
+
+def decays_to_each(decay: Steps, reset: Bool[Array, "*lead step 1"] | None = None) -> Steps:
+    """What is left, at each step, of what was there at the start or the last reset before it:
+    ∏_{l ≤ i} decay[l].
+    """
+    *_, (to, _) = _spans(decay, reset)
+    return to[..., 0, :, :]
+
+
+def decays_since_each(decay: Steps) -> Steps:
+    """What is left, at the end, of what was written at each step: ∏_{l > j} decay[l]."""
+    *_, (_, since) = _spans(decay, None)
+    return since[..., 0, :, :]
+
+
+def _by_doubling(rows: Steps, cols: Steps, decay: Steps) -> Array:
+    """A triangle is two half triangles and a square. Whatever passes through the square passes the
+    border between the halves: its decay is what is left of the write there, times what is left of
+    that at the row, two factors of at most 1, so the square is one product.
+    """
+    A = None
+    for to, since in _spans(decay, None):
+        q, k = (leaf.reshape(*leaf.shape[:-2], *to.shape[-3:-1], -1) for leaf in (rows, cols))
+        if A is None:
+            A = _row_by_row(q, k, decay.reshape(to.shape))
+        if to.shape[-3] > 1:
+            passing = q[..., 1::2, :, :] * to[..., 1::2, :, :]
+            left = k[..., 0::2, :, :] * since[..., 0::2, :, :]
+            A = joined(A, matmul(passing, left.mT))
+    return A[..., 0, :, :]  # pyright: ignore
+
+
+def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
+    """The same by the definition: what was written so far fades at every step."""
+    size = rows.shape[-2]
+    faded, A = cols[..., :0, :], []
+    for i in range(size):
+        here = slice(i, i + 1)
+        faded = jnp.concatenate([faded * decay[..., here, :], cols[..., here, :]], -2)
+        row = matmul(rows[..., here, :], faded.mT)
+        A.append(jnp.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, size - 1 - i)]))
+    return jnp.concatenate(A, -2)
+
+
+def _spans(decay: Steps, reset: Array | None) -> Iterator[tuple[Array, Array]]:
+    """For stretches of few steps, then twice as many, up to all: what is left at each step of what
+    was there before the stretch (or at its last reset), and behind the stretch of what was written
+    at each step. [..., stretch, step, channel].
+    """
+    size = base_size(decay.shape[-2])
+
+    def cut(leaf: Array) -> Array:
+        return leaf.reshape(*leaf.shape[:-2], -1, size, leaf.shape[-1])
+
+    w = cut(decay)
+    steps = [w[..., i : i + 1, :] for i in range(size)]
+    to, since = [steps[0]], [jnp.ones_like(steps[0])]
+    for i in range(1, size):
+        passed = to[-1] * steps[i]
+        to.append(
+            passed if reset is None else jnp.where(cut(reset)[..., i : i + 1, :], steps[i], passed)
+        )
+        since.append(since[-1] * steps[-i])
+    to, since = jnp.concatenate(to, -2), jnp.concatenate(since[::-1], -2)
+    yield to, since
+    anew = None if reset is None else jnp.cumsum(cut(reset), -2) > 0
+    while to.shape[-3] > 1:
+        (first, second), (begun, ended) = _halves(to), _halves(since)
+        onward = first[..., -1:, :] * second
+        if anew is not None:
+            before, after = _halves(anew)
+            onward = jnp.where(after, second, onward)
+            anew = jnp.concatenate([before, after | before[..., -1:, :]], -2)
+        since = jnp.concatenate([begun * second[..., -1:, :], ended], -2)
+        to = jnp.concatenate([first, onward], -2)
+        yield to, since
+
+
+def _halves(leaf: Array) -> tuple[Array, Array]:
+    return leaf[..., 0::2, :, :], leaf[..., 1::2, :, :]
+
+
+def base_size(size: int) -> int:
+    """The size, halved until it is small or odd."""
+    while size > SMALL and size % 2 == 0:
+        size //= 2
+    return size
+
+
+def joined(triangles: Array, squares: Array) -> Array:
+    """Lower triangles, neighbours together, over the squares between them."""
+    upper, lower = _halves(triangles)
+    top = jnp.concatenate([upper, jnp.zeros_like(squares)], -1)
+    return jnp.concatenate([top, jnp.concatenate([squares, lower], -1)], -2)

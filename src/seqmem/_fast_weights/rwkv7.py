@@ -1,0 +1,89 @@
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._initialisers import lecun_normal
+from .base import AbstractFastWeightCell, Write
+from .parts import check_heads, empty_memory, per_head, unit
+
+
+class RWKV7(AbstractFastWeightCell):
+    """The generalised delta rule: what is removed, where, and what is written have each a key of
+    its own, and every channel fades by itself.
+
+        r_t, k_t, v_t = W_r x_t, W_k x_t, W_v x_t                                       of each head
+        ln w_t = −e^(−1/2) σ(w_0 + W_w tanh(V_w x_t)),    a_t = σ(a_0 + W_a V_a x_t)
+        κ_t = unit(ξ ∘ k_t),    k̃_t = k_t ∘ (1 + (a_t − 1) ∘ α)
+        S_t = S_{t−1} (diag(w_t) − κ_t (a_t ∘ κ_t)ᵀ) + v_t k̃_tᵀ
+        y_t = S_t r_t + (r_t · (ρ ∘ k̃_t)) v_t
+
+    Shapes: x (input,), all vectors (heads, size/heads), S (heads, size/heads, size/heads), y
+    (size,). Cost per step: O(input · size) and O(size² / heads), of which the latter is done in
+    blocks.
+    Source: Peng et al. 2025, arXiv:2503.14456, section 4.1. Differs: the mixing with the token
+    before, the mixing of values with those of the first layer, the norm and the gate stand in a
+    block around the cell.
+
+    Args:
+        input_size: entries of one input, > 0.
+        size: entries of the output, shared evenly by the heads.
+        heads: > 0.
+        rank: of the matrices that make w and a, > 0.
+        key: for the initial parameters.
+
+    Raises:
+        ValueError: where the heads do not divide the size.
+    """
+
+    W_r: Float[Array, "size input"]
+    W_k: Float[Array, "size input"]
+    W_v: Float[Array, "size input"]
+    w_0: Float[Array, " size"]
+    V_w: Float[Array, "rank input"]
+    W_w: Float[Array, "size rank"]
+    a_0: Float[Array, " size"]
+    V_a: Float[Array, "rank input"]
+    W_a: Float[Array, "size rank"]
+    xi: Float[Array, " size"]
+    alpha: Float[Array, " size"]
+    rho: Float[Array, " size"]
+    input_size: int = eqx.field(static=True)
+    heads: int = eqx.field(static=True)
+
+    def __init__(
+        self, input_size: int, size: int, heads: int, *, rank: int = 16, key: PRNGKeyArray
+    ):
+        check_heads("RWKV7", size, heads)
+        wide, narrow, up = jax.random.split(key, 3)
+        self.W_r, self.W_k, self.W_v = lecun_normal(wide, (3, size, input_size))
+        self.V_w, self.V_a = lecun_normal(narrow, (2, rank, input_size))
+        self.W_w, self.W_a = 0.1 * lecun_normal(up, (2, size, rank))
+        self.w_0 = jnp.linspace(-6.0, 1.0, size)
+        self.a_0 = jnp.zeros(size)
+        self.xi = jnp.full(size, 0.85)
+        self.alpha = jnp.ones(size)
+        self.rho = jnp.zeros(size)
+        self.input_size = input_size
+        self.heads = heads
+
+    def init_state(self):
+        size = self.W_v.shape[0] // self.heads
+        return empty_memory(self.heads, size, size, self.W_v)
+
+    def project(self, x):
+        r, k, v = (x @ W.mT for W in (self.W_r, self.W_k, self.W_v))
+        log_w = -math.exp(-0.5) * sigmoid(self.w_0 + jnp.tanh(x @ self.V_w.mT) @ self.W_w.mT)
+        a = sigmoid(self.a_0 + x @ self.V_a.mT @ self.W_a.mT)
+        written = k * (1 + (a - 1) * self.alpha)
+        drive = r, written, v, log_w, self.xi * k, a, r * self.rho * written
+        r, written, v, log_w, kappa, a, bonus = (per_head(leaf, self.heads) for leaf in drive)
+        kappa = unit(kappa)
+        write = Write(r, written, v, log_w, remove=kappa, erase=a * kappa)
+        return write, bonus.sum(-1, keepdims=True) * v
+
+    def output(self, reading, extra):
+        return (reading + extra).ravel()
