@@ -18,6 +18,8 @@ import jax  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+collect_ignore = ["reference"]  # scripts that want other people's code
+
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(request: pytest.FixtureRequest) -> None:
