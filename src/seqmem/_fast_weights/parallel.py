@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from .._cell import over, project
+from .._cell import over, project, readout
 from .._methods.blocks import scan_blocks
 from .._methods.bptt import unroll_with_bptt
 from .._methods.default import default_method
@@ -52,6 +52,9 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
             transform=None,
         )
 
+    if not inputs.time:
+        return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
+
     def see(x: Any) -> tuple[Write, Any]:
         drive = project(cell, x, init)
         check_write(cell, init, drive[0])
@@ -64,13 +67,8 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
     def body(memory: Memory, steps: Steps, _: None) -> tuple[Memory, Any]:
         return jax.checkpoint(one)(memory, steps)
 
-    steps, time = Steps(write, marks.reset, marks.hold), inputs.time
-    if time:
-        size = min(block or BLOCK, time)
-        state, readings = scan_blocks(body, state, steps, size, time=time, reverse=reverse)
-    else:
-        _, readings = jax.eval_shape(one, state, steps)
-        readings = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), readings)
+    size, steps = min(block or BLOCK, inputs.time), Steps(write, marks.reset, marks.hold)
+    state, readings = scan_blocks(body, state, steps, size, time=inputs.time, reverse=reverse)
     return state, output(readings, extra)
 
 
