@@ -1,6 +1,6 @@
 import equinox as eqx
 import jax.numpy as jnp
-from jax.nn import log_sigmoid, sigmoid
+from jax.nn import log_sigmoid, sigmoid, silu
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._errors import bad_input
@@ -12,13 +12,15 @@ from .parts import check_heads, empty_memory, per_head
 class HGRN2(AbstractFastWeightCell):
     """Gated linear recurrent unit with an expanded state: what a forget gate lets go is the key.
 
-        f_t = λ + (1 − λ) σ(W_f x_t),    i_t = W_i x_t,    o_t = σ(W_o x_t)             of each head
+        f_t = λ + (1 − λ) σ(W_f x_t),  i_t = SiLU(W_i x_t),  o_t = σ(W_o x_t)           of each head
         S_t = S_{t−1} diag(f_t) + i_t (1 − f_t)ᵀ,    y_t = S_t o_t
 
     Shapes: x (input,), f and o (heads, size/heads), S (heads, size/heads, size/heads), y (size,).
     Cost per step: O(input · size) and O(size² / heads), of which the latter is done in blocks.
-    Source: Qin et al. 2024, arXiv:2404.07904, section 3. Differs: λ, which that model learns for
-    all layers together, growing from layer to layer, is an argument.
+    Source: Qin et al. 2024, arXiv:2404.07904; SiLU and σ as in the authors' hgru2-pytorch
+    (flash-linear-attention has i_t = W_i x_t and o_t = SiLU(W_o x_t)). Differs: no biases; λ, which
+    that model learns for all layers together, growing from layer to layer, is an argument; the norm
+    and the projection behind stand in a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.
@@ -63,7 +65,7 @@ class HGRN2(AbstractFastWeightCell):
             log_f = jnp.log(self.lower_bound + (1 - self.lower_bound) * sigmoid(f))
         else:
             log_f = log_sigmoid(f)
-        return Write(sigmoid(o), -jnp.expm1(log_f), i, log_f), None
+        return Write(sigmoid(o), -jnp.expm1(log_f), silu(i), log_f), None
 
     def output(self, reading, extra):
         return reading.ravel()
