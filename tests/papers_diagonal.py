@@ -48,7 +48,7 @@ def gilr(cell, h, xs):
 
 
 def qrnn(cell, c, xs):
-    """Bradbury et al. 2017, equations 1 and 4, all gates of all steps first."""
+    """Bradbury et al. 2017, fo-pooling, all gates of all steps first."""
     Z = np.tanh([look(cell, "candidate", x) for x in xs])
     F, O = (sigmoid(np.array([look(cell, name, x) for x in xs])) for name in ("forget", "output"))
     ys = []
@@ -97,7 +97,7 @@ def hgrn(cell, h, xs):
 
 
 def lru(cell, s, xs):
-    """Orvieto et al. 2023, equations 4 to 7: a diagonal matrix of λ, and a gain for each entry."""
+    """Orvieto et al. 2023, section 3.4: a diagonal matrix of λ, and a gain for each entry."""
     Lambda = np.diag(np.exp(-np.exp(cell.nu) + 1j * np.exp(cell.theta)))
     B, C = cell.B[0] + 1j * cell.B[1], cell.C[0] + 1j * cell.C[1]
     ys = []
@@ -125,7 +125,7 @@ def s4d(cell, s, xs):
 
 
 def s5(cell, s, xs):
-    """Smith et al. 2023, section 3: one system for all inputs, discretised by zero-order hold."""
+    """Smith et al. 2023: one system for all inputs, discretised by zero-order hold."""
     Lambda = np.diag(cell.Lambda[0] + 1j * cell.Lambda[1])
     B, C = cell.B[0] + 1j * cell.B[1], cell.C[0] + 1j * cell.C[1]
     Lambda_bar = np.diag(np.exp(np.diag(Lambda) * np.exp(cell.log_delta)))

@@ -78,11 +78,11 @@ def gla(cell, memory, xs):
 
 
 def hgrn2(cell, memory, xs):
-    """Qin et al. 2024, section 3."""
+    """Qin et al. 2024, with the activations of the authors' hgru2-pytorch."""
     S, ys = list(memory.matrix), []
     for x in xs:
         f = cell.lower_bound + (1 - cell.lower_bound) * sigmoid(cell.W_f @ x)
-        f, i, o = (heads(cell, leaf) for leaf in (f, cell.W_i @ x, sigmoid(cell.W_o @ x)))
+        f, i, o = (heads(cell, leaf) for leaf in (f, silu(cell.W_i @ x), sigmoid(cell.W_o @ x)))
         for h in range(cell.heads):
             S[h] = S[h] @ np.diag(f[h]) + np.outer(i[h], 1 - f[h])
         ys.append(np.concatenate([S[h] @ o[h] for h in range(cell.heads)]))
@@ -145,7 +145,7 @@ def delta_net(cell, memory, xs):
 
 
 def gated_delta_net(cell, memory, xs):
-    """Yang, Kautz & Hatamizadeh 2024, equation 10."""
+    """Yang, Kautz & Hatamizadeh 2024, third version, equation 10."""
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
@@ -160,7 +160,7 @@ def gated_delta_net(cell, memory, xs):
 
 
 def delta_product(cell, memory, xs):
-    """Siems et al. 2025, section 3."""
+    """Siems et al. 2025, without a forget gate."""
     S, ys = list(memory.matrix), []
     for x in xs:
         for j in range(len(cell.W_k)):
@@ -176,7 +176,7 @@ def delta_product(cell, memory, xs):
 
 
 def kda(cell, memory, xs):
-    """Kimi Team 2025, equation 1."""
+    """Kimi Team 2025, equation 1 and section 4."""
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
@@ -191,7 +191,7 @@ def kda(cell, memory, xs):
 
 
 def rwkv7(cell, memory, xs):
-    """Peng et al. 2025, section 4.1."""
+    """Peng et al. 2025, equations 4 to 20, and their reading without its norm."""
     S, ys = list(memory.matrix), []
     for x in xs:
         k = cell.W_k @ x

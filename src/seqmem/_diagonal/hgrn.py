@@ -29,11 +29,12 @@ class HGRN(AbstractDiagonalCell):
 
     Shapes: x and y (input,), c and h (hidden,) complex, μ, λ, γ and θ (hidden,), g (2 hidden,).
     Cost per step: O(input · hidden), of which O(hidden) is sequential.
-    Source: Qin et al. 2023, arXiv:2311.04823, the HGRU of section 3. Differs: γ is learned by each
-    cell for itself; the paper ties the layers, γ^k = Σ_{j<k} softmax(Γ)_j, so that bounds grow with
-    depth: start layer k of H with lower_bound = (k − 1)/H, and the first with a small one. The norm
-    has no scale and no shift, which V and d make redundant; θ_j = 10000^(−2j/hidden) at the start,
-    as in the authors' code, and so is σ for the output gate.
+    Source: Qin et al. 2023, arXiv:2311.04823, the HGRU. Differs: γ is learned by each cell for
+    itself; the paper ties the layers, γ^k = Σ_{j<k} softmax(Γ)_j, so that bounds grow with depth:
+    start layer k of H with lower_bound = (k − 1)/H, and the first with a small one. The norm has no
+    scale and no shift, which V and d make redundant. As in the authors' hgru-pytorch, θ_j =
+    10000^(−2j/hidden) at the start; σ for the output gate is that of its Hgru1dV3, where Hgru1d has
+    SiLU, and norms before it gates.
 
     Args:
         input_size: entries of one input and of one output, > 0.

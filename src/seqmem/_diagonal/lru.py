@@ -20,9 +20,9 @@ class LRU(AbstractDiagonalCell):
     held in real and imaginary parts: an optimiser then needs no care (JAX's gradient of a complex
     parameter is the conjugate of the direction of ascent).
     Cost per step: O(input · hidden), of which O(hidden) is sequential.
-    Source: Orvieto et al. 2023, arXiv:2303.06349, equations 4–7 and lemma 3.2. Differs: none. At
-    the start |λ| is uniform on the ring, the phase uniform, and exp(γ) = √(1 − |λ|²), so that
-    white inputs give states of their own variance.
+    Source: Orvieto et al. 2023, arXiv:2303.06349, sections 3.2 to 3.4. Differs: none. At the start
+    λ is uniform on the ring, its phase below `phase`, and exp(γ) = √(1 − |λ|²), so that white
+    inputs give states of their own variance.
 
     Args:
         input_size: entries of one input and of one output, > 0.

@@ -20,9 +20,9 @@ class QRNN(AbstractDiagonalCell):
 
     Shapes: x (input,), c and y (hidden,). Cost per step: O(input · hidden), of which O(hidden) is
     sequential.
-    Source: Bradbury et al. 2017, arXiv:1611.01576, equations 1 and 4. Differs: filters of width 1
-    (a filter of width k looks at the last k inputs: it is a causal convolution in front, or their
-    concatenation as x); biases, as in the authors' code.
+    Source: Bradbury et al. 2017, arXiv:1611.01576. Differs: filters of width 1 (a filter of width k
+    looks at the last k inputs: it is a causal convolution in front, or their concatenation as x);
+    biases, as in the authors' code.
 
     Args:
         input_size: entries of one input, > 0.

@@ -28,8 +28,8 @@ class RGLRU(AbstractDiagonalCell):
     [0.9, 0.999] at the start, as in section 2.4. As in the authors' code, recurrentgemma, the
     derivative of √ is at most 1000: it is infinite where nothing is forgotten. Differs: none from
     the equations. recurrentgemma lets the first input of a sequence in with gain 1 in the place of
-    √(1 − a_t²), and its W_a and W_x are block-diagonal; here every step is alike, and both are
-    full.
+    √(1 − a_t²), its W_a and W_x are block-diagonal, and a itself, not a^c, starts in [0.9, 0.999];
+    here every step is alike, and both are full.
 
     Args:
         size: entries of one input, of the state and of one output, > 0.

@@ -23,8 +23,9 @@ class S4D(AbstractDiagonalCell):
     Shapes: x, y, Δ and D (input,), s, A and C (input, state). Cost per step: O(input · state), all
     of it sequential. The drive is the input itself.
     Source: Gu et al. 2022, arXiv:2206.11893, S4D-Lin by zero-order hold, with B = 1 (only the
-    product of B and C counts, and C is learned) and a real part of A that stays below 0. At the
-    start A[d, n] = −½ + iπn, log Δ is uniform, and E|C|² = 1. Differs: none.
+    product of B and C counts, and C is learned) and a real part of A that stays below 0. As in
+    their code, state-spaces/s4, A[d, n] = −½ + iπn at the start, log Δ is uniform, and E|C|² = 1.
+    Differs: none.
 
     Args:
         input_size: entries of one input and of one output: the channels, > 0.

@@ -27,12 +27,12 @@ class S5(AbstractDiagonalCell):
 
     Shapes: x and y (input,), s, Λ and Δ (hidden,), B (hidden, input), C (input, hidden). Cost per
     step: O(input · hidden), of which O(hidden) is sequential.
-    Source: Smith et al. 2023, arXiv:2208.04933, section 3, and their code, lindermanlab/S5. At the
-    start log Δ is uniform, Λ are the eigenvalues of HiPPO-N (the normal part of HiPPO-LegS), and B
-    and C are random matrices turned into the basis of its eigenvectors V: V* B and C V. Differs
-    from the code in these: they are normal and not truncated, and B, before it is turned, has
-    variance 1 / input, its fan-in, and not 1 / (2 hidden). The real parts of Λ are as free as in
-    the code without `clip_eigs`: an entry where one is pushed above 0 grows from step to step.
+    Source: Smith et al. 2023, arXiv:2208.04933, and their code, lindermanlab/S5. At the start log Δ
+    is uniform, Λ are the eigenvalues of HiPPO-N (the normal part of HiPPO-LegS), and B and C are
+    random matrices turned into the basis of its eigenvectors V: V* B and C V. Differs from the code
+    in these: they are normal and not truncated, and B, before it is turned, has variance 1 / input,
+    its fan-in, and not 1 / (2 hidden). The real parts of Λ are as free as in the code without
+    `clip_eigs`: an entry where one is pushed above 0 grows from step to step.
 
     Args:
         input_size: entries of one input and of one output, > 0.

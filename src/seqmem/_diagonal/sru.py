@@ -19,9 +19,9 @@ class SRU(AbstractDiagonalCell):
         y_t = r_t ∘ c_t + (1 − r_t) ∘ x_t
 
     Shapes: x, c and y (size,). Cost per step: O(size²), of which O(size) is sequential.
-    Source: Lei et al. 2018, arXiv:1709.02755, a single layer of section 3. Differs: v_f = v_r = 0,
-    so that the gates look at the input alone, as in the paper's first version ("Training RNNs as
-    Fast as CNNs"); with v_f ≠ 0 the state stands within a sigmoid and no longer moves linearly. The
+    Source: Lei et al. 2018, arXiv:1709.02755, a single layer. Differs: v_f = v_r = 0, so that the
+    gates look at the input alone, as in the paper's first version ("Training RNNs as Fast as
+    CNNs"); with v_f ≠ 0 the state stands within a sigmoid and no longer moves linearly. The
     candidate W x_t has a bias, 0 at the start; x_t is not scaled where it passes by.
 
     Args:

@@ -20,9 +20,9 @@ class DeltaNet(AbstractFastWeightCell):
 
     Shapes: x (input,), S (heads, size/heads, size/heads), β (heads,), y (size,). Cost per step:
     O(input · size) and O(size² / heads), of which the latter is done in blocks.
-    Source: Yang et al. 2024, arXiv:2406.06484, section 2.2; the strength of 2 is that of Grazzi et
-    al. 2024, arXiv:2411.12537. Differs: short convolutions before SiLU, and the norm behind, stand
-    in a block around the cell.
+    Source: Yang et al. 2024, arXiv:2406.06484, section 2.2, with SiLU and unit as in their code,
+    flash-linear-attention; the strength of 2 is that of Grazzi et al. 2024, arXiv:2411.12537.
+    Differs: short convolutions before SiLU, and the norm behind, stand in a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.

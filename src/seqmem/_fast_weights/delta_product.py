@@ -21,8 +21,8 @@ class DeltaProduct(AbstractFastWeightCell):
 
     Shapes: x (input,), S (heads, size/heads, size/heads), y (size,). Cost per step: O(input · size
     · writes) and O(size² / heads · writes), of which the latter is done in blocks.
-    Source: Siems et al. 2025, arXiv:2502.10297, section 3. Differs: no forget gate; short
-    convolutions before SiLU, and the norm behind, stand in a block around the cell.
+    Source: Siems et al. 2025, arXiv:2502.10297, without the forget gate of its gated form. Differs:
+    short convolutions before SiLU, and the norm behind, stand in a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.

@@ -19,9 +19,10 @@ class GatedDeltaNet(AbstractFastWeightCell):
 
     Shapes: x (input,), S (heads, size/heads, size/heads), α and β (heads,), y (size,). Cost per
     step: O(input · size) and O(size² / heads), of which the latter is done in blocks.
-    Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10; α as in Mamba-2. Differs:
-    short convolutions before SiLU, the norm, gate and projection behind, stand in a block around
-    the cell.
+    Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10 of its third version; α as
+    in Mamba-2 and in their code, NVlabs/GatedDeltaNet. Differs: exp(A_log) starts uniform on
+    [1, 16], as in Mamba-2, and not on [0, 16]; short convolutions before SiLU, the norm, gate and
+    projection behind, stand in a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.

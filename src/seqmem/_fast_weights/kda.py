@@ -22,8 +22,9 @@ class KDA(AbstractFastWeightCell):
     Shapes: x (input,), S (heads, size/heads, size/heads), α like k, β and A_log (heads,), y
     (size,). Cost per step: O(input · size) and O(size² / heads), of which the latter is done in
     blocks.
-    Source: Kimi Team 2025, arXiv:2510.26692, equation 1. Differs: short convolutions before SiLU,
-    the norm, gate and projection behind, stand in a block around the cell.
+    Source: Kimi Team 2025, arXiv:2510.26692, equation 1 and, for its parameters, section 4; the
+    form of α and its start as in their layer of flash-linear-attention. Differs: short convolutions
+    before SiLU, the norm, gate and projection behind, stand in a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.

@@ -26,7 +26,7 @@ class LinearAttention(AbstractFastWeightCell):
     Shapes: x (input,), S (heads, size/heads + 1, features), y (size,). Cost per step: O(input ·
     size) and O(size · features), of which the latter is done in blocks.
     Source: Katharopoulos et al. 2020, arXiv:2006.16236, equations 18 to 20; φ = elu + 1 is its
-    equation 7.
+    equation 7. Differs: the residual and the layer f of equation 20 stand around the cell.
 
     Args:
         input_size: entries of one input, > 0.

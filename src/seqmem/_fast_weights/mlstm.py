@@ -26,7 +26,10 @@ class MLSTM(AbstractFastWeightCell):
     Shapes: x (input,), C (heads, size/heads + 1, size/heads), m (heads, 1), i and f (heads,), y
     (size,). Cost per step: O(input · size) and O(size² / heads), of which the latter is done in
     blocks.
-    Source: Beck et al. 2024, arXiv:2405.04517, equations 19 to 27, and 15 for m.
+    Source: Beck et al. 2024, arXiv:2405.04517, equations 19 to 27 with σ in 26, and 15 for m.
+    Differs: √d divides b_k too, as in the authors' code, NX-AI/xlstm, whose gates i and f look at
+    q, k and v. At the start b_f goes from 3 to 6 over the heads, as there; w_i and w_f are small
+    and b_i is 0, where w_i and w_f are 0 there and b_i is drawn from N(0, 0.1²).
 
     Args:
         input_size: entries of one input, > 0.

@@ -20,8 +20,9 @@ class RetNet(AbstractFastWeightCell):
     Shapes: x (input,), S (heads, size/heads, size/heads), y (size,). Cost per step: O(input · size)
     and O(size² / heads), of which the latter is done in blocks.
     Source: Sun et al. 2023, arXiv:2307.08621, equations 6 and 8. Differs: queries and keys are not
-    rotated, which needs a position; the group norm and the gate of equation 8 stand in a block
-    around the cell.
+    rotated, which needs a position; of the three normalisations of section 2.2, which the group
+    norm makes invisible, there is the √d alone; the group norm and the gate of equation 8 stand in
+    a block around the cell.
 
     Args:
         input_size: entries of one input, > 0.

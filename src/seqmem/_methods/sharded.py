@@ -25,7 +25,7 @@ class Sharded(AbstractMethod):
     the state, before and after, is that of the whole sequence, the same on every device. Sequences
     may be spread over other axes of the mesh.
 
-    Source: the decomposition is that of Martin & Cundy 2018, arXiv:1709.04057, section 2.2.
+    Source: the decomposition is that of Martin & Cundy 2018, arXiv:1709.04057, algorithm 1.
 
     Args:
         axis_name: the mesh axis that time is spread over.

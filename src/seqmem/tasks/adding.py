@@ -21,7 +21,7 @@ class Adding(AbstractMemoryTask):
     1; and for a function of the last input, 1/12 less where that is marked:
     1/6 − 1/(12 (time − time // 2)).
     Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), section 5.4, in the form of
-    Arjovsky et al. 2016, arXiv:1511.06464, section 5.2. Differs: none.
+    Arjovsky et al. 2016, arXiv:1511.06464. Differs: none.
 
     Args:
         time: steps, >= 2.

@@ -25,7 +25,9 @@ class AssociativeRecall(AbstractTokenTask):
     to j^(0.01 − 1), none to a slot that is taken: most come soon, some late. Answers: vocabulary/2,
     lag: from the first key to the last slot.
     Scores: 0 with a memory, ln (vocabulary/2) without one.
-    Source: Arora et al. 2023, arXiv:2312.04927, with the probabilities of its code. Differs: none.
+    Source: Arora et al. 2023, arXiv:2312.04927, with the probabilities of its code,
+    HazyResearch/zoology, and blanks as in the runs of its figure 2 (`random_non_queries=False`).
+    Differs: none.
 
     Args:
         time: steps, even, >= 4 pairs.

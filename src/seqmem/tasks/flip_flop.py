@@ -24,8 +24,8 @@ class FlipFlop(AbstractTokenTask):
     r; the others are i with probability `ignore`, w and r with equal ones. Bits after w and i are
     uniform.
     Scores: 0 with a memory, ln 2 without one.
-    Source: Liu et al. 2023, arXiv:2306.00946, section 3 (512 steps, `ignore` = 0.8; 0.1 and 0.98 to
-    test). Differs: only the bits after r are asked, which are the ones that are determined.
+    Source: Liu et al. 2023, arXiv:2306.00946 (512 steps, `ignore` = 0.8; 0.1 and 0.98 to test).
+    Differs: only the bits after r are asked, which are the ones that are determined.
 
     Args:
         time: steps, even, >= 4.

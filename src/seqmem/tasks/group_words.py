@@ -22,7 +22,8 @@ class GroupWords(AbstractTokenTask):
     beginning of a word is a word too, so one example holds words of all lengths from `shortest`
     to `longest`. Tokens and answers: the group's order, lag: longest − 1.
     Scores: 0 with a memory, ln order without one, since one free factor makes the product uniform.
-    Source: Merrill, Petty & Sabharwal 2024, arXiv:2404.08819 (Z60, A5 and S5). Differs: none.
+    Source: Merrill, Petty & Sabharwal 2024, arXiv:2404.08819, with the groups Z60, A4 × Z5, A5 and
+    S5 of their code, jopetty/word-problem. Differs: none.
 
     Args:
         group: such as `cyclic(2)`, `symmetric(3)` or `alternating(5)`.

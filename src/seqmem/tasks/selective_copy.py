@@ -22,8 +22,8 @@ class SelectiveCopy(AbstractTokenTask):
     moves by the clock alone does not do. Tokens: symbols + 2, answers: symbols, time: context +
     count, lag: context.
     Scores: 0 with a memory, ln symbols without one.
-    Source: Gu & Dao 2023, arXiv:2312.00752, section 4.1.1, of 16 symbols among 4096 steps and a
-    vocabulary of 16. Differs: the steps of the markers come after the 4096.
+    Source: Gu & Dao 2023, arXiv:2312.00752, section 4.1.1 and appendix E.1, of 16 symbols among
+    4096 steps and a vocabulary of 16. Differs: the steps of the markers come after the 4096.
 
     Args:
         context: steps with symbols and blanks, >= count.
