@@ -5,20 +5,11 @@ replaced by none, and from there to the next reset every reading is NaN. What ov
 block, from finite writes, is not seen.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .base import Memory, Write
-
-
-class Lost(NamedTuple):
-    """What a loop of single steps would not know any more."""
-
-    readings: Bool[Array, "*lead step 1"]
-    memory: Bool[Array, "*lead 1 1"]
+from .base import Write
 
 
 def nothing_where(flags: Bool[Array, "*lead step 1"], write: Write) -> Write:
@@ -33,14 +24,13 @@ def nothing_where(flags: Bool[Array, "*lead step 1"], write: Write) -> Write:
 
 
 def without_bad_steps(
-    memory: Memory, write: Write, part: Int[Array, "*lead step 1"] | None
-) -> tuple[Memory, Write, Lost]:
-    """The memory and the write, finite but for decays and gains of −inf, and what is lost by it.
+    write: Write,
+) -> tuple[Write, Bool[Array, "*lead step 1"], Bool[Array, "*lead step 1"]]:
+    """The write, finite but for decays and gains of −inf; which steps wrote something else, and
+    which read with something else.
 
     Args:
-        memory: before the block.
         write: of every step, [*batch, *heads, step, ...].
-        part: how many resets until each step; None where there are none.
     """
     axes = write.query.ndim
 
@@ -54,20 +44,14 @@ def without_bad_steps(
     for name, leaf in write._asdict().items():
         if leaf is not None and name != "query":
             bad = bad | wrong(leaf, in_logs=name.startswith("log"))
-    begun_bad = ~jnp.isfinite(memory.matrix).all((-2, -1), keepdims=True)
-    if memory.log_scale is not None:
-        begun_bad = begun_bad | ~jnp.isfinite(memory.log_scale[..., None])
+    return nothing_where(bad, write._replace(query=jnp.where(unread, 0, write.query))), bad, unread
 
+
+def lost_since(
+    bad: Bool[Array, "*lead step 1"], part: Int[Array, "*lead step 1"] | None
+) -> Bool[Array, "*lead step 1"]:
+    """Where something bad was written since the last reset of the block."""
     seen = jnp.tri(bad.shape[-2], dtype=bool)
     if part is not None:
         seen = seen & (part == part.mT)
-        begun_bad_here = begun_bad & (part == 0)
-    else:
-        begun_bad_here = begun_bad
-    lost = (seen & bad.mT).any(-1, keepdims=True) | begun_bad_here
-    write = nothing_where(bad, write._replace(query=jnp.where(unread, 0, write.query)))
-    memory = jax.tree.map(
-        lambda leaf: jnp.where(begun_bad if leaf.ndim == axes else begun_bad[..., 0], 0, leaf),
-        memory,
-    )
-    return memory, write, Lost(lost | unread, lost[..., -1:, :])
+    return (seen & bad.mT).any(-1, keepdims=True)

@@ -141,8 +141,15 @@ def _written(memory: Memory, write: Write) -> Memory:
     new = S if write.log_decay is None else S * jnp.exp(write.log_decay)[..., None, :]
     if write.remove is not None:
         erase = write.key if write.erase is None else write.erase
-        new = new - matmul(S, write.remove[..., None]) * erase[..., None, :]
-    return Memory(new + write.value[..., :, None] * write.key[..., None, :], m)
+        new = new - outer(matmul(S, write.remove[..., None])[..., 0], erase)
+    return Memory(new + outer(write.value, write.key), m)
+
+
+def outer(values: Array, keys: Array) -> Array:
+    """values keysᵀ, as a product of matrices: so is its gradient, which is several times faster on
+    a CPU than the sum of a product of entries.
+    """
+    return matmul(values[..., :, None], keys[..., None, :])
 
 
 def rescaled(write: Write, before: Array, after: Array) -> Write:

@@ -1,21 +1,24 @@
-"""A block of steps at once: what every method of this family but `Scan` is made of.
+"""What a block of steps does to any matrix, and what is read in it: products alone.
 
-With a(i, j) the decay over the steps j + 1, ..., i and S the matrix before the block, row i of
+With w(i, j) the decay over the steps j + 1, ..., i and S the matrix before the block, row i of
 
-    Q̃_i = q_i a(i, 0)       R̃_i = r_i a(i−1, 0)       K̃_j = k_j a(C, j)       Ẽ_j = e_j a(C, j)
-    A_qk[i, j] = Σ_d q_i k_j a(i, j), j ≤ i           A_rk[i, j] = Σ_d r_i k_j a(i−1, j), j < i
+    Q̃_i = q_i w(i, 0)       R̃_i = r_i w(i−1, 0)       K̃_j = k_j w(C, j)       Ẽ_j = e_j w(C, j)
+    A_qk[i, j] = Σ_d q_i k_j w(i, j), j ≤ i           A_rk[i, j] = Σ_d r_i k_j w(i−1, j), j < i
 
 and A_qe, A_re likewise, the removed values U (row i is S_{i−1} r_i), outputs and next matrix are
 
     (I + A_re) U = R̃ Sᵀ + A_rk V        Y = Q̃ Sᵀ + A_qk V − A_qe U
-    S' = S diag(a(C, 0)) + Vᵀ K̃ − Uᵀ Ẽ
+    S' = S diag(w(C, 0)) + Vᵀ K̃ − Uᵀ Ẽ
 
 Where e = k, N = V − U is solved for instead: (I + A_rk) N = V − R̃ Sᵀ, and N takes the place of V.
-After a reset, S stands for the initial matrix: selected, since 0 · NaN is NaN, and since r reads
-before the decay.
+All of it is affine in S, so a block is kept as S' = S P + R and Y = Q Sᵀ + Y_0, which are made of
+many blocks at once; in their order stands one product per block.
 
-Source: Yang et al. 2024, arXiv:2406.06484, section 3, for e = k without decay; the rest of the
-generality is derived in docs/design.md.
+After a reset nothing of S is seen, and the initial matrix takes its place: r reads before the
+decay, so no decay of 0 says the same.
+
+Source: Yang et al. 2024, arXiv:2406.06484, for e = k without decay; the rest of the generality is
+derived in docs/design.md.
 """
 
 from typing import NamedTuple
@@ -23,128 +26,101 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .base import Memory, Write, each_write, matmul
-from .decay import decays_since_each, decays_to_each, faded_products
-from .scales import with_scales
+from .base import Write, matmul
+from .decay import faded_products, fading_by
 from .triangular import inverse
 
 
 class Resets(NamedTuple):
-    """Where a block begins anew, in axes that broadcast against [*batch, *heads, step, channel]."""
+    """Where a block begins anew, in axes that broadcast against [..., step, channel]."""
 
     here: Bool[Array, "*lead step 1"]
-    part: Int[Array, "*lead step 1"]  # how many resets until here
-    init: Memory
+    part: Int[Array, "*lead step 1"]  # how many resets in the block until here
+    init: Float[Array, "*heads value key"]
 
 
-def block_form(
-    memory: Memory, init: Memory, write: Write, reset: Bool[Array, "*lead step 1"] | None
-) -> tuple[Memory, Float[Array, "*lead step value"], Float[Array, "*lead step 1"] | None]:
-    """The memory after a block of steps, what is read after each, and the log scales there.
+class Block(NamedTuple):
+    """S' = S P + R, with P a matrix or the diagonal of one; Y = Q Sᵀ + Y_0."""
 
-    Args:
-        memory: before the block, batch axes in front.
-        init: where a reset goes, without batch axes.
-        write: of every step, [*batch, *heads, step, ...]: finite but for decays and gains of −inf.
-        reset: which steps begin anew.
+    P: Float[Array, "*lead key_or_1 key"] | None  # a diagonal is one row; None is the identity
+    R: Float[Array, "*lead value key"]
+    Q: Float[Array, "*lead step key"]
+    Y_0: Float[Array, "*lead step value"]
+
+
+def block_form(write: Write, resets: Resets | None) -> Block:
+    """The block of writes, [*lead, step, channel]: one write per step, without gains, finite.
+
+    P says nothing where there is a reset in the block: then S' = R.
     """
-    several = write.key.ndim > write.query.ndim
-    writes = write.key.shape[-2] if several else 1
-    resets = None if reset is None else _resets(reset, init, writes)
-    if several:
-        write = _one_after_another(write, writes)
-    scales = None
-    if memory.log_scale is not None and init.log_scale is not None:
-        starts = memory.log_scale[..., None, :], init.log_scale[..., None, :]
-        write, scales = with_scales(*starts, write, None if resets is None else resets.here)
-    matrix, readings = _block(memory.matrix, write, resets)
-    shown = slice(writes - 1, None, writes)
-    readings = readings[..., shown, :]
-    if scales is None:
-        return Memory(matrix), readings, None
-    return Memory(matrix, scales[..., -1, :]), readings, scales[..., shown, :]
-
-
-def _resets(reset: Array, init: Memory, writes: int) -> Resets:
-    first = jnp.arange(reset.shape[-2] * writes)[:, None] % writes == 0  # of the writes of a step
-    here = jnp.repeat(reset, writes, -2) & first
-    return Resets(here, jnp.cumsum(here, -2), init)
-
-
-def _one_after_another(write: Write, writes: int) -> Write:
-    """Every write a step of its own; the query is that of the last one."""
-    query = write.query[..., None, :]
-    query = jnp.concatenate([*[jnp.zeros_like(query)] * (writes - 1), query], -2)
-
-    def flat(leaf: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])
-
-    return each_write(flat, write)._replace(query=flat(query))
-
-
-def _block(S: Array, write: Write, resets: Resets | None) -> tuple[Array, Array]:
     q, k, v, g, r, e, _ = write
-    w = None if g is None else jnp.exp(g)
+    fading = None if g is None else fading_by(jnp.exp(g))
+    passed = None if fading is None else fading.passed(None if resets is None else resets.here)
+
+    def scores(rows: Array, cols: Array) -> Array:
+        A = faded_products(rows, cols, fading)
+        return A if resets is None else jnp.where(resets.part == resets.part.mT, A, 0)
+
+    def left(keys: Array) -> Array:  # K̃, where no reset follows
+        kept = keys if fading is None else keys * fading.left
+        if resets is None:
+            return kept
+        return jnp.where(resets.part == resets.part[..., -1:, :], kept, 0)
+
+    Q, Y_0 = _seen(q, passed, resets)
+    if r is None:
+        Y_0 = Y_0 + matmul(scores(q, k), v)
+        return Block(
+            None if passed is None else _last(passed),
+            _carried(matmul(v.mT, left(k)), passed, resets),
+            Q,
+            Y_0,
+        )
+
     # A row that reads before its step sees what one of the step before sees after its own.
-    rows = [q] if r is None else [q, _earlier(r)]
-    columns = [k] if r is None or e is None else [k, e]
-    A = faded_products(_stacked(rows)[:, None], _stacked(columns)[None], w)
-    A_q, A_r = A[0], _later(A[-1])
-    if resets is not None:
-        same = resets.part == resets.part.mT
-        A_q, A_r = jnp.where(same, A_q, 0), jnp.where(same, A_r, 0)
-    passed = None if w is None else decays_to_each(w, None if resets is None else resets.here)
+    def scores_before(cols: Array) -> Array:
+        A = _later(faded_products(_earlier(r), cols, fading))
+        return A if resets is None else jnp.where(resets.part == resets.part.mT, A, 0)
 
-    Y = _read(S, q, passed, resets)
-    entered, U = v, None
-    if r is not None:
-        before = None if passed is None else _later(passed, 1)
-        if before is not None and resets is not None:
-            before = jnp.where(resets.here, 1, before)
-        U = _read(S, r, before, resets)
-        if e is None:
-            entered, U = matmul(inverse(A_r[0]), v - U), None
-        else:
-            U = matmul(inverse(A_r[1]), U + matmul(A_r[0], v))
-            Y = Y - matmul(A_q[1], U)
-    Y = Y + matmul(A_q[0], entered)
-
-    left = None if w is None else decays_since_each(w)
-    kept = None if resets is None else resets.part == resets.part[..., -1:, :]
-    if resets is not None:
-        S = jnp.where(resets.part[..., -1:, :] > 0, resets.init.matrix, S)
-    if passed is not None:
-        S = S * passed[..., -1:, :]
-    S = S + _left(entered, k, left, kept)
-    if U is not None and e is not None:
-        S = S - _left(U, e, left, kept)
-    return S, Y
+    before = None if passed is None else _later(passed, 1)
+    if before is not None and resets is not None:
+        before = jnp.where(resets.here, 1, before)
+    read, read_0 = _seen(r, before, resets)
+    if e is None:
+        X, keys, B = inverse(scores_before(k)), left(k), scores(q, k)
+        W, D = -matmul(X, read), matmul(X, v - read_0)
+        R = matmul(D.mT, keys)
+    else:
+        X, keys, B = inverse(scores_before(e)), -left(e), -scores(q, e)
+        W, D = matmul(X, read), matmul(X, read_0 + matmul(scores_before(k), v))
+        Y_0 = Y_0 + matmul(scores(q, k), v)
+        R = matmul(D.mT, keys) + matmul(v.mT, left(k))
+    P = matmul(W.mT, keys)
+    diagonal = jnp.ones_like(keys[..., :1, :]) if passed is None else _last(passed)
+    P = P + diagonal * jnp.eye(keys.shape[-1], dtype=P.dtype)
+    R = _carried(R, passed, resets)
+    return Block(P, R, Q + matmul(B, W), Y_0 + matmul(B, D))
 
 
-def _read(S: Array, rows: Array, passed: Array | None, resets: Resets | None) -> Array:
-    """rows_i · a(i) Sᵀ; after a reset, of the initial matrix."""
-    if passed is not None and passed.shape[-1] > 1:
-        rows, passed = rows * passed, None
-    Y = matmul(rows, S.mT)
-    if resets is not None:
-        Y = jnp.where(resets.part > 0, matmul(rows, resets.init.matrix.mT), Y)
-    return Y if passed is None else Y * passed
+def _seen(rows: Array, passed: Array | None, resets: Resets | None) -> tuple[Array, Array | float]:
+    """Rows that meet S, and what the others make of the initial matrix."""
+    rows = rows if passed is None else rows * passed
+    if resets is None:
+        return rows, 0.0
+    begun = resets.part > 0
+    return jnp.where(begun, 0, rows), jnp.where(begun, matmul(rows, resets.init.mT), 0)
 
 
-def _left(values: Array, keys: Array, left: Array | None, kept: Array | None) -> Array:
-    """Σ_j values_j (keys_j · a(C, j))ᵀ over the steps behind the last reset."""
-    if left is not None:
-        if left.shape[-1] > 1:
-            keys = keys * left
-        else:
-            values = values * left
-    if kept is not None:
-        values = jnp.where(kept, values, 0)
-    return matmul(values.mT, keys)
+def _carried(R: Array, passed: Array | None, resets: Resets | None) -> Array:
+    """What is added to the matrix, and what is left of the initial one after a reset."""
+    if resets is None:
+        return R
+    left = resets.init if passed is None else resets.init * _last(passed)
+    return R + jnp.where(resets.part[..., -1:, :] > 0, left, 0)
 
 
-def _stacked(leaves: list[Array]) -> Array:
-    return jnp.stack(jnp.broadcast_arrays(*leaves)) if len(leaves) > 1 else leaves[0][None]
+def _last(rows: Array) -> Array:
+    return rows[..., -1:, :]
 
 
 def _earlier(rows: Array) -> Array:

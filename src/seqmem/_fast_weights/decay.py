@@ -5,7 +5,7 @@ it, and never as a quotient of two products nor from a difference of two sums: b
 nothing these are 0/0, and behind a strong one they cancel. All arrays are [..., step, channel].
 """
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -17,50 +17,71 @@ SMALL = 8  # steps of the stretches that are made one step after another, all si
 Steps = Float[Array, "*lead step channel"]
 
 
+class Fading(NamedTuple):
+    """The decays of a block, and what is made of them once for all products.
+
+    Attributes:
+        decay: of every step, for every channel or for all alike.
+        spans: for stretches of few steps, then twice as many, up to all: what is left at each step
+            of what was there before the stretch, and behind the stretch of what was written at each
+            step. [..., stretch, step, channel].
+        between: where a step has one decay for all channels, those of every pair of steps.
+    """
+
+    decay: Steps
+    spans: tuple[tuple[Array, Array], ...]
+    between: Float[Array, "*lead step step"] | None
+
+    def passed(self, reset: Bool[Array, "*lead step 1"] | None = None) -> Steps:
+        """What is left, at each step, of what was there at the start or the last reset before:
+        ∏_{l ≤ i} decay[l].
+        """
+        spans = self.spans if reset is None else _spans(self.decay, reset)
+        return spans[-1][0][..., 0, :, :]
+
+    @property
+    def left(self) -> Steps:
+        """What is left, at the end, of what was written at each step: ∏_{l > j} decay[l]."""
+        return self.spans[-1][1][..., 0, :, :]
+
+
+def fading_by(decay: Steps) -> Fading:
+    spans = _spans(decay, None)
+    if decay.shape[-1] > 1:
+        return Fading(decay, spans, None)
+    ones = jnp.ones_like(decay)
+    return Fading(decay, spans, _by_doubling(ones, ones, decay, spans))
+
+
 def faded_products(
-    rows: Steps, cols: Steps, decay: Steps | None
+    rows: Steps, cols: Steps, fading: Fading | None
 ) -> Float[Array, "*lead step step"]:
-    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j < l ≤ i} decay[l, d] where j ≤ i, else 0.
-
-    A decay of one channel fades all of them alike.
-    """
-    if decay is None:
+    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j < l ≤ i} decay[l, d] where j ≤ i, else 0."""
+    if fading is None:
         return jnp.where(jnp.tri(rows.shape[-2], dtype=bool), matmul(rows, cols.mT), 0)
-    if decay.shape[-1] == 1:
-        ones = jnp.ones_like(decay)
-        return matmul(rows, cols.mT) * _by_doubling(ones, ones, decay)
-    return _by_doubling(rows, cols, decay)
+    if fading.between is not None:
+        return matmul(rows, cols.mT) * fading.between
+    return _by_doubling(rows, cols, fading.decay, fading.spans)
 
 
-def decays_to_each(decay: Steps, reset: Bool[Array, "*lead step 1"] | None = None) -> Steps:
-    """What is left, at each step, of what was there at the start or the last reset before it:
-    ∏_{l ≤ i} decay[l].
-    """
-    *_, (to, _) = _spans(decay, reset)
-    return to[..., 0, :, :]
-
-
-def decays_since_each(decay: Steps) -> Steps:
-    """What is left, at the end, of what was written at each step: ∏_{l > j} decay[l]."""
-    *_, (_, since) = _spans(decay, None)
-    return since[..., 0, :, :]
-
-
-def _by_doubling(rows: Steps, cols: Steps, decay: Steps) -> Array:
+def _by_doubling(
+    rows: Steps, cols: Steps, decay: Steps, spans: tuple[tuple[Array, Array], ...]
+) -> Array:
     """A triangle is two half triangles and a square. Whatever passes through the square passes the
     border between the halves: its decay is what is left of the write there, times what is left of
     that at the row, two factors of at most 1, so the square is one product.
     """
-    A = None
-    for to, since in _spans(decay, None):
-        q, k = (leaf.reshape(*leaf.shape[:-2], *to.shape[-3:-1], -1) for leaf in (rows, cols))
-        if A is None:
-            A = _row_by_row(q, k, decay.reshape(to.shape))
-        if to.shape[-3] > 1:
-            passing = q[..., 1::2, :, :] * to[..., 1::2, :, :]
-            left = k[..., 0::2, :, :] * since[..., 0::2, :, :]
-            A = joined(A, matmul(passing, left.mT))
-    return A[..., 0, :, :]  # pyright: ignore
+
+    def cut(leaf: Array, to: Array) -> Array:
+        return leaf.reshape(*leaf.shape[:-2], *to.shape[-3:-1], leaf.shape[-1])
+
+    rows, cols, decay = jnp.broadcast_arrays(rows, cols, decay)
+    A = _row_by_row(*(cut(leaf, spans[0][0]) for leaf in (rows, cols, decay)))
+    for to, since in spans[:-1]:
+        passing = cut(rows, to)[..., 1::2, :, :] * to[..., 1::2, :, :]
+        left = cut(cols, to)[..., 0::2, :, :] * since[..., 0::2, :, :]
+        A = joined(A, matmul(passing, left.mT))
+    return A[..., 0, :, :]
 
 
 def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
@@ -75,11 +96,8 @@ def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
     return jnp.concatenate(A, -2)
 
 
-def _spans(decay: Steps, reset: Array | None) -> Iterator[tuple[Array, Array]]:
-    """For stretches of few steps, then twice as many, up to all: what is left at each step of what
-    was there before the stretch (or at its last reset), and behind the stretch of what was written
-    at each step. [..., stretch, step, channel].
-    """
+def _spans(decay: Steps, reset: Array | None) -> tuple[tuple[Array, Array], ...]:
+    """`Fading.spans`; with resets, the first of each pair counts from the last one."""
     size = base_size(decay.shape[-2])
 
     def cut(leaf: Array) -> Array:
@@ -95,7 +113,7 @@ def _spans(decay: Steps, reset: Array | None) -> Iterator[tuple[Array, Array]]:
         )
         since.append(since[-1] * steps[-i])
     to, since = jnp.concatenate(to, -2), jnp.concatenate(since[::-1], -2)
-    yield to, since
+    spans = [(to, since)]
     anew = None if reset is None else jnp.cumsum(cut(reset), -2) > 0
     while to.shape[-3] > 1:
         (first, second), (begun, ended) = _halves(to), _halves(since)
@@ -106,7 +124,8 @@ def _spans(decay: Steps, reset: Array | None) -> Iterator[tuple[Array, Array]]:
             anew = jnp.concatenate([before, after | before[..., -1:, :]], -2)
         since = jnp.concatenate([begun * second[..., -1:, :], ended], -2)
         to = jnp.concatenate([first, onward], -2)
-        yield to, since
+        spans.append((to, since))
+    return tuple(spans)
 
 
 def _halves(leaf: Array) -> tuple[Array, Array]:

@@ -1,8 +1,9 @@
-"""All steps of a fast-weight cell by blocks, one after another: a matrix per block is kept, and
-nothing of its size per step.
+"""All steps of a fast-weight cell by blocks: a matrix per few blocks is kept, and nothing of its
+size per step.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -10,17 +11,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from .._cell import over, project, readout
-from .._methods.blocks import scan_blocks
+from .._methods.blocks import block_size, scan_blocks
 from .._methods.bptt import unroll_with_bptt
 from .._methods.default import default_method
 from .._methods.parallel import Parallel, in_parallel
 from .._precision import as_precision, precision
-from .bad_steps import nothing_where, without_bad_steps
+from .bad_steps import lost_since, nothing_where, without_bad_steps
 from .base import AbstractFastWeightCell, Memory, Write, check_write, each_write
-from .block_form import block_form
+from .block_form import Resets, block_form
+from .chain import Borders, chained
 from .decay import SMALL
+from .scales import with_scales
 
-BLOCK = 64
+BLOCK = 64  # steps
+TOGETHER = 8  # blocks of all sequences and heads that are made at once: fewer are mostly overhead
 
 
 class Steps(NamedTuple):
@@ -51,8 +55,8 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
             block=None,
             transform=None,
         )
-
-    if not inputs.time:
+    time = inputs.time
+    if not time:
         return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
 
     def see(x: Any) -> tuple[Write, Any]:
@@ -61,58 +65,30 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
         return drive
 
     write, extra = over(see, 1 + batch_axes)(x)
-    output = over(as_precision(cell, precision(init)).output, 1 + batch_axes)
-    one = functools.partial(_block, init, batch_axes=batch_axes, reverse=reverse)
+    steps = Steps(write, marks.reset, marks.hold)
+    block = min(block or BLOCK, time)
+    if block > SMALL:
+        block += -block % SMALL
+    count = -(-time // block)
+    if count * block > time:
+        steps = _filled_up(steps, count * block - time, batch_axes)
+    lead = state.matrix.shape[:-2]
+    together = block_size(count, max(1, TOGETHER // math.prod(lead)))
+    one = functools.partial(_some_blocks, init, block=block, batch_axes=batch_axes, reverse=reverse)
 
     def body(memory: Memory, steps: Steps, _: None) -> tuple[Memory, Any]:
         return jax.checkpoint(one)(memory, steps)
 
-    size, steps = min(block or BLOCK, inputs.time), Steps(write, marks.reset, marks.hold)
-    state, readings = scan_blocks(body, state, steps, size, time=inputs.time, reverse=reverse)
+    state, readings = scan_blocks(
+        body, state, steps, together * block, time=count * block, reverse=reverse
+    )
+    readings = jax.tree.map(lambda leaf: leaf[:time], readings)
+    output = over(as_precision(cell, precision(init)).output, 1 + batch_axes)
     return state, output(readings, extra)
-
-
-def _block(
-    init: Memory, memory: Memory, steps: Steps, *, batch_axes: int, reverse: bool
-) -> tuple[Memory, Any]:
-    """A block as it comes: time first and in its own order, with whatever stands in it."""
-    count = len(steps.write.query)
-    several = steps.write.key.ndim > steps.write.query.ndim
-    if count > SMALL:
-        steps = _filled_up(steps, -count % SMALL, batch_axes)
-
-    def behind_heads(leaf: Array, trailing: int = 1) -> Array:
-        return jnp.moveaxis(jnp.flip(leaf, 0) if reverse else leaf, 0, leaf.ndim - 1 - trailing)
-
-    write = each_write(lambda leaf: behind_heads(leaf, 1 + several), steps.write)
-    write = write._replace(query=behind_heads(write.query))
-
-    def beside_heads(flag: Array) -> Array:  # [*batch, 1 for each axis of heads, step, 1]
-        flag = behind_heads(flag, 0)
-        heads = (1,) * (write.query.ndim - 1 - flag.ndim)
-        return flag.reshape(*flag.shape[:-1], *heads, flag.shape[-1], 1)
-
-    if steps.hold is not None:
-        write = nothing_where(beside_heads(steps.hold), write)
-    reset = None if steps.reset is None else beside_heads(steps.reset)
-    part = None if reset is None else jnp.cumsum(reset, -2)
-    memory, write, lost = without_bad_steps(memory, write, part)
-    memory, reading, scale = block_form(memory, init, write, reset)
-    memory = memory._replace(matrix=jnp.where(lost.memory, jnp.nan, memory.matrix))
-    reading = jnp.where(lost.readings, jnp.nan, reading)
-
-    def in_time(leaf: Array) -> Array:
-        leaf = jnp.moveaxis(leaf, -2, 0)
-        leaf = jnp.flip(leaf, 0) if reverse else leaf
-        return leaf[:count]
-
-    return memory, in_time(reading) if scale is None else (in_time(reading), in_time(scale))
 
 
 def _filled_up(steps: Steps, missing: int, batch_axes: int) -> Steps:
     """More steps at the end, which are held, so that they may be run first as well."""
-    if not missing:
-        return steps
 
     def longer(leaf: Array) -> Array:
         return jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
@@ -122,3 +98,88 @@ def _filled_up(steps: Steps, missing: int, batch_axes: int) -> Steps:
     hold = jnp.zeros((count, *batch), bool) if steps.hold is None else steps.hold
     added = (jnp.arange(count + missing) >= count).reshape(-1, *[1] * batch_axes)
     return jax.tree.map(longer, steps)._replace(hold=longer(hold) | added)
+
+
+def _some_blocks(
+    init: Memory, memory: Memory, steps: Steps, *, block: int, batch_axes: int, reverse: bool
+) -> tuple[Memory, Any]:
+    """A few blocks as they come: time first and in its own order, with whatever stands in them."""
+    write, reset, hold = _steps_last(steps, reverse)
+    if hold is not None:
+        write = nothing_where(hold, write)
+    write, bad, unread = without_bad_steps(write)
+    several = write.key.ndim > write.query.ndim
+    writes = write.key.shape[-2] if several else 1
+    if several:
+        write = _one_after_another(write, writes)
+        bad = jnp.repeat(bad, writes, -2)
+        first = jnp.arange(bad.shape[-2])[:, None] % writes == 0  # of the writes of a step
+        reset = None if reset is None else jnp.repeat(reset, writes, -2) & first
+    scales = None
+    matrix = memory.matrix
+    if memory.log_scale is not None and init.log_scale is not None:
+        start = memory.log_scale[..., None, :]
+        matrix = jnp.where(jnp.isfinite(start), matrix, jnp.nan)
+        start = jnp.where(jnp.isfinite(start), start, 0)
+        write, scales = with_scales(start, init.log_scale[..., None, :], write, reset)
+
+    def in_blocks(leaf: Array) -> Array:  # [block, *lead, step, channel]
+        leaf = leaf.reshape(*leaf.shape[:-2], -1, block * writes, leaf.shape[-1])
+        return jnp.moveaxis(leaf, -3, 0)
+
+    write, bad, reset = jax.tree.map(in_blocks, (write, bad, reset))
+    resets = None
+    if reset is not None:
+        resets = Resets(reset, jnp.cumsum(reset, -2), init.matrix)
+    lost = lost_since(bad, None if resets is None else resets.part)
+    begun = jnp.zeros_like(lost) if resets is None else resets.part > 0
+    borders = Borders(~begun[..., -1:, :] | jnp.zeros_like(lost[..., -1:, :]), lost[..., -1:, :])
+    matrix, readings, lost_before = chained(matrix, block_form(write, resets), borders)
+    lost = lost | (lost_before & ~begun)
+
+    def in_steps(leaf: Array) -> Array:
+        leaf = jnp.moveaxis(leaf, 0, -3)
+        return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])[..., writes - 1 :: writes, :]
+
+    def in_time(leaf: Array) -> Array:
+        leaf = jnp.moveaxis(leaf, -2, 0)
+        return jnp.flip(leaf, 0) if reverse else leaf
+
+    reading = in_time(jnp.where(in_steps(lost) | unread, jnp.nan, in_steps(readings)))
+    if scales is None:
+        return Memory(matrix), reading
+    last = Memory(matrix, scales[..., -1, :])
+    return last, (reading, in_time(scales[..., writes - 1 :: writes, :]))
+
+
+def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array | None]:
+    """[*batch, *heads, step, ...], in the order in which they are run; flags with axes of size 1
+    for heads and channels.
+    """
+    several = steps.write.key.ndim > steps.write.query.ndim
+
+    def turned(leaf: Array, trailing: int) -> Array:
+        return jnp.moveaxis(jnp.flip(leaf, 0) if reverse else leaf, 0, leaf.ndim - 1 - trailing)
+
+    write = each_write(lambda leaf: turned(leaf, 1 + several), steps.write)
+    write = write._replace(query=turned(write.query, 1))
+
+    def beside_heads(flag: Array | None) -> Array | None:
+        if flag is None:
+            return None
+        flag = turned(flag, 0)
+        heads = (1,) * (write.query.ndim - 1 - flag.ndim)
+        return flag.reshape(*flag.shape[:-1], *heads, flag.shape[-1], 1)
+
+    return write, beside_heads(steps.reset), beside_heads(steps.hold)
+
+
+def _one_after_another(write: Write, writes: int) -> Write:
+    """Every write a step of its own; the query is that of the last one."""
+    query = write.query[..., None, :]
+    query = jnp.concatenate([*[jnp.zeros_like(query)] * (writes - 1), query], -2)
+
+    def flat(leaf: Array) -> Array:
+        return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])
+
+    return each_write(flat, write)._replace(query=flat(query))
