@@ -7,9 +7,10 @@ block, from finite writes, is not seen.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float
 
-from .base import Write
+from .base import Write, matmul
+from .block_form import Block, Resets
 
 
 def nothing_where(flags: Bool[Array, "*lead step 1"], write: Write) -> Write:
@@ -47,11 +48,32 @@ def without_bad_steps(
     return nothing_where(bad, write._replace(query=jnp.where(unread, 0, write.query))), bad, unread
 
 
-def lost_since(
-    bad: Bool[Array, "*lead step 1"], part: Int[Array, "*lead step 1"] | None
-) -> Bool[Array, "*lead step 1"]:
-    """Where something bad was written since the last reset of the block."""
+def passed_through(
+    S: Float[Array, "*lead value key"],
+    block: Block,
+    bad: Bool[Array, "*lead step 1"],
+    resets: Resets | None,
+) -> tuple[Array, Array, Bool[Array, "*lead step 1"]]:
+    """The matrix after a block, what is read in it, and which readings are lost.
+
+    A matrix that is lost is NaN behind the block, and 0 within, where 0 · NaN would reach what it
+    must not.
+
+    Args:
+        S: the matrix before the block.
+        block: what it does.
+        bad: after which steps of it nothing is known.
+        resets: after which all is known again.
+    """
+    lost_before = ~jnp.isfinite(S).all((-2, -1), keepdims=True)
+    S = jnp.where(lost_before, 0, S)
     seen = jnp.tri(bad.shape[-2], dtype=bool)
-    if part is not None:
-        seen = seen & (part == part.mT)
-    return (seen & bad.mT).any(-1, keepdims=True)
+    if resets is not None:
+        seen = seen & (resets.part == resets.part.mT)
+        lost_before = lost_before & (resets.part == 0)
+    lost = (seen & bad.mT).any(-1, keepdims=True) | lost_before
+    after = S if block.P is None else S * block.P if block.P.shape[-2] == 1 else matmul(S, block.P)
+    if resets is not None:
+        after = jnp.where(resets.part[..., -1:, :] > 0, 0, after)
+    after = jnp.where(lost[..., -1:, :], jnp.nan, after + block.R)
+    return after, matmul(block.Q, S.mT) + block.Y_0, lost

@@ -1,9 +1,8 @@
-"""All steps of a fast-weight cell by blocks: a matrix per few blocks is kept, and nothing of its
-size per step.
+"""All steps of a fast-weight cell by blocks, one after another: a matrix per block is kept, and
+nothing of its size per step.
 """
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -11,20 +10,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from .._cell import over, project, readout
-from .._methods.blocks import block_size, scan_blocks
+from .._methods.blocks import scan_blocks
 from .._methods.bptt import unroll_with_bptt
 from .._methods.default import default_method
 from .._methods.parallel import Parallel, in_parallel
 from .._precision import as_precision, precision
-from .bad_steps import lost_since, nothing_where, without_bad_steps
+from .bad_steps import nothing_where, passed_through, without_bad_steps
 from .base import AbstractFastWeightCell, Memory, Write, check_write, each_write
 from .block_form import Resets, block_form
-from .chain import Borders, chained
 from .decay import SMALL
 from .scales import with_scales
 
 BLOCK = 64  # steps
-TOGETHER = 8  # blocks of all sequences and heads that are made at once: fewer are mostly overhead
 
 
 class Steps(NamedTuple):
@@ -72,16 +69,12 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
     count = -(-time // block)
     if count * block > time:
         steps = _filled_up(steps, count * block - time, batch_axes)
-    lead = state.matrix.shape[:-2]
-    together = block_size(count, max(1, TOGETHER // math.prod(lead)))
-    one = functools.partial(_some_blocks, init, block=block, batch_axes=batch_axes, reverse=reverse)
+    one = functools.partial(_block, init, reverse=reverse)
 
     def body(memory: Memory, steps: Steps, _: None) -> tuple[Memory, Any]:
         return jax.checkpoint(one)(memory, steps)
 
-    state, readings = scan_blocks(
-        body, state, steps, together * block, time=count * block, reverse=reverse
-    )
+    state, readings = scan_blocks(body, state, steps, block, time=count * block, reverse=reverse)
     readings = jax.tree.map(lambda leaf: leaf[:time], readings)
     output = over(as_precision(cell, precision(init)).output, 1 + batch_axes)
     return state, output(readings, extra)
@@ -100,10 +93,8 @@ def _filled_up(steps: Steps, missing: int, batch_axes: int) -> Steps:
     return jax.tree.map(longer, steps)._replace(hold=longer(hold) | added)
 
 
-def _some_blocks(
-    init: Memory, memory: Memory, steps: Steps, *, block: int, batch_axes: int, reverse: bool
-) -> tuple[Memory, Any]:
-    """A few blocks as they come: time first and in its own order, with whatever stands in them."""
+def _block(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> tuple[Memory, Any]:
+    """A block as it comes: time first and in its own order, with whatever stands in it."""
     write, reset, hold = _steps_last(steps, reverse)
     if hold is not None:
         write = nothing_where(hold, write)
@@ -115,41 +106,25 @@ def _some_blocks(
         bad = jnp.repeat(bad, writes, -2)
         first = jnp.arange(bad.shape[-2])[:, None] % writes == 0  # of the writes of a step
         reset = None if reset is None else jnp.repeat(reset, writes, -2) & first
-    scales = None
-    matrix = memory.matrix
+    scales, matrix = None, memory.matrix
     if memory.log_scale is not None and init.log_scale is not None:
         start = memory.log_scale[..., None, :]
         matrix = jnp.where(jnp.isfinite(start), matrix, jnp.nan)
         start = jnp.where(jnp.isfinite(start), start, 0)
         write, scales = with_scales(start, init.log_scale[..., None, :], write, reset)
 
-    def in_blocks(leaf: Array) -> Array:  # [block, *lead, step, channel]
-        leaf = leaf.reshape(*leaf.shape[:-2], -1, block * writes, leaf.shape[-1])
-        return jnp.moveaxis(leaf, -3, 0)
-
-    write, bad, reset = jax.tree.map(in_blocks, (write, bad, reset))
-    resets = None
-    if reset is not None:
-        resets = Resets(reset, jnp.cumsum(reset, -2), init.matrix)
-    lost = lost_since(bad, None if resets is None else resets.part)
-    begun = jnp.zeros_like(lost) if resets is None else resets.part > 0
-    borders = Borders(~begun[..., -1:, :] | jnp.zeros_like(lost[..., -1:, :]), lost[..., -1:, :])
-    matrix, readings, lost_before = chained(matrix, block_form(write, resets), borders)
-    lost = lost | (lost_before & ~begun)
-
-    def in_steps(leaf: Array) -> Array:
-        leaf = jnp.moveaxis(leaf, 0, -3)
-        return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])[..., writes - 1 :: writes, :]
+    resets = None if reset is None else Resets(reset, jnp.cumsum(reset, -2), init.matrix)
+    matrix, reading, lost = passed_through(matrix, block_form(write, resets), bad, resets)
 
     def in_time(leaf: Array) -> Array:
-        leaf = jnp.moveaxis(leaf, -2, 0)
+        leaf = jnp.moveaxis(leaf[..., writes - 1 :: writes, :], -2, 0)
         return jnp.flip(leaf, 0) if reverse else leaf
 
-    reading = in_time(jnp.where(in_steps(lost) | unread, jnp.nan, in_steps(readings)))
+    reading = in_time(jnp.where(lost, jnp.nan, reading))
+    reading = jnp.where(in_time(jnp.repeat(unread, writes, -2)), jnp.nan, reading)
     if scales is None:
         return Memory(matrix), reading
-    last = Memory(matrix, scales[..., -1, :])
-    return last, (reading, in_time(scales[..., writes - 1 :: writes, :]))
+    return Memory(matrix, scales[..., -1, :]), (reading, in_time(scales))
 
 
 def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array | None]:
