@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from .base import matmul
 
-SMALL = 8  # steps of the stretches that are made one step after another, all side by side
+FEW = 4  # steps of the stretches that are made one step after another, all side by side
 
 Steps = Float[Array, "*lead step channel"]
 
@@ -98,7 +98,7 @@ def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
 
 def _spans(decay: Steps, reset: Array | None) -> tuple[tuple[Array, Array], ...]:
     """`Fading.spans`; with resets, the first of each pair counts from the last one."""
-    size = base_size(decay.shape[-2])
+    size = base_size(decay.shape[-2], FEW)
 
     def cut(leaf: Array) -> Array:
         return leaf.reshape(*leaf.shape[:-2], -1, size, leaf.shape[-1])
@@ -132,9 +132,9 @@ def _halves(leaf: Array) -> tuple[Array, Array]:
     return leaf[..., 0::2, :, :], leaf[..., 1::2, :, :]
 
 
-def base_size(size: int) -> int:
-    """The size, halved until it is small or odd."""
-    while size > SMALL and size % 2 == 0:
+def base_size(size: int, most: int) -> int:
+    """The size, halved until it is odd or no more than `most`."""
+    while size > most and size % 2 == 0:
         size //= 2
     return size
 

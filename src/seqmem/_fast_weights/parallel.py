@@ -18,10 +18,10 @@ from .._precision import as_precision, precision
 from .bad_steps import nothing_where, passed_through, without_bad_steps
 from .base import AbstractFastWeightCell, Memory, Write, check_write, each_write
 from .block_form import Resets, block_form
-from .decay import SMALL
 from .scales import with_scales
 
 BLOCK = 64  # steps
+EVEN = 8  # a block that is longer has a multiple of so many steps, and is halved until it is small
 
 
 class Steps(NamedTuple):
@@ -64,8 +64,8 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
     write, extra = over(see, 1 + batch_axes)(x)
     steps = Steps(write, marks.reset, marks.hold)
     block = min(block or BLOCK, time)
-    if block > SMALL:
-        block += -block % SMALL
+    if block > EVEN:
+        block += -block % EVEN
     count = -(-time // block)
     if count * block > time:
         steps = _filled_up(steps, count * block - time, batch_axes)

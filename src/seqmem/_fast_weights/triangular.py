@@ -13,11 +13,13 @@ from jaxtyping import Array, Float
 from .base import matmul
 from .decay import base_size, joined
 
+FEW = 8  # steps of the matrices that are inverted in place
+
 
 def inverse(A: Float[Array, "*lead step step"]) -> Float[Array, "*lead step step"]:
     """(I + A)⁻¹ where A is strictly lower triangular; what stands elsewhere is taken to be 0."""
     whole = A.shape[-1]
-    size = base_size(whole)
+    size = base_size(whole, FEW)
     blocks = A.reshape(*A.shape[:-2], whole // size, size, whole // size, size)
     X = _small(_on_diagonal(blocks))
     while size < whole:
