@@ -17,7 +17,21 @@ import seqmem
 DEVICES = 8
 TIME, BATCH, INPUT, HIDDEN = 24, 2, 3, 5
 # No complex cell with Scan inside: XLA:CPU aborts the process when it compiles it for 8 devices.
-CASES = [("LRU", "plain"), ("LRU", "all"), ("MinGRU", "all"), ("MinGRU", "scan")]
+CASES = [
+    ("LRU", "plain"),
+    ("LRU", "all"),
+    ("MinGRU", "all"),
+    ("MinGRU", "scan"),
+    ("KDA", "all"),
+    ("MLSTM", "all"),
+    ("MLSTM", "plain"),
+]
+CELLS = {
+    "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
+    "MinGRU": lambda key: seqmem.MinGRU(INPUT, HIDDEN, key=key),
+    "KDA": lambda key: seqmem.KDA(INPUT, 6, 2, key=key),
+    "MLSTM": lambda key: seqmem.MLSTM(INPUT, 6, 2, key=key),
+}
 
 
 def sequences(case):
@@ -45,8 +59,7 @@ def everything(run, cell, state, xs, options):
 def furthest(name, case):
     """The largest difference between eight devices and one, over all of it."""
     mesh = jax.make_mesh((2, 4), ("data", "time"), axis_types=(AxisType.Auto,) * 2)
-    cell = {"LRU": seqmem.LRU, "MinGRU": seqmem.MinGRU}[name]
-    cell = cell(INPUT, HIDDEN, key=jax.random.key(0))
+    cell = CELLS[name](jax.random.key(0))
     cell = jax.tree.map(lambda a: a.astype(np.result_type(a.dtype, np.float64)), cell)
     cell = seqmem.with_learned_state(cell, jax.tree.map(lambda a: a + 0.3, cell.init_state()))
     xs, options = sequences(case)

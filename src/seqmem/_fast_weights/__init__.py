@@ -1,1 +1,1 @@
-from . import parallel as parallel
+from . import maps as maps, parallel as parallel

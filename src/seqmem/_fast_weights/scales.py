@@ -33,7 +33,8 @@ def with_scales(
 
     passes, enters = jax.lax.associative_scan(then, (passes, enters), axis=gain.ndim - 2)
     scales = jnp.maximum(start + passes, enters)
-    before = jnp.concatenate([start, scales[..., :-1, :]], -2)
+    first = jnp.broadcast_to(start, scales[..., :1, :].shape)
+    before = jnp.concatenate([first, scales[..., :-1, :]], -2)
     if reset is not None:
         before = jnp.where(reset, init, before)
     return rescaled(write, before, scales), scales

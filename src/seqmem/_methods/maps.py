@@ -28,7 +28,7 @@ def summarise(
     """
     raise bad_input(
         f"{type(cell).__name__} has no map of a stretch of time.",
-        "a cell whose state moves linearly: an AbstractDiagonalCell.",
+        "a cell whose state moves linearly, of the diagonal or the fast-weight family.",
         "use method=seqmem.Scan(), which runs every cell, on time that is not sharded.",
     )
 

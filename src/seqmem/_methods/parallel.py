@@ -81,7 +81,7 @@ def in_parallel(
     """`AbstractMethod.run`, all steps at once; a family that can registers how."""
     raise bad_input(
         f"Parallel got a cell of type {type(cell).__name__}.",
-        "a cell whose state moves linearly, as AbstractDiagonalCell promises.",
+        "a cell whose state moves linearly, of the diagonal or the fast-weight family.",
         "use method=seqmem.Scan(), which runs every cell.",
     )
 
