@@ -142,6 +142,32 @@ def test_units_of_two_states_are_refused():
         RTRL(seqmem.LSTM(3, 5, key=KEY), 1)
 
 
+def test_a_tree_that_is_not_the_cells_is_refused():
+    with pytest.raises(ValueError, match=r"(?s)owned.*Expected:.*What to do:"):
+        RTRL(seqmem.MinGRU(3, 5, key=KEY), {"W": 1})
+
+
+class Counter(seqmem.AbstractCell):
+    """A state with a counter in it, which has no derivative."""
+
+    def init_state(self):
+        return jnp.zeros(5), jnp.zeros((), jnp.int32)
+
+    def project(self, x):
+        return x
+
+    def update(self, state, drive):
+        return state[0] + drive.sum(), state[1] + 1
+
+    def readout(self, state, drive):
+        return state[0]
+
+
+def test_a_state_that_counts_is_refused():
+    with pytest.raises(ValueError, match=r"(?s)state.*Expected:.*What to do:"):
+        RTRL(Counter())
+
+
 @pytest.mark.slow
 def test_it_is_a_cell():
     seqmem.testing.check_cell(
