@@ -53,5 +53,6 @@ CELLS = {
     ),
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
+    "tcn": lambda: seqmem.layers.tcn(2, 3, levels=2, width=2, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
 }

@@ -79,8 +79,8 @@ class CausalConv(AbstractWindowCell):
     def over_time(self, past, u):
         if past.age is None:
             return convolved(past.entries[1:], self.W, self.dilation) + self.b
-        taps = (past.back(self.dilation * j) for j in range(len(self.W)))
-        return sum((x @ W.mT for x, W in zip(taps, self.W, strict=True)), self.b)
+        taps = jnp.stack([past.back(self.dilation * j) for j in range(len(self.W))])
+        return jnp.einsum("kti,koi->to", taps, self.W) + self.b
 
 
 def convolved(
