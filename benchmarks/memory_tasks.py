@@ -3,8 +3,9 @@
     python -m benchmarks.memory_tasks [--cells LRU "LSTM chrono"] [--tasks copy adding] [--seeds 3]
 
 Each cell, with a linear readout on top, is trained on fresh examples of each task by Adam with a
-clipped gradient, and tested on examples that it has not seen; those of parity are longer than the
-ones it is trained on. Scores are mean losses: nats of each answer, or the squared error of adding.
+clipped gradient (the long copy by RMSprop, without), and tested on examples that it has not seen;
+those of parity are longer than the ones it is trained on. Scores are mean losses: nats of each
+answer, or the squared error of adding.
 A seed has solved a task once its score is at most a tenth of the best that is possible without a
 memory. Accuracy is scaled: 0 is guessing, 1 is right.
 
@@ -14,27 +15,19 @@ LSTM and GRU chrono begin with gates open for the task's lag, and LRU's eigenval
 
 import argparse
 import functools
-import math
 import pathlib
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
-
-import seqmem
-from seqmem import tasks
 
 from ._curves import Row, grouped, write_csv
 from ._measure import markdown_table, provenance
+from ._memory_models import CELLS, TASKS, Answering
 from .gradient_norms import as_json, number, positive
 
 PER_CALL = 100  # training steps in one call of a compiled program
@@ -42,118 +35,6 @@ TESTED = 256  # examples
 SOLVED = 0.1  # of the memoryless score
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax")
 SETTINGS = ("seeds", "iterations", "width", "batch", "learning_rate")
-
-
-class LinearGates(seqmem.AbstractDiagonalCell):
-    """s_t = φ(W x_t + b) ∘ s_{t−1} + V x_t; the eigenvalues are in the range of φ."""
-
-    W: Float[Array, "hidden input"]
-    V: Float[Array, "hidden input"]
-    b: Float[Array, " hidden"]
-    phi: Callable[[Array], Array] = eqx.field(static=True)
-
-    def __init__(self, inputs: int, width: int, phi: Callable, *, key: PRNGKeyArray):
-        self.W, self.V = jax.random.normal(key, (2, width, inputs))
-        self.b = jnp.zeros(width)
-        self.phi = phi
-
-    def init_state(self):
-        return jnp.zeros_like(self.b)
-
-    def project(self, x):
-        return self.phi(x @ self.W.mT + self.b), x @ self.V.mT
-
-    def update(self, s, u):
-        a, v = u
-        return a * s + v
-
-    def readout(self, s, u):
-        return s
-
-
-def chrono(cell: Callable[..., seqmem.AbstractCell]) -> Callable[..., seqmem.AbstractCell]:
-    def made(inputs: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
-        keys = jax.random.split(key)
-        return seqmem.with_chrono_bias(cell(inputs, width, key=keys[0]), lag, key=keys[1])
-
-    return made
-
-
-def plain(cell: Callable[..., seqmem.AbstractCell]) -> Callable[..., seqmem.AbstractCell]:
-    return lambda inputs, width, lag, *, key: cell(inputs, width, key=key)
-
-
-CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
-    "RNN": plain(seqmem.RNN),
-    "LSTM": plain(seqmem.LSTM),
-    "LSTM chrono": chrono(seqmem.LSTM),
-    "GRU": plain(seqmem.GRU),
-    "GRU chrono": chrono(seqmem.GRU),
-    "MinGRU": plain(seqmem.MinGRU),
-    "LRU": lambda inputs, width, lag, *, key: seqmem.LRU(
-        inputs, width, smallest=math.exp(-4 / lag), largest=math.exp(-1 / lag), key=key
-    ),
-    "gates [-1, 1]": plain(functools.partial(LinearGates, phi=jnp.tanh)),
-    "gates [0, 1]": plain(functools.partial(LinearGates, phi=jax.nn.sigmoid)),
-}
-
-
-class Problem(NamedTuple):
-    """What a cell is trained on and tested on, and what is run where no option says otherwise."""
-
-    train: tasks.AbstractMemoryTask
-    test: tasks.AbstractMemoryTask
-    cells: tuple[str, ...] = ("LSTM chrono", "LRU", "gates [-1, 1]")
-    width: int = 128
-    learning_rate: float = 3e-3
-    iterations: int = 1000
-
-
-def same(task: tasks.AbstractMemoryTask, **settings: Any) -> Problem:
-    return Problem(task, task, **settings)
-
-
-TASKS: dict[str, Problem] = {
-    "copy": same(tasks.CopyMemory(200), cells=("LRU",)),
-    "selective copy": same(tasks.SelectiveCopy(64, 8)),
-    "adding": same(tasks.Adding(200), cells=("LSTM chrono",)),
-    "parity": Problem(
-        tasks.parity(40, 3),
-        tasks.parity(256, 40),
-        cells=("gates [-1, 1]", "gates [0, 1]"),
-        width=10,
-        learning_rate=1e-2,
-        iterations=2000,
-    ),
-    "S3": same(tasks.GroupWords(tasks.symmetric(3), 20)),
-    "A5": same(tasks.GroupWords(tasks.alternating(5), 20)),
-    "temporal order": same(tasks.TemporalOrder(100)),
-    "recall": same(tasks.AssociativeRecall(64, 4, 64)),
-    "induction": same(tasks.Induction(64)),
-    "flip-flop": same(tasks.FlipFlop(128)),
-}
-
-
-class Answering(eqx.Module):
-    """A cell, and answers that are linear in what it shows."""
-
-    cell: seqmem.AbstractCell
-    V: Float[Array, "answers output"]
-    b: Float[Array, " answers"]
-
-    def __init__(self, name: str, task: tasks.AbstractMemoryTask, width: int, key: PRNGKeyArray):
-        keys = jax.random.split(key)
-        self.cell = CELLS[name](task.input_size, width, task.lag, key=keys[0])
-        shown = jax.eval_shape(lambda x: self.shown(x), jnp.zeros((1, task.input_size)))
-        columns = shown.shape[-1]
-        self.V = jax.random.normal(keys[1], (task.answers, columns)) / math.sqrt(columns)
-        self.b = jnp.zeros(task.answers)
-
-    def shown(self, xs: Array) -> Array:
-        return seqmem.unroll(self.cell, self.cell.init_state(), xs)[1]
-
-    def __call__(self, xs: Float[Array, "time batch input"]) -> Float[Array, "time batch answers"]:
-        return self.shown(xs) @ self.V.T + self.b
 
 
 @functools.partial(jax.jit, static_argnames=("task", "size", "optimiser"))
@@ -192,7 +73,8 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Which memory solves which task?")
     add = parser.add_argument
     add("--cells", nargs="+", choices=CELLS, help="else the task's own")
-    add("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    short = [name for name, problem in TASKS.items() if not problem.long]
+    add("--tasks", nargs="+", choices=TASKS, default=short)
     add("--seeds", type=number, default=3, help="how many models of each cell")
     add("--iterations", type=number, help=f"a multiple of {PER_CALL}; else the task's own")
     add("--width", type=number, help="entries of the state; else the task's own")
@@ -211,7 +93,7 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
     width = chosen.width or problem.width
     rate = chosen.learning_rate or problem.learning_rate
     calls = (chosen.iterations or problem.iterations) // PER_CALL
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    optimiser = problem.optimiser(rate)
     for seed in range(chosen.seeds):
         bar.set_description(f"{name}, {cell}, seed {seed}")
         own, training, tested = jax.random.split(jax.random.key(seed), 3)
