@@ -30,30 +30,39 @@ from ._measure import markdown_table, provenance
 from ._memory_models import CELLS, TASKS, Answering
 from .gradient_norms import as_json, number, positive
 
-PER_CALL = 100  # training steps in one call of a compiled program
+PER_TEST = 100  # training steps
 TESTED = 256  # examples
 SOLVED = 0.1  # of the memoryless score
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax")
 SETTINGS = ("seeds", "iterations", "width", "batch", "learning_rate")
 
 
-@functools.partial(jax.jit, static_argnames=("task", "size", "optimiser"))
-def train(model, opt_state, keys, *, task, size, optimiser):
-    """The model after one training step for each key, and the mean loss on the way."""
+@functools.partial(
+    jax.jit, static_argnames=("task", "size", "optimiser"), donate_argnames=("model", "opt_state")
+)
+def step(model, opt_state, key, *, task, size, optimiser):
+    """The model after one training step, and the loss before it."""
+    examples = task.batch(key, size)
 
-    def step(carry, key):
-        model, opt_state = carry
-        examples = task.batch(key, size)
+    def loss(model):
+        return task.score(model(task.vectors(examples.inputs)), examples)
 
-        def loss(model):
-            return task.score(model(task.vectors(examples.inputs)), examples)
+    value, gradient = jax.value_and_grad(loss)(model)
+    updates, opt_state = optimiser.update(gradient, opt_state, model)
+    return eqx.apply_updates(model, updates), opt_state, value
 
-        value, gradient = jax.value_and_grad(loss)(model)
-        updates, opt_state = optimiser.update(gradient, opt_state, model)
-        return (eqx.apply_updates(model, updates), opt_state), value
 
-    (model, opt_state), losses = jax.lax.scan(step, (model, opt_state), keys)
-    return model, opt_state, losses.mean()
+def train(model, opt_state, keys, **settings):
+    """The model after one training step for each key, and the mean loss on the way.
+
+    Not a `lax.scan`: in a loop, XLA:CPU computes a convolution's gradient several times slower
+    (github.com/jax-ml/jax/issues/12868).
+    """
+    losses = []
+    for key in keys:
+        model, opt_state, loss = step(model, opt_state, key, **settings)
+        losses.append(loss)
+    return model, opt_state, statistics.fmean(map(float, losses))
 
 
 @functools.partial(jax.jit, static_argnames="task")
@@ -76,14 +85,14 @@ def options() -> argparse.Namespace:
     short = [name for name, problem in TASKS.items() if not problem.long]
     add("--tasks", nargs="+", choices=TASKS, default=short)
     add("--seeds", type=number, default=3, help="how many models of each cell")
-    add("--iterations", type=number, help=f"a multiple of {PER_CALL}; else the task's own")
+    add("--iterations", type=number, help=f"a multiple of {PER_TEST}; else the task's own")
     add("--width", type=number, help="entries of the state; else the task's own")
     add("--batch", type=number, default=32, help="sequences of one training step")
     add("--learning-rate", type=positive, help="of Adam; else the task's own")
     add("--out", default="benchmarks/results", help="folder for the results")
     chosen = parser.parse_args()
-    if (chosen.iterations or 0) % PER_CALL:
-        parser.error(f"--iterations is a multiple of {PER_CALL}.")
+    if (chosen.iterations or 0) % PER_TEST:
+        parser.error(f"--iterations is a multiple of {PER_TEST}.")
     return chosen
 
 
@@ -92,15 +101,15 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
     problem, rows = TASKS[name], []
     width = chosen.width or problem.width
     rate = chosen.learning_rate or problem.learning_rate
-    calls = (chosen.iterations or problem.iterations) // PER_CALL
+    rounds = (chosen.iterations or problem.iterations) // PER_TEST
     optimiser = problem.optimiser(rate)
     for seed in range(chosen.seeds):
         bar.set_description(f"{name}, {cell}, seed {seed}")
         own, training, tested = jax.random.split(jax.random.key(seed), 3)
         model = Answering(cell, problem.train, width, own)
         opt_state, start = optimiser.init(model), time.perf_counter()  # pyright: ignore
-        keys = jax.random.split(training, (calls, PER_CALL))
-        for call, some in enumerate(keys, 1):
+        keys = jax.random.split(training, (rounds, PER_TEST))
+        for past, some in enumerate(keys, 1):
             model, opt_state, loss = train(
                 model, opt_state, some, task=problem.train, size=chosen.batch, optimiser=optimiser
             )
@@ -110,8 +119,8 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
                     "task": name,
                     "cell": cell,
                     "seed": seed,
-                    "iteration": call * PER_CALL,
-                    "training_loss": float(loss),
+                    "iteration": past * PER_TEST,
+                    "training_loss": loss,
                     "score": float(score),
                     "accuracy": None if accuracy is None else float(accuracy),
                     "seconds": time.perf_counter() - start,
@@ -172,7 +181,7 @@ def table(found: list[Row]) -> str:
 def main() -> None:
     chosen = options()
     rows: list[Row] = []
-    with tqdm(unit=f"{PER_CALL} iterations") as bar:
+    with tqdm(unit=f"{PER_TEST} iterations") as bar:
         for name in chosen.tasks:
             for cell in chosen.cells or TASKS[name].cells:
                 rows += measure(name, cell, chosen, bar)
