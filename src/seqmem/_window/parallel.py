@@ -22,7 +22,7 @@ def _(cell: AbstractWindowCell):
 @in_parallel.register
 def _(cell: AbstractWindowCell, init, state, inputs, *, batch_axes, reverse, block):
     x, marks = inputs
-    if marks.probe is not None:  # they have the size of all windows, which are never made here
+    if marks.probe is not None:  # they have the size of all windows: nothing is left to save
         return Scan().run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
     if not inputs.time:
         return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
