@@ -34,7 +34,8 @@ class Parallel(AbstractMethod):
 
     Args:
         block: steps of one block; None is the family's own: 16 for diagonal cells, 64 for fast
-            weights. Windows have no use for it. Diagonal cells run a block of all of time as one loop.
+            weights; windows have no use for it. Diagonal cells run a block of all of time as one
+            loop.
 
     Raises:
         ValueError: for a block below 1, and, when run, for a cell of another family.
