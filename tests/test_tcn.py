@@ -125,3 +125,9 @@ def test_a_rate_that_is_none_is_refused(rate):
 def test_a_network_of_no_levels_is_refused():
     with pytest.raises(ValueError, match=r"levels=0.*\n.*at least 1.*\n.*longest lag"):
         tcn(INPUT, CHANNELS, 0, WIDTH, key=KEY)
+
+
+def test_channels_of_another_stack_are_not_dropped():
+    net = seqmem.layers.Stack([seqmem.CausalConv(INPUT, CHANNELS, WIDTH, key=KEY)])
+    with pytest.raises(ValueError, match=r"CausalConv.*\n.*layers.tcn made.*\n.*by itself"):
+        with_dropped_channels(net, 0.5, key=KEY)

@@ -156,7 +156,7 @@ def with_dropped_channels(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stac
         key: for the draw.
 
     Raises:
-        ValueError: where the rate is none.
+        ValueError: where the rate is none, or the network none of `tcn`.
 
     Example:
         >>> import jax, seqmem
@@ -164,6 +164,12 @@ def with_dropped_channels(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stac
         >>> net = seqmem.layers.with_dropped_channels(net, 0.05, key=jax.random.key(1))
         >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 3)))
     """
+    if not all(isinstance(cell, Branch | Join) for cell in net.cells):
+        raise bad_input(
+            f"with_dropped_channels got {[type(cell).__name__ for cell in net.cells]}.",
+            "a stack that seqmem.layers.tcn made.",
+            "put the network by itself into the call, before it is stacked with other cells.",
+        )
     if not 0 <= rate < 1:
         raise bad_input(
             f"with_dropped_channels got rate={rate}.",
@@ -172,10 +178,12 @@ def with_dropped_channels(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stac
         )
 
     def scaled(cell: Any, key: PRNGKeyArray) -> Any:
-        g, b = cell.normed.g, cell.normed.direction.b
+        def channels(cell: Any) -> tuple[Array, Array]:
+            return cell.normed.g, cell.normed.direction.b
+
+        g, b = channels(cell)
         kept = jax.random.bernoulli(key, 1 - rate, g.shape).astype(g.dtype) / (1 - rate)
-        where = lambda cell: (cell.normed.g, cell.normed.direction.b)  # noqa: E731
-        return eqx.tree_at(where, cell, (g * kept, b * kept))
+        return eqx.tree_at(channels, cell, (g * kept, b * kept))
 
     keys = jax.random.split(key, len(net.cells))
     return Stack([scaled(cell, own) for cell, own in zip(net.cells, keys, strict=True)])
