@@ -3,8 +3,9 @@
     python -m benchmarks.memory_tasks [--cells LRU "LSTM chrono"] [--tasks copy adding] [--seeds 3]
 
 Each cell, with a linear readout on top, is trained on fresh examples of each task by Adam with a
-clipped gradient, and tested on examples that it has not seen; those of parity are longer than the
-ones it is trained on. Scores are mean losses: nats of each answer, or the squared error of adding.
+clipped gradient (the long copy by RMSprop, without), and tested on examples that it has not seen;
+those of parity are longer than the ones it is trained on. Scores are mean losses: nats of each
+answer, or the squared error of adding.
 A seed has solved a task once its score is at most a tenth of the best that is possible without a
 memory. Accuracy is scaled: 0 is guessing, 1 is right.
 
@@ -14,165 +15,54 @@ LSTM and GRU chrono begin with gates open for the task's lag, and LRU's eigenval
 
 import argparse
 import functools
-import math
 import pathlib
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
-
-import seqmem
-from seqmem import tasks
 
 from ._curves import Row, grouped, write_csv
 from ._measure import markdown_table, provenance
+from ._memory_models import CELLS, TASKS, Answering
 from .gradient_norms import as_json, number, positive
 
-PER_CALL = 100  # training steps in one call of a compiled program
+PER_TEST = 100  # training steps
 TESTED = 256  # examples
 SOLVED = 0.1  # of the memoryless score
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax")
 SETTINGS = ("seeds", "iterations", "width", "batch", "learning_rate")
 
 
-class LinearGates(seqmem.AbstractDiagonalCell):
-    """s_t = φ(W x_t + b) ∘ s_{t−1} + V x_t; the eigenvalues are in the range of φ."""
+@functools.partial(
+    jax.jit, static_argnames=("task", "size", "optimiser"), donate_argnames=("model", "opt_state")
+)
+def step(model, opt_state, key, *, task, size, optimiser):
+    """The model after one training step, and the loss before it."""
+    examples = task.batch(key, size)
 
-    W: Float[Array, "hidden input"]
-    V: Float[Array, "hidden input"]
-    b: Float[Array, " hidden"]
-    phi: Callable[[Array], Array] = eqx.field(static=True)
+    def loss(model):
+        return task.score(model(task.vectors(examples.inputs)), examples)
 
-    def __init__(self, inputs: int, width: int, phi: Callable, *, key: PRNGKeyArray):
-        self.W, self.V = jax.random.normal(key, (2, width, inputs))
-        self.b = jnp.zeros(width)
-        self.phi = phi
-
-    def init_state(self):
-        return jnp.zeros_like(self.b)
-
-    def project(self, x):
-        return self.phi(x @ self.W.mT + self.b), x @ self.V.mT
-
-    def update(self, s, u):
-        a, v = u
-        return a * s + v
-
-    def readout(self, s, u):
-        return s
+    value, gradient = jax.value_and_grad(loss)(model)
+    updates, opt_state = optimiser.update(gradient, opt_state, model)
+    return eqx.apply_updates(model, updates), opt_state, value
 
 
-def chrono(cell: Callable[..., seqmem.AbstractCell]) -> Callable[..., seqmem.AbstractCell]:
-    def made(inputs: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
-        keys = jax.random.split(key)
-        return seqmem.with_chrono_bias(cell(inputs, width, key=keys[0]), lag, key=keys[1])
+def train(model, opt_state, keys, **settings):
+    """The model after one training step for each key, and the mean loss on the way.
 
-    return made
-
-
-def plain(cell: Callable[..., seqmem.AbstractCell]) -> Callable[..., seqmem.AbstractCell]:
-    return lambda inputs, width, lag, *, key: cell(inputs, width, key=key)
-
-
-CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
-    "RNN": plain(seqmem.RNN),
-    "LSTM": plain(seqmem.LSTM),
-    "LSTM chrono": chrono(seqmem.LSTM),
-    "GRU": plain(seqmem.GRU),
-    "GRU chrono": chrono(seqmem.GRU),
-    "MinGRU": plain(seqmem.MinGRU),
-    "LRU": lambda inputs, width, lag, *, key: seqmem.LRU(
-        inputs, width, smallest=math.exp(-4 / lag), largest=math.exp(-1 / lag), key=key
-    ),
-    "gates [-1, 1]": plain(functools.partial(LinearGates, phi=jnp.tanh)),
-    "gates [0, 1]": plain(functools.partial(LinearGates, phi=jax.nn.sigmoid)),
-}
-
-
-class Problem(NamedTuple):
-    """What a cell is trained on and tested on, and what is run where no option says otherwise."""
-
-    train: tasks.AbstractMemoryTask
-    test: tasks.AbstractMemoryTask
-    cells: tuple[str, ...] = ("LSTM chrono", "LRU", "gates [-1, 1]")
-    width: int = 128
-    learning_rate: float = 3e-3
-    iterations: int = 1000
-
-
-def same(task: tasks.AbstractMemoryTask, **settings: Any) -> Problem:
-    return Problem(task, task, **settings)
-
-
-TASKS: dict[str, Problem] = {
-    "copy": same(tasks.CopyMemory(200), cells=("LRU",)),
-    "selective copy": same(tasks.SelectiveCopy(64, 8)),
-    "adding": same(tasks.Adding(200), cells=("LSTM chrono",)),
-    "parity": Problem(
-        tasks.parity(40, 3),
-        tasks.parity(256, 40),
-        cells=("gates [-1, 1]", "gates [0, 1]"),
-        width=10,
-        learning_rate=1e-2,
-        iterations=2000,
-    ),
-    "S3": same(tasks.GroupWords(tasks.symmetric(3), 20)),
-    "A5": same(tasks.GroupWords(tasks.alternating(5), 20)),
-    "temporal order": same(tasks.TemporalOrder(100)),
-    "recall": same(tasks.AssociativeRecall(64, 4, 64)),
-    "induction": same(tasks.Induction(64)),
-    "flip-flop": same(tasks.FlipFlop(128)),
-}
-
-
-class Answering(eqx.Module):
-    """A cell, and answers that are linear in what it shows."""
-
-    cell: seqmem.AbstractCell
-    V: Float[Array, "answers output"]
-    b: Float[Array, " answers"]
-
-    def __init__(self, name: str, task: tasks.AbstractMemoryTask, width: int, key: PRNGKeyArray):
-        keys = jax.random.split(key)
-        self.cell = CELLS[name](task.input_size, width, task.lag, key=keys[0])
-        shown = jax.eval_shape(lambda x: self.shown(x), jnp.zeros((1, task.input_size)))
-        columns = shown.shape[-1]
-        self.V = jax.random.normal(keys[1], (task.answers, columns)) / math.sqrt(columns)
-        self.b = jnp.zeros(task.answers)
-
-    def shown(self, xs: Array) -> Array:
-        return seqmem.unroll(self.cell, self.cell.init_state(), xs)[1]
-
-    def __call__(self, xs: Float[Array, "time batch input"]) -> Float[Array, "time batch answers"]:
-        return self.shown(xs) @ self.V.T + self.b
-
-
-@functools.partial(jax.jit, static_argnames=("task", "size", "optimiser"))
-def train(model, opt_state, keys, *, task, size, optimiser):
-    """The model after one training step for each key, and the mean loss on the way."""
-
-    def step(carry, key):
-        model, opt_state = carry
-        examples = task.batch(key, size)
-
-        def loss(model):
-            return task.score(model(task.vectors(examples.inputs)), examples)
-
-        value, gradient = jax.value_and_grad(loss)(model)
-        updates, opt_state = optimiser.update(gradient, opt_state, model)
-        return (eqx.apply_updates(model, updates), opt_state), value
-
-    (model, opt_state), losses = jax.lax.scan(step, (model, opt_state), keys)
-    return model, opt_state, losses.mean()
+    Not a `lax.scan`: in a loop, XLA:CPU computes a convolution's gradient several times slower
+    (github.com/jax-ml/jax/issues/12868).
+    """
+    losses = []
+    for key in keys:
+        model, opt_state, loss = step(model, opt_state, key, **settings)
+        losses.append(loss)
+    return model, opt_state, statistics.fmean(map(float, losses))
 
 
 @functools.partial(jax.jit, static_argnames="task")
@@ -192,16 +82,17 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Which memory solves which task?")
     add = parser.add_argument
     add("--cells", nargs="+", choices=CELLS, help="else the task's own")
-    add("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    short = [name for name, problem in TASKS.items() if not problem.long]
+    add("--tasks", nargs="+", choices=TASKS, default=short)
     add("--seeds", type=number, default=3, help="how many models of each cell")
-    add("--iterations", type=number, help=f"a multiple of {PER_CALL}; else the task's own")
+    add("--iterations", type=number, help=f"a multiple of {PER_TEST}; else the task's own")
     add("--width", type=number, help="entries of the state; else the task's own")
     add("--batch", type=number, default=32, help="sequences of one training step")
     add("--learning-rate", type=positive, help="of Adam; else the task's own")
     add("--out", default="benchmarks/results", help="folder for the results")
     chosen = parser.parse_args()
-    if (chosen.iterations or 0) % PER_CALL:
-        parser.error(f"--iterations is a multiple of {PER_CALL}.")
+    if (chosen.iterations or 0) % PER_TEST:
+        parser.error(f"--iterations is a multiple of {PER_TEST}.")
     return chosen
 
 
@@ -210,15 +101,15 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
     problem, rows = TASKS[name], []
     width = chosen.width or problem.width
     rate = chosen.learning_rate or problem.learning_rate
-    calls = (chosen.iterations or problem.iterations) // PER_CALL
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    rounds = (chosen.iterations or problem.iterations) // PER_TEST
+    optimiser = problem.optimiser(rate)
     for seed in range(chosen.seeds):
         bar.set_description(f"{name}, {cell}, seed {seed}")
         own, training, tested = jax.random.split(jax.random.key(seed), 3)
         model = Answering(cell, problem.train, width, own)
         opt_state, start = optimiser.init(model), time.perf_counter()  # pyright: ignore
-        keys = jax.random.split(training, (calls, PER_CALL))
-        for call, some in enumerate(keys, 1):
+        keys = jax.random.split(training, (rounds, PER_TEST))
+        for past, some in enumerate(keys, 1):
             model, opt_state, loss = train(
                 model, opt_state, some, task=problem.train, size=chosen.batch, optimiser=optimiser
             )
@@ -228,8 +119,8 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
                     "task": name,
                     "cell": cell,
                     "seed": seed,
-                    "iteration": call * PER_CALL,
-                    "training_loss": float(loss),
+                    "iteration": past * PER_TEST,
+                    "training_loss": loss,
                     "score": float(score),
                     "accuracy": None if accuracy is None else float(accuracy),
                     "seconds": time.perf_counter() - start,
@@ -290,7 +181,7 @@ def table(found: list[Row]) -> str:
 def main() -> None:
     chosen = options()
     rows: list[Row] = []
-    with tqdm(unit=f"{PER_CALL} iterations") as bar:
+    with tqdm(unit=f"{PER_TEST} iterations") as bar:
         for name in chosen.tasks:
             for cell in chosen.cells or TASKS[name].cells:
                 rows += measure(name, cell, chosen, bar)

@@ -42,7 +42,15 @@ CELLS = {
     "KDA": lambda: seqmem.KDA(2, 6, 3, key=key),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, 3, rank=5, key=key),
     "KDA with_learned_state": lambda: seqmem.with_learned_state(seqmem.KDA(2, 6, 3, key=key)),
+    "CausalConv": lambda: seqmem.CausalConv(2, 3, 2, dilation=2, key=key),
+    "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, 3, key=key),
+    "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(2, 1, 3, key=key),
+    "CausalConv with_states": lambda: seqmem.with_states(seqmem.CausalConv(2, 3, 2, key=key)),
+    "SlidingWindowAttention with_learned_state": lambda: seqmem.with_learned_state(
+        seqmem.SlidingWindowAttention(2, 2, 5, key_value_heads=1, positions=seqmem.ALiBi(), key=key)
+    ),
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
+    "tcn": lambda: seqmem.layers.tcn(2, 3, levels=2, width=2, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
 }

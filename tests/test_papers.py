@@ -8,13 +8,19 @@ import numpy as np
 import papers_diagonal
 import papers_fast_weights
 import papers_gated
+import papers_windows
 import pytest
 
 import seqmem
 
 TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
-PAPERS = papers_gated.PAPERS | papers_diagonal.PAPERS | papers_fast_weights.PAPERS
+PAPERS = (
+    papers_gated.PAPERS
+    | papers_diagonal.PAPERS
+    | papers_fast_weights.PAPERS
+    | papers_windows.PAPERS
+)
 
 
 def test_every_cell_has_its_paper():

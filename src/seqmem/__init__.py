@@ -59,6 +59,12 @@ from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._precision import state_dtype as state_dtype
 from ._unroll import unroll as unroll, unroll_with_report as unroll_with_report
+from ._window.base import AbstractWindowCell as AbstractWindowCell
+from ._window.causal_conv import CausalConv as CausalConv
+from ._window.depthwise_conv import DepthwiseConv as DepthwiseConv
+from ._window.past import Past as Past
+from ._window.positions import ALiBi as ALiBi, RoPE as RoPE
+from ._window.sliding_window_attention import SlidingWindowAttention as SlidingWindowAttention
 
 __version__ = "0.1.0"
 

@@ -19,6 +19,7 @@ from ._fast_weights.base import AbstractFastWeightCell
 from ._gated.base import AbstractGatedCell
 from ._gates import Gate, gate, with_gate
 from ._precision import as_precision, precision
+from ._window.base import AbstractWindowCell
 
 
 class AbstractModifier(eqx.Module):
@@ -101,6 +102,13 @@ class _ModifiedFastWeightCell(Modified, AbstractFastWeightCell):  # pyright: ign
         return self.cell.output(reading, extra)  # pyright: ignore
 
 
+class _ModifiedWindowCell(_ModifiedCell, AbstractWindowCell):  # pyright: ignore
+    def over_time(self, past, drives):
+        if self.modifier.shows_states:
+            return jax.vmap(self.readout)(past.windows(), drives)
+        return self.cell.over_time(past, drives)  # pyright: ignore
+
+
 @functools.singledispatch
 def modified(cell: AbstractCell, modifier: AbstractModifier) -> AbstractCell:
     """The cell as the modifier has it. A family registers the class that keeps its promise."""
@@ -121,6 +129,11 @@ def _(cell: AbstractGatedCell, modifier: AbstractModifier) -> AbstractCell:
 def _(cell: AbstractFastWeightCell, modifier: AbstractModifier) -> AbstractCell:
     kind = _ModifiedCell if modifier.shows_states else _ModifiedFastWeightCell
     return kind(cell, modifier)
+
+
+@modified.register
+def _(cell: AbstractWindowCell, modifier: AbstractModifier) -> AbstractCell:
+    return _ModifiedWindowCell(cell, modifier)
 
 
 @update.register

@@ -18,7 +18,8 @@ DIAGONAL_BLOCK = 16
 
 @dataclasses.dataclass(frozen=True)
 class Parallel(AbstractMethod):
-    """All steps at once, for cells whose state moves linearly. How is the family's affair.
+    """All steps at once, for cells whose state moves linearly or is a window of what entered last.
+    How is the family's affair.
 
     Diagonal cells: the maps s ↦ a ∘ s + b of blocks of steps are made side by side, joined in
     log₂(time / block) levels, and the states within the blocks follow from those between them.
@@ -29,9 +30,12 @@ class Parallel(AbstractMethod):
     Fast weights: blocks one after another, each as a few products of matrices; one state per block
     is kept, and none per step. With probes, which have the size of all states, it is `Scan`.
 
+    Windows: one convolution, or attention in a band; with probes it is `Scan`.
+
     Args:
         block: steps of one block; None is the family's own: 16 for diagonal cells, 64 for fast
-            weights. Diagonal cells run a block of all of time as one loop.
+            weights; windows have no use for it. Diagonal cells run a block of all of time as one
+            loop.
 
     Raises:
         ValueError: for a block below 1, and, when run, for a cell of another family.

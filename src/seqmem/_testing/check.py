@@ -15,6 +15,7 @@ from .._fast_weights.base import AbstractFastWeightCell
 from .._methods.base import AbstractMethod
 from .._methods.parallel import Parallel
 from .._methods.scan import Scan
+from .._window.base import AbstractWindowCell
 from ..layers.stack import LayerByLayer, Stack
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
@@ -53,6 +54,11 @@ def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
 @family_methods.register
 def _(cell: AbstractFastWeightCell) -> tuple[AbstractMethod, ...]:
     return Parallel(), Parallel(block=2), Scan(), Scan("autodiff")
+
+
+@family_methods.register
+def _(cell: AbstractWindowCell) -> tuple[AbstractMethod, ...]:
+    return Parallel(), Scan(), Scan("autodiff")
 
 
 @family_methods.register

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._cell import AbstractCell, Drive, State
 from .._diagonal.base import AbstractDiagonalCell, affine_map
 from .._fast_weights.base import AbstractFastWeightCell
 from .._gated.base import AbstractGatedCell, gate, mix
+from .._window.base import AbstractWindowCell
+from .._window.past import Past
 
 
 class Draws(Protocol):
@@ -108,3 +111,33 @@ def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTr
             cell.mix(blend(near, far), blend(drive, other)),
             blend(z, z_far),
         )
+
+
+@functions.register
+def _(cell: AbstractWindowCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    return {"over_time(past, drives)": lambda: cell.over_time(*_three_steps(state, [drive] * 3))}
+
+
+@promises.register
+def _(cell: AbstractWindowCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    state, drive = draws.random_state(1.0), draws.drive()
+    yield (
+        "update as AbstractWindowCell has it: a window loses its oldest entry for a new one",
+        cell.update(state, drive),
+        AbstractWindowCell.update(cell, state, drive),
+    )
+    past, drives = _three_steps(state, [drive, draws.drive(), draws.drive()])
+    for age in (None, jnp.array([0, 1, 0])):
+        past = past._replace(age=age)
+        yield (
+            "over_time(past, u)_t = readout(past.windows()_t, u_t)",
+            cell.over_time(past, drives),
+            jax.vmap(cell.readout)(past.windows(), drives),
+        )
+
+
+def _three_steps(state: State, drives: list[Drive]) -> tuple[Past, Drive]:
+    stacked = jax.tree.map(lambda *steps: jnp.stack(steps), *drives)
+    state = jax.tree.map(jnp.asarray, state)
+    entries = jax.tree.map(lambda s, e: jnp.concatenate([s, e]), state, stacked[0])
+    return Past(entries, state, None), stacked

@@ -16,6 +16,7 @@ from .._fast_weights.base import AbstractFastWeightCell
 from .._methods.base import AbstractMethod
 from .._precision import as_precision, precision
 from .._unroll import unroll
+from .._window.base import AbstractWindowCell
 from .compiler import compiled, compiler_is_suspect
 from .evaluate import Setting, both_ways, evaluate
 from .loop import Variation, first, looped, stacked, step, unstacked
@@ -67,6 +68,11 @@ def runs_apart_with_probes(cell: AbstractCell) -> bool:
 
 @runs_apart_with_probes.register
 def _(cell: AbstractFastWeightCell) -> bool:
+    return True
+
+
+@runs_apart_with_probes.register
+def _(cell: AbstractWindowCell) -> bool:
     return True
 
 

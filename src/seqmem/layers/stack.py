@@ -142,26 +142,31 @@ def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
             "none, one, or one for each layer.",
             "write None for a layer that should choose its own.",
         )
-    final, x, report = [], inputs.x, None
+    final, after, x, report = [], [], inputs.x, None
+    probed = inputs.marks.probe is not None
     probes = _per_layer(inputs.marks.probe, len(cell.cells))
-    layers = zip(cell.cells, methods, init, state, probes, strict=True)
-    for place, (layer, method, own_init, own_state, probe) in enumerate(layers, 1):
-        # A probe is added to all states after the step: no layer sees that of another in it.
-        unseen = probe is not None and place < len(cell.cells)
+    for layer, method, own_init, own_state, probe in zip(
+        cell.cells, methods, init, state, probes, strict=True
+    ):
+        shows = with_states(layer) if probed else layer
         last, shown, told = run_with_report(
-            method or default_method(layer),
-            with_states(layer) if unseen else layer,
+            method or default_method(shows),
+            shows,
             own_init,
             own_state,
             Inputs(x, inputs.marks._replace(probe=probe)),
             batch_axes=batch_axes,
             reverse=reverse,
         )
-        if unseen:
+        if probed:
+            # Added to all states after the step: no layer sees that of another in it, ...
+            after.append(shown[1])
             states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
             shown = over(functools.partial(_shown, layer), 1 + batch_axes)(states, x)
         final.append(last)
         x, report = shown, both(report, told)
+    if probed:  # ... but what is shown is made of them all.
+        x = over(functools.partial(_shown, cell), 1 + batch_axes)(tuple(after), inputs.x)
     return tuple(final), x, report
 
 

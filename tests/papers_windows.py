@@ -1,0 +1,70 @@
+"""The papers of the window cells, in NumPy: each output from its own window, tap by tap.
+
+A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
+cell's loop, and what the cell is made with beside its sizes.
+"""
+
+import numpy as np
+
+import seqmem
+
+
+def causal_conv(cell, window, xs):
+    """Bai et al. 2018, equation 2."""
+    ys = []
+    for x in xs:
+        window = [*window[1:], x]
+        taps = [W @ window[-1 - cell.dilation * j] for j, W in enumerate(cell.W)]
+        ys.append(np.sum(taps, 0) + cell.b)
+    return np.stack(window), ys
+
+
+def depthwise_conv(cell, window, xs):
+    """De et al. 2024, section 2.3: every channel is a convolution by itself."""
+    ys = []
+    for x in xs:
+        window = [*window[1:], x]
+        pairs = zip(np.transpose(window), cell.w.T, cell.b, strict=True)
+        ys.append([np.convolve(channel, w, "valid")[0] + b for channel, w, b in pairs])
+    return np.stack(window), ys
+
+
+def turned(x, position):
+    """Su et al. 2021, equation 15: a matrix with a rotation for each pair."""
+    size = len(x)
+    R = np.zeros((size, size))
+    for i in range(size // 2):
+        angle = position * 10000 ** (-2 * i / size)
+        c, s = np.cos(angle), np.sin(angle)
+        R[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[c, -s], [s, c]]
+    return R @ x
+
+
+def sliding_window_attention(cell, window, xs):
+    """Vaswani et al. 2017, equation 1, over the entries that are there; positions of the paper."""
+    n, groups, d = window.key.shape
+    keys, values, there = map(list, window)
+    ys = []
+    for t, x in enumerate(xs, n):
+        keys.append((cell.W_k @ x).reshape(groups, d))
+        values.append((cell.W_v @ x).reshape(groups, d))
+        there.append(1.0)
+        seen = [s for s in range(t - n + 1, t + 1) if there[s] > 0]
+        shown = []
+        for h, q in enumerate((cell.W_q @ x).reshape(-1, d)):
+            group = h // (cell.heads // groups)
+            products = [turned(q, t) @ turned(keys[s][group], s) / np.sqrt(d) for s in seen]
+            weights = np.exp(products) / np.sum(np.exp(products))
+            shown.append(weights @ [values[s][group] for s in seen])
+        ys.append(cell.W_o @ np.concatenate(shown))
+    return tuple(np.stack(leaf[-n:]) for leaf in (keys, values, there)), ys
+
+
+PAPERS = {
+    seqmem.CausalConv: (causal_conv, {"output_size": 2, "width": 3, "dilation": 2}),
+    seqmem.DepthwiseConv: (depthwise_conv, {"width": 3}),
+    seqmem.SlidingWindowAttention: (
+        sliding_window_attention,
+        {"size": 12, "heads": 6, "key_value_heads": 3, "window": 5},
+    ),
+}
