@@ -64,6 +64,31 @@ def covering(inputs: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.
     return seqmem.layers.tcn(inputs, width, levels, TAPS, key=key)
 
 
+def behind_a_filter(
+    cell: Callable[..., seqmem.AbstractCell],
+) -> Callable[..., seqmem.AbstractCell]:
+    """A matrix memory of two heads behind a convolution of four taps, as its paper runs it: what is
+    written under a key may then be what came after it.
+    """
+
+    def made(inputs: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
+        keys = jax.random.split(key)
+        short = seqmem.DepthwiseConv(inputs, 4, key=keys[0])
+        return seqmem.layers.Stack([short, cell(inputs, width, 2, key=keys[1])])
+
+    return made
+
+
+MATRICES: dict[str, Callable[..., seqmem.AbstractCell]] = {
+    "LinearAttention": behind_a_filter(seqmem.LinearAttention),
+    "GLA": behind_a_filter(seqmem.GLA),
+    "MLSTM": behind_a_filter(seqmem.MLSTM),
+    "DeltaNet": behind_a_filter(seqmem.DeltaNet),
+    "GatedDeltaNet": behind_a_filter(seqmem.GatedDeltaNet),
+    "KDA": behind_a_filter(seqmem.KDA),
+    "RWKV7": behind_a_filter(seqmem.RWKV7),
+}
+
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "RNN": plain(seqmem.RNN),
     "LSTM": plain(seqmem.LSTM),
@@ -77,6 +102,7 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "TCN": covering,
     "gates [-1, 1]": plain(functools.partial(LinearGates, phi=jnp.tanh)),
     "gates [0, 1]": plain(functools.partial(LinearGates, phi=jax.nn.sigmoid)),
+    **MATRICES,
 }
 
 

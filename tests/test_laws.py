@@ -11,7 +11,7 @@ every_cell = pytest.mark.parametrize("name", CELLS)
 
 @every_cell
 def test_a_cell_keeps_every_law(name):
-    """On the method that users get."""
+    """On the first method of its family; the others are slow."""
     cell = CELLS[name]()
     report = seqmem.testing.check_cell(cell, methods=[family_methods(cell)[0]])
     assert set(report.values()) == {"holds"}
@@ -19,8 +19,10 @@ def test_a_cell_keeps_every_law(name):
 
 @pytest.mark.slow
 @every_cell
-def test_a_cell_keeps_every_law_on_every_method(name):
-    assert set(seqmem.testing.check_cell(CELLS[name]()).values()) == {"holds"}
+def test_a_cell_keeps_every_law_on_every_other_method(name):
+    cell = CELLS[name]()
+    report = seqmem.testing.check_cell(cell, methods=family_methods(cell)[1:])
+    assert set(report.values()) == {"holds"}
 
 
 # Each family, each kind of state: trees, complex numbers, those of a stack, learned ones.
