@@ -75,11 +75,11 @@ class GatedDeltaNet(AbstractFastWeightCell):
 
 
 def gated_delta_rule(
-    q: Float[Array, "heads key"],
-    k: Float[Array, "heads key"],
-    v: Float[Array, "heads value"],
-    beta: Float[Array, "heads 1"],
-    log_alpha: Float[Array, "heads key_or_1"],
+    q: Float[Array, "*heads key"],
+    k: Float[Array, "*heads key"],
+    v: Float[Array, "*heads value"],
+    beta: Float[Array, "*heads 1"],
+    log_alpha: Float[Array, "*heads key_or_1"],
 ) -> Write:
     """S_t = S_{t−1} diag(α_t) (I − β_t k_t k_tᵀ) + β_t v_t k_tᵀ."""
     return Write(q, k, beta * v, log_alpha, remove=beta * jnp.exp(log_alpha) * k)

@@ -23,6 +23,7 @@ class DepthwiseConv(AbstractWindowCell):
     Args:
         size: entries of one input and of one output, > 0.
         width: taps, > 0.
+        bias: whether there is b.
         key: for the initial parameters.
 
     Raises:
@@ -37,10 +38,10 @@ class DepthwiseConv(AbstractWindowCell):
     """
 
     w: Float[Array, "width size"]
-    b: Float[Array, " size"]
+    b: Float[Array, " size"] | None
     input_size: int = eqx.field(static=True)
 
-    def __init__(self, size: int, width: int, *, key: PRNGKeyArray):
+    def __init__(self, size: int, width: int, *, bias: bool = True, key: PRNGKeyArray):
         if width < 1:
             raise bad_input(
                 f"DepthwiseConv got width={width}.",
@@ -48,7 +49,7 @@ class DepthwiseConv(AbstractWindowCell):
                 "width=4 is usual; width=1 scales each channel.",
             )
         self.w = lecun_normal(key, (size, width)).T
-        self.b = jnp.zeros(size)
+        self.b = jnp.zeros(size) if bias else None
         self.input_size = size
 
     def init_state(self):
@@ -58,7 +59,9 @@ class DepthwiseConv(AbstractWindowCell):
         return x, None
 
     def readout(self, window, u):
-        return (self.w * window[::-1]).sum(0) + self.b
+        y = (self.w * window[::-1]).sum(0)
+        return y if self.b is None else y + self.b
 
     def over_time(self, past, u):
-        return sum((w * past.back(j) for j, w in enumerate(self.w)), self.b)
+        start = 0 if self.b is None else self.b
+        return sum((w * past.back(j) for j, w in enumerate(self.w)), start)
