@@ -69,14 +69,30 @@ class MLSTM(AbstractFastWeightCell):
     def project(self, x):
         q, k, v, o = x @ self.W.mT + self.b
         q, k, v = (per_head(leaf, self.heads) for leaf in (q, k, v))
-        log_i = x @ self.w_i.mT + self.b_i
-        log_f = log_sigmoid(x @ self.w_f.mT + self.b_f)
-        value = jnp.concatenate([v, jnp.ones_like(v[:, :1])], -1)
-        write = Write(q, k / math.sqrt(k.shape[-1]), value, log_f[:, None], log_gain=log_i[:, None])
-        return write, o
+        i, f = x @ self.w_i.mT + self.b_i, x @ self.w_f.mT + self.b_f
+        return exponentially_gated(q, k, v, i, f), o
 
     def output(self, reading, extra):
-        scaled, m = reading
-        n = jnp.abs(scaled[:, -1:])
-        y = scaled[:, :-1] / jnp.maximum(n, jnp.exp(-m))
-        return sigmoid(extra) * y.ravel()
+        return sigmoid(extra) * normalised(reading).ravel()
+
+
+def exponentially_gated(
+    q: Float[Array, "heads key"],
+    k: Float[Array, "heads key"],
+    v: Float[Array, "heads value"],
+    i: Float[Array, " heads"],
+    f: Float[Array, " heads"],
+) -> Write:
+    """C_t = σ(f_t) C_{t−1} + exp(i_t) v_t k_tᵀ / √d, and n_t, written with the value 1, below it."""
+    value = jnp.concatenate([v, jnp.ones_like(v[:, :1])], -1)
+    k = k / math.sqrt(k.shape[-1])
+    return Write(q, k, value, log_sigmoid(f)[:, None], log_gain=i[:, None])
+
+
+def normalised(
+    reading: tuple[Float[Array, "heads value_1"], Float[Array, "heads 1"]], eps: float = 0.0
+) -> Float[Array, "heads value"]:
+    """C_t q_t / (max(|n_tᵀ q_t|, 1) + ε exp(m_t)), of what is held over exp(m_t)."""
+    scaled, m = reading
+    n = jnp.abs(scaled[:, -1:])
+    return scaled[:, :-1] / (jnp.maximum(n, jnp.exp(-m)) + eps)

@@ -1,6 +1,8 @@
 """What is built from cells."""
 
 from .gated_delta_net import gated_delta_net as gated_delta_net
+from .gla import gla as gla
 from .mamba2 import mamba2 as mamba2
+from .mlstm import mlstm as mlstm
 from .stack import LayerByLayer as LayerByLayer, Stack as Stack
 from .tcn import tcn as tcn, with_dropped_channels as with_dropped_channels
