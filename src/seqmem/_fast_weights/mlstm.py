@@ -83,7 +83,7 @@ def exponentially_gated(
     i: Float[Array, " heads"],
     f: Float[Array, " heads"],
 ) -> Write:
-    """C_t = σ(f_t) C_{t−1} + exp(i_t) v_t k_tᵀ / √d, and n_t, written with the value 1, below it."""
+    """C_t = σ(f_t) C_{t−1} + exp(i_t) v_t k_tᵀ / √d, and n_t, which is written with 1, below."""
     value = jnp.concatenate([v, jnp.ones_like(v[:, :1])], -1)
     k = k / math.sqrt(k.shape[-1])
     return Write(q, k, value, log_sigmoid(f)[:, None], log_gain=i[:, None])

@@ -79,14 +79,27 @@ class RWKV7(AbstractFastWeightCell):
 
     def project(self, x):
         r, k, v = (x @ W.mT for W in (self.W_r, self.W_k, self.W_v))
-        log_w = -math.exp(-0.5) * sigmoid(self.w_0 + jnp.tanh(x @ self.V_w.mT) @ self.W_w.mT)
-        a = sigmoid(self.a_0 + x @ self.V_a.mT @ self.W_a.mT)
-        written = k * (1 + (a - 1) * self.alpha)
-        drive = r, written, v, log_w, self.xi * k, a, r * self.rho * written
-        r, written, v, log_w, kappa, a, bonus = (per_head(leaf, self.heads) for leaf in drive)
-        kappa = unit(kappa)
-        write = Write(r, written, v, log_w, remove=kappa, erase=a * kappa)
-        return write, bonus.sum(-1, keepdims=True) * v
+        w = self.w_0 + jnp.tanh(x @ self.V_w.mT) @ self.W_w.mT
+        a = self.a_0 + x @ self.V_a.mT @ self.W_a.mT
+        drive = r, k, v, w, a, self.xi, self.alpha, self.rho
+        return rwkv7(*(per_head(leaf, self.heads) for leaf in drive))
 
     def output(self, reading, extra):
         return (reading + extra).ravel()
+
+
+def rwkv7(
+    r: Float[Array, "heads key"],
+    k: Float[Array, "heads key"],
+    v: Float[Array, "heads value"],
+    w: Float[Array, "heads key"],
+    a: Float[Array, "heads key"],
+    xi: Float[Array, "heads key"],
+    alpha: Float[Array, "heads key"],
+    rho: Float[Array, "heads key"],
+) -> tuple[Write, Float[Array, "heads value"]]:
+    """What a step writes, with w and a before their σ, and the bonus (r_t · (ρ ∘ k̃_t)) v_t."""
+    log_w, a = -math.exp(-0.5) * sigmoid(w), sigmoid(a)
+    kappa, written = unit(xi * k), k * (1 + (a - 1) * alpha)
+    bonus = (r * rho * written).sum(-1, keepdims=True) * v
+    return Write(r, written, v, log_w, remove=kappa, erase=a * kappa), bonus

@@ -4,5 +4,7 @@ from .gated_delta_net import gated_delta_net as gated_delta_net
 from .gla import gla as gla
 from .mamba2 import mamba2 as mamba2
 from .mlstm import mlstm as mlstm
+from .rwkv7 import rwkv7 as rwkv7
+from .rwkv7_above import rwkv7_above as rwkv7_above
 from .stack import LayerByLayer as LayerByLayer, Stack as Stack
 from .tcn import tcn as tcn, with_dropped_channels as with_dropped_channels

@@ -14,8 +14,8 @@ from .._fast_weights.parts import check_heads, log_of_uniform, softplus_bias, un
 from .._initialisers import lecun_normal
 from .._precision import state_dtype
 from .normalisation import rms_norm
-from .sizes import check_sizes
 from .short_filter import ShortFilter
+from .sizes import check_sizes
 from .stack import Stack
 
 
