@@ -52,5 +52,12 @@ CELLS = {
     "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
     "tcn": lambda: seqmem.layers.tcn(2, 3, levels=2, width=2, key=key),
+    "gated_delta_net": lambda: seqmem.layers.gated_delta_net(
+        2, 6, 3, 5, key_heads=3, width=2, key=key
+    ),
+    "mamba2": lambda: seqmem.layers.mamba2(2, 12, 6, 5, groups=3, width=2, key=key),
+    "gla": lambda: seqmem.layers.gla(2, 6, 3, key_size=9, rank=5, key=key),
+    "mlstm": lambda: seqmem.layers.mlstm(2, 6, 3, key_size=9, key=key),
+    "rwkv7": lambda: seqmem.layers.rwkv7(6, 3, rank=5, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
 }

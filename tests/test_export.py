@@ -29,5 +29,5 @@ def test_forward_and_gradient_are_lowered_for_every_platform(name, method):
 
     exported = jax.export.export(
         jax.jit(jax.value_and_grad(loss)), platforms=("cpu", "cuda", "tpu")
-    )(leaves, jnp.ones((11, 3, 2)), jnp.array([11, 0, 7]))
+    )(leaves, jnp.ones((11, 3, cell.input_size)), jnp.array([11, 0, 7]))
     assert exported.platforms == ("cpu", "cuda", "tpu")

@@ -116,7 +116,7 @@ def test_a_forget_bias_of_ln_t_minus_1_keeps_1_over_e_of_the_gradient_for_t_step
 def test_gradient_at_a_probe_is_the_product_of_the_jacobians_after_it(name):
     time = 7
     cell = as_precision(CELLS[name](), jnp.dtype(jnp.float64))
-    xs = draw(13, time, INPUTS)
+    xs = draw(13, time, cell.input_size)
     start, unravel = ravel_pytree(cell.init_state())
 
     def step(flat, x):

@@ -1,6 +1,6 @@
 """Arrays by the names that another library gives them, checked, and a cell made of arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,8 @@ from jaxtyping import Array
 
 from .._cell import AbstractCell
 from .._errors import bad_input
+from .._precision import precision
+from ..layers.stack import Stack
 
 
 def floating(name: str, value: Any, axes: int, *, remedy: str) -> Array | np.ndarray:
@@ -32,6 +34,19 @@ def all_floating(
     if not axes.keys() <= given.keys():
         raise bad_input(f"names {sorted(given)}.", f"{sorted(axes)} among them.", remedy)
     return {name: floating(name, given[name], own, remedy=remedy) for name, own in axes.items()}
+
+
+def no_others(
+    given: Mapping[str, Any], axes: Mapping[str, int], *, remedy: str
+) -> dict[str, Array | np.ndarray]:
+    """The arrays whose names and axes are told, beside which nothing may stand, in the widest
+    precision among them.
+    """
+    if given.keys() != axes.keys():
+        raise bad_input(f"names {sorted(given)}.", f"{sorted(axes)}, and no others.", remedy)
+    arrays = all_floating(given, axes, remedy=remedy)
+    widest = jax.dtypes.canonicalize_dtype(precision(arrays))
+    return {name: array.astype(widest) for name, array in arrays.items()}
 
 
 def check_shapes(
@@ -59,11 +74,29 @@ def check_type(cell: AbstractCell, cell_type: type[AbstractCell]) -> None:
         )
 
 
+def at(tree: Any, path: str) -> Any:
+    """What stands at a path such as "cells.1.W_o"."""
+    for step in path.split("."):
+        tree = tree[int(step)] if step.isdigit() else getattr(tree, step)
+    return tree
+
+
+def check_layers(block: AbstractCell, made_by: str, *layers: type[AbstractCell]) -> None:
+    """Refuse what is not a stack of such layers."""
+    if not isinstance(block, Stack) or tuple(map(type, block.cells)) != layers:
+        cells = block.cells if isinstance(block, Stack) else [block]
+        raise bad_input(
+            f"a cell of {[type(cell).__name__ for cell in cells]}.",
+            f"{[layer.__name__ for layer in layers]}, as {made_by} makes it.",
+            "pass the block itself, without a modifier around it.",
+        )
+
+
 def filled(
-    cell_type: type[AbstractCell], *sizes: int, fields: Mapping[str, Any], **options: Any
+    make: Callable[..., AbstractCell], *sizes: int, fields: Mapping[str, Any], **options: Any
 ) -> Any:
-    """A cell of these sizes with its parameters given; none is drawn."""
-    cell = eqx.filter_eval_shape(cell_type, *sizes, **options, key=jax.random.key(0))
+    """What `make` makes of these sizes, with its parameters given by their paths; none is drawn."""
+    cell = eqx.filter_eval_shape(make, *sizes, **options, key=jax.random.key(0))
     # Copies, since a NumPy array, or the tensor behind it, may be written to later.
     values = [jnp.array(value) for value in fields.values()]
-    return eqx.tree_at(lambda cell: [getattr(cell, field) for field in fields], cell, values)
+    return eqx.tree_at(lambda cell: [at(cell, path) for path in fields], cell, values)
