@@ -18,6 +18,7 @@ from seqmem import interop, layers
 with np.load(pathlib.Path(__file__).parent / "reference" / "blocks.npz") as file:
     TOLD = dict(file)
 TOLERANCE = 1e-10
+KEY = jax.random.key(0)
 GRADIENT = "gradient of "
 INPUTS = ("inputs", "first values")
 OUTPUTS = ("outputs", "values")
@@ -28,16 +29,19 @@ class Block(NamedTuple):
 
     there: Callable[..., Any]
     back: Callable[..., Any]
-    options: dict[str, Any] = {}
+    options: dict[str, Any]
 
 
 BLOCKS = {
     "Qwen3-Next": Block(interop.from_qwen3_next, interop.to_qwen3_next, {"key_heads": 2}),
     "Mamba-2": Block(interop.from_mamba2, interop.to_mamba2, {"groups": 2}),
-    "xLSTM": Block(interop.from_xlstm, interop.to_xlstm),
-    "GLA": Block(interop.from_fla_gla, interop.to_fla_gla),
-    "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7),
-    "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7),
+    "Gated DeltaNet": Block(
+        interop.from_fla_gated_delta_net, interop.to_fla_gated_delta_net, {"strength": 2.0}
+    ),
+    "xLSTM": Block(interop.from_xlstm, interop.to_xlstm, {}),
+    "GLA": Block(interop.from_fla_gla, interop.to_fla_gla, {}),
+    "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
+    "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
 }
 every_block = pytest.mark.parametrize("name", BLOCKS)
 
@@ -83,13 +87,18 @@ def assert_same(ours, theirs):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "method",
-    [None, layers.LayerByLayer(seqmem.Scan()), seqmem.Scan()],
-    ids=["default", "layer by layer", "as one"],
+    [
+        None,
+        layers.LayerByLayer(seqmem.Parallel(block=16)),
+        layers.LayerByLayer(seqmem.Scan()),
+        seqmem.Scan("autodiff"),
+    ],
+    ids=["default", "in two blocks", "layer by layer", "as one cell"],
 )
 @every_block
 def test_a_block_computes_and_learns_as_in_other_peoples_code(name, method):
     file = told(name)
-    shown = [own for own in OUTPUTS if own in file and name != "RWKV-7 above" or own == "outputs"]
+    shown = [own for own in OUTPUTS if own in file]
 
     def loss(given, xs):
         block = made(name, given)
@@ -120,3 +129,120 @@ def test_a_block_steps_with_the_same_numbers(name):
         state, y = step(state, jax.tree.map(lambda leaf, t=t: leaf[t], xs))
         y = y[0] if isinstance(y, tuple) else y
         np.testing.assert_allclose(y, outputs[:, t], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@every_block
+def test_there_and_back_are_the_same_weights(name, dtype):
+    given = {own: array.astype(dtype) for own, array in weights(name).items()}
+    again = BLOCKS[name].back(made(name, given))
+    assert again.keys() == given.keys()
+    for own, array in given.items():
+        assert isinstance(again[own], np.ndarray)
+        assert again[own].dtype == dtype
+        np.testing.assert_array_equal(again[own], array)
+
+
+@every_block
+def test_what_is_imported_is_the_block_that_its_function_makes(name):
+    block = made(name, weights(name))
+    sizes = {
+        "Qwen3-Next": lambda: layers.gated_delta_net(7, 6, 5, 3, key_heads=2, key=KEY),
+        "Gated DeltaNet": lambda: layers.gated_delta_net(7, 3, 2, 5, strength=2, eps=1e-5, key=KEY),
+        "Mamba-2": lambda: layers.mamba2(3, 30, 6, 7, groups=2, key=KEY),
+        "xLSTM": lambda: layers.mlstm(10, 14, 2, key_size=6, key=KEY),
+        "GLA": lambda: layers.gla(12, 15, 3, key_size=6, rank=2, key=KEY),
+        "RWKV-7": lambda: layers.rwkv7(6, 2, key=KEY),
+        "RWKV-7 above": lambda: layers.rwkv7_above(6, 2, key=KEY),
+    }
+    own = eqx.filter_eval_shape(sizes[name])
+    assert jax.tree.structure(block) == jax.tree.structure(own)
+    if "RWKV" not in name:  # whose module has a rank for each of its matrices of low rank
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(cell)] for cell in (block, own)]
+        assert shapes[0] == shapes[1]
+
+
+@every_block
+def test_weights_of_several_precisions_become_the_widest(name):
+    given = {own: array.astype("float32") for own, array in weights(name).items()}
+    narrow = next(iter(given))
+    given[narrow] = given[narrow].astype(jnp.bfloat16)
+    leaves = jax.tree.leaves(made(name, given))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+
+
+@every_block
+def test_names_and_shapes_that_do_not_fit_are_refused(name):
+    given = weights(name)
+    with pytest.raises(
+        ValueError, match=r"(?s)^names \[.+\.\n  Expected: .+\n  What to do: pass the"
+    ):
+        made(name, {f"mixer.{own}": array for own, array in given.items()})
+    with pytest.raises(
+        ValueError, match=r"(?s)^names \[.+, and no others\.\n  What to do: pass the"
+    ):
+        made(name, given | {"another.bias": np.ones(3)})
+    for own in given:
+        longer = np.concatenate([given[own], given[own][:1]])
+        with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: pass the state"):
+            made(name, given | {own: longer})
+        with pytest.raises(ValueError, match=rf"^{own} is int64 of shape .+\n  Expected: floating"):
+            made(name, given | {own: np.ones(given[own].shape, int)})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("Qwen3-Next", "key_heads"), ("Mamba-2", "groups"), ("Gated DeltaNet", "key_heads")],
+)
+def test_groups_that_do_not_divide_are_refused(name, wrong):
+    there, given = BLOCKS[name].there, weights(name)
+    for number in (0, 4):
+        with pytest.raises(
+            ValueError, match=rf"^{wrong}={number} for \d heads.+\n  Expected: a num"
+        ):
+            there(given, **{wrong: number})
+
+
+@every_block
+def test_other_cells_are_not_exported(name):
+    other = "GLA" if name != "GLA" else "xLSTM"
+    for cell in (made(other, weights(other)), seqmem.with_states(made(name, weights(name)))):
+        with pytest.raises(
+            ValueError, match=r"^a cell of \['.+\n  Expected: \['.+makes it.\n  What"
+        ):
+            BLOCKS[name].back(cell)
+
+
+@pytest.mark.parametrize(
+    ("make", "came"),
+    [
+        (
+            lambda: layers.gated_delta_net(3, 5, 2, 2, key_heads=2, key=KEY),
+            "got 2 heads for a width of 5",
+        ),
+        (lambda: layers.gated_delta_net(3, 2, 0, 2, key=KEY), "key_size=0"),
+        (lambda: layers.gated_delta_net(3, 2, 2, 2, strength=3.0, key=KEY), "strength=3.0"),
+        (lambda: layers.mamba2(3, 5, 2, 7, key=KEY), "got 2 heads for a width of 5"),
+        (lambda: layers.mamba2(3, 6, 3, 7, groups=2, key=KEY), "got 2 heads for a width of 3"),
+        (lambda: layers.mamba2(0, 6, 3, 7, key=KEY), "input_size=0"),
+        (lambda: layers.gla(3, 5, 2, key=KEY), "got 2 heads for a width of 5"),
+        (lambda: layers.gla(3, 4, 2, rank=0, key=KEY), "rank=0"),
+        (lambda: layers.mlstm(3, 6, 2, key_size=5, key=KEY), "got 2 heads for a width of 5"),
+        (lambda: layers.mlstm(0, 4, 2, key=KEY), "input_size=0"),
+        (lambda: layers.rwkv7(5, 2, key=KEY), "got 2 heads for a width of 5"),
+        (lambda: layers.rwkv7_above(6, 2, rank=0, key=KEY), "rank=0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(make, came):
+    with pytest.raises(ValueError, match=r"(?s).+\n  Expected: .+\n  What to do: .+") as refusal:
+        make()
+    assert came in str(refusal.value)
+
+
+def test_rwkv7_above_keeps_every_law():
+    cell = layers.rwkv7_above(6, 3, rank=5, key=KEY)
+    report = seqmem.testing.check_cell(
+        cell, (np.zeros(6, np.float32),) * 2, methods=[layers.LayerByLayer()]
+    )
+    assert set(report.values()) == {"holds"}

@@ -36,7 +36,7 @@ STOOD_IN = ("fla", "triton")
 def qwen3_next():
     """Three heads of values for each of queries and keys."""
     config = Qwen3NextConfig(
-        hidden_size=11,
+        hidden_size=7,
         linear_num_key_heads=2,
         linear_num_value_heads=6,
         linear_key_head_dim=5,
@@ -90,10 +90,19 @@ def alone(file):
     return module
 
 
+def load_layer(fla, name):
+    """A layer that has no cache, and sequences without padding."""
+    module = alone(fla / "layers" / f"{name}.py")
+    module.get_layer_cache = lambda *_: None
+    module.unpad_hidden_states = lambda x, *_: (x, None, None)
+    module.repad_hidden_states = lambda x, *_: x
+    return module
+
+
 class GatedNorm(torch.nn.Module):
     """FusedRMSNormGated, as its kernel has it."""
 
-    def __init__(self, hidden_size, elementwise_affine, eps):
+    def __init__(self, hidden_size, eps, elementwise_affine=True):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(hidden_size))
         self.eps = eps
@@ -108,13 +117,47 @@ def unit(x):
     return x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) + 1e-6)
 
 
+class ShortConvolution(torch.nn.Conv1d):
+    """The parameters of one."""
+
+    def __init__(self, hidden_size, kernel_size, bias, activation):
+        super().__init__(hidden_size, hidden_size, kernel_size, groups=hidden_size, bias=bias)
+        self.activation, self.backend = activation, "torch"
+
+
+def short_convolution(x, weight, bias, activation, backend):
+    """causal_conv1d, as its kernel has it."""
+    padded = torch.nn.functional.pad(x.mT, (weight.shape[-1] - 1, 0))
+    y = torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=len(weight))
+    return torch.nn.functional.silu(y.mT), None
+
+
+def gated_delta_net(fla):
+    """With twice the strength, which its kernel gives to β."""
+    module = load_layer(fla, "gated_deltanet")
+    path = fla / "ops" / "gated_delta_rule" / "naive.py"
+    naive = alone(path).naive_recurrent_gated_delta_rule
+
+    def recurrent(q, k, v, g, beta, A_log, dt_bias, **_):
+        g = -A_log.exp() * torch.nn.functional.softplus(g + dt_bias)
+        return naive(unit(q), unit(k), v, 2 * beta.sigmoid(), g)
+
+    vars(module).update(
+        FusedRMSNormGated=GatedNorm,
+        ShortConvolution=ShortConvolution,
+        causal_conv1d=short_convolution,
+        fused_recurrent_gated_delta_rule=recurrent,
+    )
+    layer = module.GatedDeltaNet(
+        hidden_size=7, expand_v=2.5, head_dim=2, num_heads=3, allow_neg_eigval=True
+    )
+    return layer, lambda layer, x: layer(x)[0]
+
+
 def gla(fla):
-    module = alone(fla / "layers" / "gla.py")
+    module = load_layer(fla, "gla")
     naive = alone(fla / "ops" / "gla" / "naive.py").naive_recurrent_gla
     module.FusedRMSNormGated = GatedNorm
-    module.get_layer_cache = lambda *_: None
-    module.unpad_hidden_states = lambda x, *_: (x, None, None)
-    module.repad_hidden_states = lambda x, *_: x
     module.fused_recurrent_gla = lambda q, k, v, gk, **_: naive(q, k, v, gk)
     layer = module.GatedLinearAttention(
         hidden_size=12, expand_k=0.5, expand_v=1.25, num_heads=3, gate_low_rank_dim=2
@@ -123,7 +166,7 @@ def gla(fla):
 
 
 def rwkv7(fla, place):
-    module = alone(fla / "layers" / "rwkv7.py")
+    module = load_layer(fla, "rwkv7")
     ops, modules = fla / "ops" / "rwkv7", fla / "modules"
     dplr = alone(fla / "ops" / "generalized_delta_rule" / "dplr" / "naive.py").dplr_recurrence
     shift = alone(modules / "token_shift.py").token_shift_ref
@@ -138,7 +181,6 @@ def rwkv7(fla, place):
         LoRA=alone(fla / "layers" / "rwkv6.py").LoRA,
         GroupNorm=alone(modules / "layernorm.py").GroupNormRef,
         l2_norm=unit,
-        get_layer_cache=lambda *_: None,
         token_shift=lambda x, *_, **__: (shift(x), None),
         fused_addcmul_rwkv7=alone(ops / "fused_addcmul.py").torch_addcmul_rwkv7,
         fused_k_rwkv7=alone(ops / "fused_k_update.py").k_update_ref,
@@ -146,8 +188,8 @@ def rwkv7(fla, place):
         fused_mul_recurrent_rwkv7=recurrent,
     )
     layer = module.RWKV7Attention(
-        hidden_size=10,
-        head_dim=5,
+        hidden_size=6,
+        head_dim=3,
         decay_low_rank_dim=2,
         gate_low_rank_dim=3,
         a_low_rank_dim=4,
@@ -190,12 +232,13 @@ def main(checkout):
     torch.set_default_dtype(torch.float64)
     fla = pathlib.Path(checkout) / "fla"
     references = {
-        "Qwen3-Next": (*qwen3_next(), {"inputs": 11}),
+        "Qwen3-Next": (*qwen3_next(), {"inputs": 7}),
         "Mamba-2": (*mamba2(), {"inputs": 3}),
         "xLSTM": (*xlstm(), {"inputs": 10}),
+        "Gated DeltaNet": (*gated_delta_net(fla), {"inputs": 7}),
         "GLA": (*gla(fla), {"inputs": 12}),
-        "RWKV-7": (*rwkv7(fla, 0), {"inputs": 10}),
-        "RWKV-7 above": (*rwkv7(fla, 1), {"inputs": 10, "first values": 10}),
+        "RWKV-7": (*rwkv7(fla, 0), {"inputs": 6}),
+        "RWKV-7 above": (*rwkv7(fla, 1), {"inputs": 6, "first values": 6}),
     }
     arrays = {}
     for name, reference in references.items():

@@ -9,6 +9,7 @@ from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._fast_weights.base import AbstractFastWeightCell, Memory
+from .._fast_weights.delta_net import check_strength
 from .._fast_weights.gated_delta_net import gated_delta_rule
 from .._fast_weights.parts import check_heads, log_of_uniform, softplus_bias, unit
 from .._initialisers import lecun_normal
@@ -34,6 +35,7 @@ class GatedDeltaCore(AbstractFastWeightCell):
     W_o: Float[Array, "output values"]
     key_heads: int = eqx.field(static=True)
     key_size: int = eqx.field(static=True)
+    strength: float = eqx.field(static=True)
     eps: float = eqx.field(static=True)
 
     def init_state(self):
@@ -47,7 +49,8 @@ class GatedDeltaCore(AbstractFastWeightCell):
         z, b, a = jnp.split(beside, (len(v), len(v) + len(self.A_log)))
         q, k = (unit(leaf.reshape(self.key_heads, 1, -1)) for leaf in (q, k))
         v = v.reshape(self.key_heads, -1, len(self.scale))
-        beta, log_alpha = sigmoid(b), -jnp.exp(self.A_log) * softplus(a + self.dt_bias)
+        beta = self.strength * sigmoid(b)
+        log_alpha = -jnp.exp(self.A_log) * softplus(a + self.dt_bias)
         beta, log_alpha = (leaf.reshape(*v.shape[:2], 1) for leaf in (beta, log_alpha))
         return gated_delta_rule(q * self.key_size**-0.5, k, v, beta, log_alpha), z
 
@@ -64,6 +67,7 @@ def gated_delta_net(
     *,
     key_heads: int | None = None,
     width: int = 4,
+    strength: float = 1.0,
     eps: float = 1e-6,
     key: PRNGKeyArray,
 ) -> Stack:
@@ -71,7 +75,7 @@ def gated_delta_net(
 
         [q; k; v]_t = SiLU(conv(W x)_t),    [z; b; a]_t = U x_t
         q̃_t = unit(q_t) / √d,  k̃_t = unit(k_t)                        of each head, d its key size
-        ln α_t = −exp(A_log) softplus(a_t + dt_bias),    β_t = σ(b_t)
+        ln α_t = −exp(A_log) softplus(a_t + dt_bias),    β_t = strength · σ(b_t)
         S_t = S_{t−1} α_t (I − β_t k̃_t k̃_tᵀ) + β_t v_t k̃_tᵀ
         y_t = W_o (scale ∘ rms_norm(S_t q̃_t) ∘ SiLU(z_t))
 
@@ -83,7 +87,8 @@ def gated_delta_net(
     value_size · key_size), of which the latter is done in blocks.
     Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10, in the
     block of `Qwen3NextGatedDeltaNet` of Hugging Face transformers 5.24.0, whose weights
-    `seqmem.interop.from_qwen3_next` takes. Differs: none.
+    `seqmem.interop.from_qwen3_next` takes, and of flash-linear-attention's `GatedDeltaNet` at
+    commit bc3b101 (`from_fla_gated_delta_net`). Differs: none.
 
     Args:
         input_size: entries of one input and of one output, > 0.
@@ -92,11 +97,13 @@ def gated_delta_net(
         value_size: entries of the value of one head, > 0.
         key_heads: of queries and keys, a divisor of `heads`; None is as many.
         width: taps of the convolution, > 0.
-        eps: of the norm, > 0; 10⁻⁵ in the paper's own code.
+        strength: the largest β, in (0, 2].
+        eps: of the norm, > 0.
         key: for the initial parameters.
 
     Raises:
-        ValueError: where the key heads do not divide the heads, or a size is below 1.
+        ValueError: where the key heads do not divide the heads, the strength is out of range, or a
+            size is below 1.
 
     Example:
         >>> import jax, seqmem
@@ -107,6 +114,7 @@ def gated_delta_net(
     """
     key_heads = heads if key_heads is None else key_heads
     check_heads("gated_delta_net", heads, key_heads)
+    check_strength("gated_delta_net", strength)
     check_sizes("gated_delta_net", input_size=input_size, key_size=key_size, value_size=value_size)
     keys = jax.random.split(key, 4)
     values = heads * value_size
@@ -118,6 +126,7 @@ def gated_delta_net(
         W_o=lecun_normal(keys[3], (input_size, values)),
         key_heads=key_heads,
         key_size=key_size,
+        strength=strength,
         eps=eps,
     )
     front = ShortFilter(input_size, mixed, beside, width=width, bias=False, key=keys[0])
