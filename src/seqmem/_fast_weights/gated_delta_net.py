@@ -22,7 +22,7 @@ class GatedDeltaNet(AbstractFastWeightCell):
     Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10 of its third version; α as
     in Mamba-2 and in their code, NVlabs/GatedDeltaNet. Differs: exp(A_log) starts uniform on
     [1, 16], as in Mamba-2, and not on [0, 16]; short convolutions before SiLU, the norm, gate and
-    projection behind, stand in a block around the cell.
+    projection behind, stand in the block, `seqmem.layers.gated_delta_net`.
 
     Args:
         input_size: entries of one input, > 0.

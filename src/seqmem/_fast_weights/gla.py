@@ -22,7 +22,7 @@ class GLA(AbstractFastWeightCell):
     (size,). Cost per step: O(input · (size + key_size)) and O(size · key_size / heads), of which
     the latter is done in blocks.
     Source: Yang et al. 2023, arXiv:2312.06635, equation 3 and section 4.4. Differs: the output
-    gate, norm and projection of that section stand in a block around the cell.
+    gate, norm and projection of that section stand in the block, `seqmem.layers.gla`.
 
     Args:
         input_size: entries of one input, > 0.

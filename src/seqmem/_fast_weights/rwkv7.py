@@ -26,10 +26,10 @@ class RWKV7(AbstractFastWeightCell):
     blocks.
     Source: Peng et al. 2025, arXiv:2503.14456, equations 4 to 20. Differs: the reading S_t r_t is
     not normalised before the bonus is added, as it is in equation 21; the mixing with the token
-    before, the mixing of values with those of the first layer and the gate stand in a block around
-    the cell. At the start w_0 goes from −6 to 1 over the channels and a_0, ξ, α and ρ are 0, 0.85,
-    1 and 0; in the authors' code, RWKV-LM, w_0, a_0 and ξ also vary within a head, and V_w and V_a
-    are 0.
+    before, the mixing of values with those of the first layer and the gate stand in the blocks,
+    `seqmem.layers.rwkv7` and `rwkv7_above`. At the start w_0 goes from −6 to 1 over the
+    channels and a_0, ξ, α and ρ are 0, 0.85, 1 and 0; in the authors' code, RWKV-LM, w_0, a_0
+    and ξ also vary within a head, and V_w and V_a are 0.
 
     Args:
         input_size: entries of one input, > 0.

@@ -22,9 +22,9 @@ class SSD(AbstractFastWeightCell):
     state), y (size,). Cost per step: O(input · (size + groups · state)) and O(size · state), of
     which the latter is done in blocks.
     Source: Dao & Gu 2024, arXiv:2405.21060, sections 2 and 7: the core of Mamba-2, between its
-    convolution and its gate. As in their code, state-spaces/mamba, what enters is discretised by
-    Euler's rule, and at the start softplus(b) is log-uniform on [0.001, 0.1], exp(A_log) uniform on
-    [1, 16], and D 1.
+    convolution and its gate; the whole is `seqmem.layers.mamba2`. As in their code,
+    state-spaces/mamba, what enters is discretised by Euler's rule, and at the start softplus(b) is
+    log-uniform on [0.001, 0.1], exp(A_log) uniform on [1, 16], and D 1.
 
     Args:
         input_size: entries of one input, > 0.

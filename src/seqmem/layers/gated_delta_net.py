@@ -85,10 +85,11 @@ def gated_delta_net(
     Shapes: x and y (input,), v and z (heads, value_size), α and β (heads,), q and k (key_heads,
     key_size), scale (value_size,). Cost per step: O(input · heads · value_size) and O(heads ·
     value_size · key_size), of which the latter is done in blocks.
-    Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10, in the
-    block of `Qwen3NextGatedDeltaNet` of Hugging Face transformers 5.24.0, whose weights
+    Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, in the block of
+    `Qwen3NextGatedDeltaNet` of Hugging Face transformers 5.24.0, whose weights
     `seqmem.interop.from_qwen3_next` takes, and of flash-linear-attention's `GatedDeltaNet` at
-    commit bc3b101 (`from_fla_gated_delta_net`). Differs: none.
+    commit bc3b101 (`from_fla_gated_delta_net`). Differs: the start is that of
+    `seqmem.GatedDeltaNet`.
 
     Args:
         input_size: entries of one input and of one output, > 0.

@@ -61,9 +61,9 @@ def gla(
     Shapes: x and y (input,), q, k and α (heads, key_size/heads), S (heads, size/heads,
     key_size/heads), scale (size/heads,). Cost per step: O(input · (size + key_size)) and O(size ·
     key_size / heads), of which the latter is done in blocks.
-    Source: Yang et al. 2023, arXiv:2312.06635, section 4.4; `GatedLinearAttention` of
-    flash-linear-attention at commit bc3b101, whose weights `seqmem.interop.from_fla_gla` takes.
-    Differs: the norm is RMSNorm, as there; in the paper it is LayerNorm.
+    Source: Yang et al. 2023, arXiv:2312.06635, section 4.4, with the norm and the 1/√d of
+    `GatedLinearAttention` in flash-linear-attention at commit bc3b101, whose weights
+    `seqmem.interop.from_fla_gla` takes. Differs: the start is that of `seqmem.GLA`.
 
     Args:
         input_size: entries of one input and of one output, > 0.

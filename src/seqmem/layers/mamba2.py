@@ -86,7 +86,8 @@ def mamba2(
     Shapes: x and y (input,), v and z (size,), B and C (groups, state_size), Δ (heads,). Cost per
     step: O(input · size) and O(size · state_size), of which the latter is done in blocks.
     Source: Dao & Gu 2024, arXiv:2405.21060, section 7; `Mamba2Mixer` of Hugging Face transformers
-    5.24.0, whose weights `seqmem.interop.from_mamba2` takes. Differs: Δ is not clamped to a range.
+    5.24.0, whose weights `seqmem.interop.from_mamba2` takes. Differs: Δ is not clamped to a range;
+    the start is that of `seqmem.SSD`.
 
     Args:
         input_size: entries of one input and of one output, > 0.

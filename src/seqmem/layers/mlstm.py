@@ -79,7 +79,8 @@ def mlstm(
     (heads,), scale (size,). Cost per step: O(input · (size + key_size)) and O(size · key_size /
     heads), of which the latter is done in blocks.
     Source: Beck et al. 2025, arXiv:2503.13427; `xLSTMLayer` of Hugging Face transformers 5.24.0,
-    whose weights `seqmem.interop.from_xlstm` takes. Differs: none; ε is the program's.
+    whose weights `seqmem.interop.from_xlstm` takes and whose ε it has. Differs: at the start W_i
+    and W_f are small, where they are 0 there; b_i is −10 and b_f goes from 3 to 6, as there.
 
     Args:
         input_size: entries of one input and of one output, > 0.

@@ -95,9 +95,9 @@ def rwkv7(
 
     Shapes: x and y (input,), all vectors (input,), S (heads, input/heads, input/heads). Cost per
     step: O(input²) and O(input² / heads), of which the latter is done in blocks.
-    Source: Peng et al. 2025, arXiv:2503.14456, section 4.1; `RWKV7Attention` of
-    flash-linear-attention at commit bc3b101, whose weights `seqmem.interop.from_fla_rwkv7` takes.
-    Differs: none.
+    Source: Peng et al. 2025, arXiv:2503.14456; `RWKV7Attention` of flash-linear-attention at commit
+    bc3b101, whose weights `seqmem.interop.from_fla_rwkv7` takes. Differs: the start is that of
+    `seqmem.RWKV7`, and μ is ½; there μ, ξ and the biases vary with the channel and the layer.
 
     Args:
         input_size: entries of one input and of one output, shared evenly by the heads.

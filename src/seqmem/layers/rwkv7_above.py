@@ -50,7 +50,8 @@ def rwkv7_above(
 
     and all else as in `rwkv7`. Its input is (x_t, v¹_t), and it shows (y_t, v¹_t).
 
-    Source: Peng et al. 2025, arXiv:2503.14456, section 4.1. Differs: none.
+    Source: as of `rwkv7`. Differs: as there; b_ν is 0.73 at the start, where it varies with the
+    channel around it there, and W_ν is 0.
 
     Args:
         input_size: entries of one input and of one output, shared evenly by the heads.
