@@ -215,6 +215,16 @@ def test_other_cells_are_not_exported(name):
 
 
 @pytest.mark.parametrize(
+    ("back", "strength"),
+    [(interop.to_qwen3_next, 2.0), (interop.to_fla_gated_delta_net, 1.5)],
+)
+def test_a_strength_that_a_module_does_not_have_is_not_exported(back, strength):
+    block = layers.gated_delta_net(7, 3, 2, 5, strength=strength, key=KEY)
+    with pytest.raises(ValueError, match=rf"^a block with strength={strength}.\n  Expected: 1.+\n"):
+        back(block)
+
+
+@pytest.mark.parametrize(
     ("make", "came"),
     [
         (
@@ -240,6 +250,7 @@ def test_sizes_that_do_not_fit_are_refused(make, came):
     assert came in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_rwkv7_above_keeps_every_law():
     cell = layers.rwkv7_above(6, 3, rank=5, key=KEY)
     report = seqmem.testing.check_cell(

@@ -92,6 +92,16 @@ def check_layers(block: AbstractCell, made_by: str, *layers: type[AbstractCell])
         )
 
 
+def check_option(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    """Refuse to give away a cell with an option that the other library does not have."""
+    if value not in known:
+        raise bad_input(
+            f"a block with {name}={value}.",
+            f"{' or '.join(map(str, known))}, which is all that the module has.",
+            f"make the block with another {name}, or keep it.",
+        )
+
+
 def filled(
     make: Callable[..., AbstractCell], *sizes: int, fields: Mapping[str, Any], **options: Any
 ) -> Any:

@@ -20,7 +20,7 @@ from .._errors import bad_input
 from ..layers.gated_delta_net import GatedDeltaCore, gated_delta_net
 from ..layers.short_filter import ShortFilter
 from ..layers.stack import Stack
-from ._arrays import at, check_layers, check_shapes, filled, no_others
+from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
 from ._short_filter import taps, weight
 
 MIXED = ("q", "k", "v")
@@ -108,13 +108,15 @@ def to_fla_gated_delta_net(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     arrays with `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.gated_delta_net`.
+        block: made by `seqmem.layers.gated_delta_net`, with a strength of 1, or of 2 for a module
+            with `allow_neg_eigval`.
 
     Raises:
-        ValueError: for another cell.
+        ValueError: for another cell, or another strength.
     """
     check_layers(block, "seqmem.layers.gated_delta_net", ShortFilter, GatedDeltaCore)
     core = at(block, "cells.1")
+    check_option("strength", core.strength, (1, 2))
     keys, heads = core.key_heads * core.key_size, len(core.A_log)
     values = heads * len(core.scale)
     mixed, beside = np.cumsum((keys, keys)), np.cumsum((values, heads))

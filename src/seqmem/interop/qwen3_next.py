@@ -20,7 +20,7 @@ from .._errors import bad_input
 from ..layers.gated_delta_net import GatedDeltaCore, gated_delta_net
 from ..layers.short_filter import ShortFilter
 from ..layers.stack import Stack
-from ._arrays import at, check_layers, check_shapes, filled, no_others
+from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
 from ._short_filter import taps, weight
 
 AXES = {"in_proj_qkvz.weight": 2, "in_proj_ba.weight": 2, "conv1d.weight": 3}
@@ -106,7 +106,7 @@ def to_qwen3_next(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
         block: made by `seqmem.layers.gated_delta_net`.
 
     Raises:
-        ValueError: for another cell.
+        ValueError: for another cell, or another strength than 1.
 
     Example:
         >>> import jax, seqmem
@@ -117,6 +117,7 @@ def to_qwen3_next(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     """
     check_layers(block, "seqmem.layers.gated_delta_net", ShortFilter, GatedDeltaCore)
     core = at(block, "cells.1")
+    check_option("strength", core.strength, (1,))
     heads, value_size = len(core.A_log), len(core.scale)
     of_qkvz, of_ba = _orders(core.key_heads, heads, core.key_size, value_size)
     rows = np.concatenate([at(block, "cells.0.W"), at(block, "cells.0.U")])
