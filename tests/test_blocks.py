@@ -2,6 +2,7 @@
 reference/blocks.npz, and exchange weights with it; make_blocks.py there wrote them.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ BLOCKS = {
     "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
     "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
 }
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 every_block = pytest.mark.parametrize("name", BLOCKS)
 
 
@@ -88,12 +90,11 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize(
     "method",
     [
-        None,
-        layers.LayerByLayer(seqmem.Parallel(block=16)),
-        layers.LayerByLayer(seqmem.Scan()),
-        seqmem.Scan("autodiff"),
+        pytest.param(None, id="default"),
+        slow(layers.LayerByLayer(seqmem.Parallel(block=16)), id="in two blocks"),
+        slow(layers.LayerByLayer(seqmem.Scan()), id="layer by layer"),
+        slow(seqmem.Scan("autodiff"), id="as one cell"),
     ],
-    ids=["default", "in two blocks", "layer by layer", "as one cell"],
 )
 @every_block
 def test_a_block_computes_and_learns_as_in_other_peoples_code(name, method):

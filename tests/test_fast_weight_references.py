@@ -19,7 +19,11 @@ from seqmem import Memory, Write
 
 with np.load(pathlib.Path(__file__).parent / "reference" / "fast_weights.npz") as file:
     TOLD = dict(file)
-METHODS = (seqmem.Scan("autodiff"), seqmem.Parallel(block=16), seqmem.Parallel(block=64))
+METHODS = (
+    pytest.param(seqmem.Scan("autodiff"), marks=pytest.mark.slow),
+    seqmem.Parallel(block=16),
+    pytest.param(seqmem.Parallel(block=64), marks=pytest.mark.slow),
+)
 PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, which no sequence has of its own
 
 

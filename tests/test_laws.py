@@ -6,10 +6,18 @@ from cells import CELLS
 import seqmem
 from seqmem._testing.check import family_methods
 
-every_cell = pytest.mark.parametrize("name", CELLS)
+# One of each family and kind; the rest of the list is slow.
+QUICK = {
+    *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
+    *("LinearAttention", "MLSTM", "GatedDeltaNet", "KDA", "DepthwiseConv"),
+    *("SlidingWindowAttention", "RNN with_states", "MGU with_learned_state", "Stack"),
+}
 
 
-@every_cell
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CELLS],
+)
 def test_a_cell_keeps_every_law(name):
     """On the first method of its family; the others are slow."""
     cell = CELLS[name]()
@@ -18,7 +26,7 @@ def test_a_cell_keeps_every_law(name):
 
 
 @pytest.mark.slow
-@every_cell
+@pytest.mark.parametrize("name", CELLS)
 def test_a_cell_keeps_every_law_on_every_other_method(name):
     cell = CELLS[name]()
     report = seqmem.testing.check_cell(cell, methods=family_methods(cell)[1:])
