@@ -11,8 +11,7 @@ and A_qe, A_re likewise, the removed values U (row i is S_{i−1} r_i), outputs 
     S' = S diag(w(C, 0)) + Vᵀ K̃ − Uᵀ Ẽ
 
 Where e = k, N = V − U is solved for instead: (I + A_rk) N = V − R̃ Sᵀ, and N takes the place of V.
-All of it is affine in S, so a block is kept as S' = S P + R and Y = Q Sᵀ + Y_0, which are made of
-many blocks at once; in their order stands one product per block.
+All of it is affine in S, so a block is S' = S P + R and Y = Q Sᵀ + Y_0, made without S.
 
 After a reset nothing of S is seen, and the initial matrix takes its place: r reads before the
 decay, so no decay of 0 says the same.
