@@ -29,6 +29,15 @@ def _in_a_hurry(request: pytest.FixtureRequest) -> None:
     jax.config.update("jax_disable_most_optimizations", "optimised" not in request.keywords)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_anew() -> Iterator[None]:
+    """Programs of a file are let go with it: thousands of them take gigabytes, and more mappings of
+    memory than a process may have.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """The test runs in float64."""

@@ -24,7 +24,6 @@ CASES = [
     ("MinGRU", "scan"),
     ("KDA", "all"),
     ("MLSTM", "all"),
-    ("MLSTM", "plain"),
 ]
 CELLS = {
     "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),

@@ -37,14 +37,15 @@ class SLSTM(AbstractGatedCell):
     Shapes: x (input,), h, c, n, m and y (hidden,). Cost per step: O(hidden · (input +
     hidden / heads)), of which O(hidden² / heads) is sequential.
     Source: Beck et al. 2024, arXiv:2405.04517, equations 8 to 17, with σ in 13. Differs: at the
-    start every block of U is orthogonal, and b of the forget gate 3 (in the authors' code,
-    NX-AI/xlstm, U is 0 and b goes from 5 to −7 within a head); the convolution and the norm of its
+    start every block of U is orthogonal (in the authors' code,
+    NX-AI/xlstm, U is 0 and b of the forget gate goes from 5 to −7 within a head); the convolution and the norm of its
     block stand around the cell.
 
     Args:
         input_size: entries of one input, > 0.
         hidden_size: entries of h, shared evenly by the heads.
         heads: > 0.
+        forget_bias: of the forget gate at the start.
         key: for the initial parameters.
 
     Raises:
@@ -59,7 +60,15 @@ class SLSTM(AbstractGatedCell):
     input_size: int = eqx.field(static=True)
     hidden_size: int = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, heads: int = 1, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        heads: int = 1,
+        *,
+        forget_bias: float = 1.0,
+        key: PRNGKeyArray,
+    ):
         if heads < 1 or hidden_size % heads:
             raise bad_input(
                 f"SLSTM got {heads} heads for a hidden size of {hidden_size}.",
@@ -70,7 +79,7 @@ class SLSTM(AbstractGatedCell):
         input_key, recurrent_key = jax.random.split(key)
         self.W = lecun_normal(input_key, (4, hidden_size, input_size))
         self.U = orthogonal(recurrent_key, (4, heads, size, size))
-        self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(3.0)
+        self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
         self.input_size = input_size
         self.hidden_size = hidden_size
 
