@@ -37,9 +37,9 @@ class SLSTM(AbstractGatedCell):
     Shapes: x (input,), h, c, n, m and y (hidden,). Cost per step: O(hidden · (input +
     hidden / heads)), of which O(hidden² / heads) is sequential.
     Source: Beck et al. 2024, arXiv:2405.04517, equations 8 to 17, with σ in 13. Differs: at the
-    start every block of U is orthogonal (in the authors' code,
-    NX-AI/xlstm, U is 0 and b of the forget gate goes from 5 to −7 within a head); the convolution and the norm of its
-    block stand around the cell.
+    start every block of U is orthogonal (in the authors' code, NX-AI/xlstm, U is 0, and b of the
+    forget gate goes from 5 to −7 within a head); the convolution and the norm of its block stand
+    around the cell.
 
     Args:
         input_size: entries of one input, > 0.
