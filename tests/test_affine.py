@@ -79,8 +79,31 @@ def test_nothing_passes_a_cut(block):
 
 def test_a_cell_of_another_family_is_refused():
     cell = seqmem.GRU(2, 3, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"(?s)Parallel got .*GRU.*Expected: .*Scan\(\)"):
+    with pytest.raises(ValueError, match=r"(?s)Parallel got .*GRU.*Newton\(\).*Scan\(\)"):
         seqmem.unroll(cell, cell.init_state(), jnp.ones((5, 2)), method=seqmem.Parallel())
+
+
+class Counting(seqmem.AbstractDiagonalCell):
+    """A promise that integers cannot keep."""
+
+    def init_state(self):
+        return jnp.zeros(3, jnp.int32)
+
+    def project(self, x):
+        raise AssertionError("traced")
+
+    def update(self, state, drive):
+        return state + 1
+
+    def readout(self, state, drive):
+        return state
+
+
+@pytest.mark.parametrize("method", [seqmem.Scan(), seqmem.Parallel()], ids=repr)
+def test_a_diagonal_cell_with_integers_is_refused_before_it_is_traced(method):
+    cell = Counting()
+    with pytest.raises(ValueError, match=r"(?s)int32.*Expected: .*What to do: "):
+        seqmem.unroll(cell, cell.init_state(), jnp.ones((5, 2)), method=method)
 
 
 def test_a_block_of_nothing_is_refused():

@@ -1,5 +1,6 @@
 """What `unroll` accepts. Each refusal says what came, what was expected and what to do."""
 
+import functools
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     time, *batch = leading_axes(cell, xs)
     check_input(cell, xs, 1 + len(batch))
     init = jax.eval_shape(cell.init_state)
+    check_family(cell, init)
     _check_state("state", init, state, tuple(batch), shared=True)
     if probes is not None:
         _check_state("probes", init, probe_values(probes), (time, *batch), shared=False)
@@ -54,6 +56,11 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
         _check_lengths(lengths, time, tuple(batch))
     if resets is not None:
         _check_resets(resets, (time, *batch))
+
+
+@functools.singledispatch
+def check_family(cell: AbstractCell, init: PyTree) -> None:
+    """Raise a `ValueError` where the initial state is none that the cell's family can have."""
 
 
 def _check_arrays(name: str, tree: PyTree) -> None:

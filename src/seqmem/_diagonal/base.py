@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from .._cell import AbstractCell, Drive, State, update
+from .._checks import check_family
+from .._errors import bad_input
 
 
 class AbstractDiagonalCell(AbstractCell):
@@ -25,3 +27,16 @@ def affine_map(cell: AbstractDiagonalCell, drive: Drive, like: State) -> tuple[S
     zeros, ones = jax.tree.map(jnp.zeros_like, like), jax.tree.map(jnp.ones_like, like)
     b, a = jax.jvp(lambda state: update(cell, state, drive), (zeros,), (ones,))
     return a, b
+
+
+@check_family.register
+def _(cell: AbstractDiagonalCell, init: State) -> None:
+    for path, leaf in jax.tree.leaves_with_path(init):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise bad_input(
+                f"the state{jax.tree_util.keystr(path)} of {type(cell).__name__}, a diagonal cell, "
+                f"is {leaf.dtype}.",
+                "real or complex numbers: the state moves by s ↦ a ∘ s + b.",
+                "count in floating point, or make the cell an AbstractCell, which may hold "
+                "integers.",
+            )

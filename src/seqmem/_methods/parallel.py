@@ -86,7 +86,8 @@ def in_parallel(
     raise bad_input(
         f"Parallel got a cell of type {type(cell).__name__}.",
         "a cell whose state moves linearly, of the diagonal or the fast-weight family.",
-        "use method=seqmem.Scan(), which runs every cell.",
+        "use method=seqmem.Newton() for all steps at once, or seqmem.Scan(), which runs every "
+        "cell.",
     )
 
 
