@@ -45,10 +45,10 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     given["probes"] = probe_values(probes)
     for name, tree in given.items():
         _check_arrays(name, tree)
-    time, *batch = leading_axes(cell, xs)
-    check_input(cell, xs, 1 + len(batch))
     init = jax.eval_shape(cell.init_state)
     check_family(cell, init)
+    time, *batch = leading_axes(cell, xs)
+    check_input(cell, xs, 1 + len(batch))
     _check_state("state", init, state, tuple(batch), shared=True)
     if probes is not None:
         _check_state("probes", init, probe_values(probes), (time, *batch), shared=False)
