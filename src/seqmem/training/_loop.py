@@ -15,7 +15,7 @@ from .._errors import bad_input
 from ._checkpoints import Checkpoints
 from ._leaves import strong
 from ._metrics import Metrics
-from ._progress import Progress
+from ._progress import Progress, check_counts
 from ._watching import progress_bar, scalars, stop_where_not_finite
 
 Training = TypeVar("Training", bound=PyTree)
@@ -43,7 +43,6 @@ def train(
     With checkpoints, a run that was ended anywhere and is started again by the same call goes on
     from the last one and ends with the bits it would have ended with: the checkpoint holds
     `training` and the key, data come from key and position, and tables are cut back to it.
-
     While the devices make a step, the next batch is prepared and sent to them; then the step's
     metrics are waited for. No thread does it, so what several processes do has one order.
 
@@ -57,7 +56,8 @@ def train(
         folder: for the tables "training" and "validation" (`Metrics`); a new one, or that of the
             checkpoints' run.
         checkpoints: where they are kept.
-        checkpoint_every: steps between two, > 0. The end and each best validation have one too.
+        checkpoint_every: steps between two, > 0. There is one at the beginning, at the end and at
+            each best validation too.
         validate: `training -> metrics` with a "loss"; it must not donate.
         validate_every: steps between two validations, > 0.
         patience: stop after so many validations without a new best one, > 0.
@@ -81,26 +81,37 @@ def train(
         >>> train(step, jnp.zeros(()), noise, key=jax.random.key(0), steps=7, bar=False)[1].position
         7
     """
-    _check(steps, checkpoint_every, validate_every, patience)
-    progress, first = Progress(), jax.process_index() == 0
-    training = strong(training)
-    if checkpoints is not None and checkpoints.positions():
+    check_counts(steps, checkpoint_every, validate_every, patience)
+
+    def ahead(position: int) -> Any:
+        return jax.device_put(batches(key, position)) if position < steps else None
+
+    def save(loss: float | None = None) -> None:
+        if checkpoints is not None:
+            for table in tables.values():
+                table.sync()
+            held, note = {"training": training, "key": key}, progress._asdict()
+            checkpoints.save(progress.position, held, note, value=loss)
+
+    tables: dict[str, Metrics] = {}
+    progress, training, first = Progress(), strong(training), jax.process_index() == 0
+    resumed = False
+    if checkpoints is not None and (resumed := bool(checkpoints.positions())):
         training, progress = _resumed(checkpoints, training, key)
     with contextlib.ExitStack() as stack:
-        tables = {}
         if folder is not None and first:
             kept = {"training": progress.position, "validation": progress.validations}
             for name, rows in kept.items():
-                table = Metrics(pathlib.Path(folder, name), rows=rows if checkpoints else None)
+                table = Metrics(pathlib.Path(folder, name), rows=rows if resumed else None)
                 tables[name] = stack.enter_context(table)
+        if not resumed:
+            save()
         show = stack.enter_context(progress_bar(steps, progress.position, bar and first))
-        batch = None
+        batch = ahead(progress.position)
         while not progress.over(steps, patience):
             start, position = time.perf_counter(), progress.position + 1
-            if batch is None:
-                batch = jax.device_put(batches(key, position - 1))
             training, metrics = step(training, batch)
-            batch = jax.device_put(batches(key, position)) if position < steps else None
+            batch = ahead(position)
             row = {"position": position, **scalars(metrics)}
             training, progress = strong(training), progress._replace(position=position)
             if tokens is not None:
@@ -117,11 +128,8 @@ def train(
                     tables["validation"].write(row)
             best = loss is not None and progress.since_best == 0
             due = best or position % checkpoint_every == 0 or progress.over(steps, patience)
-            if checkpoints is not None and due:
-                for table in tables.values():
-                    table.sync()
-                held, note = {"training": training, "key": key}, progress._asdict()
-                checkpoints.save(position, held, note, value=loss)
+            if due:
+                save(loss)
     return training, progress
 
 
@@ -136,12 +144,3 @@ def _resumed(
             "give that key, or another folder for another run.",
         )
     return held["training"], Progress(**note)
-
-
-def _check(steps: int, checkpoint_every: int, validate_every: int, patience: int | None) -> None:
-    if steps < 0 or min(checkpoint_every, validate_every, 1 if patience is None else patience) < 1:
-        raise bad_input(
-            f"{steps=}, {checkpoint_every=}, {validate_every=}, {patience=}.",
-            "steps >= 0, and at least 1 of all else; no patience is None.",
-            "count in steps, and patience in validations.",
-        )

@@ -34,3 +34,15 @@ class Progress(NamedTuple):
         if math.isfinite(loss) and (self.best is None or loss < self.best):
             return self._replace(validations=count, best=loss, since_best=0)
         return self._replace(validations=count, since_best=self.since_best + 1)
+
+
+def check_counts(
+    steps: int, checkpoint_every: int, validate_every: int, patience: int | None
+) -> None:
+    """Raise ValueError where a run could never be over, or never be kept or validated."""
+    if steps < 0 or min(checkpoint_every, validate_every, 1 if patience is None else patience) < 1:
+        raise bad_input(
+            f"{steps=}, {checkpoint_every=}, {validate_every=}, {patience=}.",
+            "steps >= 0, and at least 1 of all else; no patience is None.",
+            "count in steps, and patience in validations.",
+        )
