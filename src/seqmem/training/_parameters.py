@@ -1,5 +1,6 @@
 """Parameters alone, in one file."""
 
+import io
 import json
 import os
 import pathlib
@@ -32,6 +33,7 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
 
     Raises:
         ValueError: where a number of the model is no JAX array.
+        OSError: where it could not be written.
 
     Example:
         >>> import jax, pathlib, tempfile, seqmem
@@ -44,11 +46,13 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
         True
     """
     path, arrays = pathlib.Path(path), arrays_of(model)
+    content = io.BytesIO(json.dumps(describe(arrays)).encode() + b"\n")
+    content.seek(0, io.SEEK_END)
+    eqx.tree_serialise_leaves(content, [numbers(array) for array in arrays.values()])
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         with unfinished.open("wb") as file:
-            file.write(json.dumps(describe(arrays)).encode() + b"\n")
-            eqx.tree_serialise_leaves(file, [numbers(array) for array in arrays.values()])
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
