@@ -3,11 +3,11 @@
     python -m benchmarks.training_loop [--batches 16 64] [--steps 20] [--rounds 15]
 
 `training.train`, with tables of metrics and a progress bar but no checkpoint, against the same
-steps one after another on a batch that is on the device already: in one process, one call each per
-round, in a new order each round. A ratio is the median over the rounds; 1.05 says that the loop
-adds a twentieth. The job is a character model, an LSTM of 256, on windows of 128 characters, and the
-batch sets how long a step takes. A checkpoint's seconds stand beside it, where Orbax is installed.
-This wants an idle machine; what others took is reported.
+steps one after another on a batch that is on the device already: in one process, one call each
+per round, in a new order each round. A ratio is the median over the rounds; 1.05 says that the
+loop adds a twentieth. The job is a character model, an LSTM of 256, on windows of 128 characters;
+the batch sets how long a step takes. What a checkpoint takes stands beside it, where Orbax is
+installed. This wants an idle machine; what others took is reported.
 """
 
 import argparse
