@@ -314,6 +314,18 @@ def test_every_example_is_read_once_in_an_epoch_and_in_a_new_order_each():
             training.example_at(KEY, position, count)
 
 
+def test_tokens_are_counted_by_the_loop_or_by_the_step(tmp_path):
+    def step(run, batch):
+        return run, {"loss": jnp.ones(()), "weight": jnp.asarray(0.0)}
+
+    for tokens, least in ((7, 1e-3), ("weight", 0.0)):
+        folder = tmp_path / str(tokens)
+        options = {"folder": folder, "tokens": tokens, "bar": False}
+        training.train(step, {}, batches, key=KEY, steps=2, **options)
+        speeds = [row["tokens_per_second"] for row in rows(folder)]
+        assert all(speed > least if least else speed == 0 for speed in speeds)
+
+
 def test_the_bar_shows_metrics_and_tokens_per_second(capsys):
     pytest.importorskip("tqdm")
     train(3, bar=True, tokens=7)

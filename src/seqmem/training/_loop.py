@@ -34,7 +34,7 @@ def train(
     validate: Callable[[Training], Mapping[str, Any]] | None = None,
     validate_every: int = 1000,
     patience: int | None = None,
-    tokens: int | None = None,
+    tokens: int | str | None = None,
     watch: Callable[[int, Mapping[str, float]], None] = stop_where_not_finite,
     bar: bool = True,
 ) -> tuple[Training, Progress]:
@@ -61,7 +61,7 @@ def train(
         validate: `training -> metrics` with a "loss"; it must not donate.
         validate_every: steps between two validations, > 0.
         patience: stop after so many validations without a new best one, > 0.
-        tokens: how many a batch holds, for tokens per second.
+        tokens: how many a batch holds, or the metric that says so, for tokens per second.
         watch: called with the number (from 1) and the row of each step; it may raise.
         bar: show progress and metrics, where tqdm is installed.
 
@@ -115,7 +115,8 @@ def train(
             row = {"position": position, **scalars(metrics)}
             training, progress = strong(training), progress._replace(position=position)
             if tokens is not None:
-                row["tokens_per_second"] = tokens / (time.perf_counter() - start)
+                count = row[tokens] if isinstance(tokens, str) else tokens
+                row["tokens_per_second"] = count / (time.perf_counter() - start)
             if tables:
                 tables["training"].write(row)
             show(row)
