@@ -37,7 +37,7 @@ def arrays_of(tree: PyTree) -> dict[str, Array]:
 
 def numbers(array: Array) -> Array:
     """A key as its numbers, and any other array as it is."""
-    is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(array) if is_key else array
 
 
@@ -132,4 +132,4 @@ def _checksum(array: Array | np.ndarray) -> int | None:
         array.is_fully_addressable or array.is_fully_replicated
     ):
         return None
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -138,7 +138,7 @@ def _resumed(
     checkpoints: Checkpoints, training: Training, key: PRNGKeyArray
 ) -> tuple[Training, Progress]:
     held, note = checkpoints.restore({"training": training, "key": key})
-    if not np.array_equal(*(jax.random.key_data(k) for k in (held["key"], key))):
+    if not np.array_equal(jax.random.key_data(held["key"]), jax.random.key_data(key)):
         raise bad_input(
             f"another key than that of the run in {checkpoints.folder}.",
             "the key it was begun with: the order of the data comes from it.",

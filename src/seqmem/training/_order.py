@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -45,5 +46,5 @@ def example_at(key: PRNGKeyArray, position: int, count: int) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _epoch(words: bytes, impl: str, epoch: int, count: int) -> np.ndarray:
-    key = jax.random.wrap_key_data(np.frombuffer(words, np.uint32), impl=impl)
+    key = jax.random.wrap_key_data(jnp.array(np.frombuffer(words, np.uint32)), impl=impl)
     return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), count))
