@@ -1,6 +1,6 @@
 """A run killed at drawn moments ends with the bits of one that was left alone.
 
-    python -m tests.kill_and_resume [--seed SEED] [--kills 10] [--steps 80]
+    python -m tests.kill_and_resume [--seed SEED] [--kills 10] [--steps 50]
 
 A small character job, with an LSTM, Adam, a carried state and characters left out at random. The
 process that trains is killed by SIGKILL after a drawn number of steps and a drawn time on top,
@@ -10,6 +10,7 @@ run that nobody killed. Exits with 1 where they differ.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -41,6 +42,18 @@ class Run(NamedTuple):
     key: jax.Array
 
 
+jax.config.update("jax_disable_most_optimizations", True)  # compiled ten times over
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def begin(characters: int):
+    """In one program, since each of its own would be compiled by every process."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    cell = seqmem.LSTM(characters, WIDTH, key=keys[0])
+    model = tasks.CharacterModel(cell, characters, key=keys[1])
+    return Run(model, OPTIMISER.init(model), model.init_state(BATCH), keys[2]), keys[3]
+
+
 @jax.jit
 def step(run, batch):
     key, own = jax.random.split(run.key)
@@ -57,11 +70,7 @@ def train(folder: pathlib.Path, steps: int, tell=lambda position: None) -> None:
     text = tasks.read_text()[:20_000]
     vocabulary = tasks.Vocabulary.of(text)
     windows = tasks.windows(vocabulary.encode(text), time=TIME, batch=BATCH)
-    keys = jax.random.split(jax.random.key(0), 4)
-    cell = seqmem.LSTM(len(vocabulary), WIDTH, key=keys[0])
-    model = tasks.CharacterModel(cell, len(vocabulary), key=keys[1])
-    state = jax.tree.map(jnp.array, model.init_state(BATCH))
-    run = Run(model, OPTIMISER.init(model), state, keys[2])
+    run, order = begin(len(vocabulary))
 
     def batches(key, position):
         place = training.example_at(key, position, len(windows[0]))
@@ -79,7 +88,7 @@ def train(folder: pathlib.Path, steps: int, tell=lambda position: None) -> None:
         step,
         run,
         batches,
-        key=keys[3],
+        key=order,
         steps=steps,
         folder=folder,
         checkpoints=training.Checkpoints(folder / "checkpoints"),
@@ -162,7 +171,7 @@ def options() -> argparse.Namespace:
         "--seed", type=int, default=None, help="for the moments; drawn if not given"
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=50)
     return parser.parse_args()
 
 
