@@ -5,10 +5,9 @@ from ._burn_in import burnt_in as burnt_in
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._narrow import in_bfloat16 as in_bfloat16
 from ._step import (
-    StepResult as StepResult,
     TrainingState as TrainingState,
     begin_training as begin_training,
     make_step as make_step,
-    require_finite as require_finite,
+    stop_where_skipped as stop_where_skipped,
 )
 from ._truncation import Truncated as Truncated, Window as Window

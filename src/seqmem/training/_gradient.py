@@ -42,7 +42,15 @@ class Gradient(NamedTuple):
     @property
     def mean_grads(self) -> PyTree:
         """∂L/∂θ."""
-        return jax.tree.map(lambda leaf: leaf / self.weight.astype(leaf.dtype), self.grads)
+        return self._over_weight(self.grads)
+
+    @property
+    def mean_norms(self) -> PyTree[Float[Array, "time *batch"]] | None:
+        """‖∂L/∂s_t‖."""
+        return self._over_weight(self.norms)
+
+    def _over_weight(self, tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf / self.weight.astype(leaf.dtype), tree)
 
 
 class AbstractGradient(abc.ABC):

@@ -1,21 +1,20 @@
 """One step of training: gradient, norms and update in one compiled program."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
-from .._cell import State
 from .._errors import bad_input
 from .._norms import tree_norm
 from .._precision import inexact, split
-from ._gradient import AbstractGradient, Carry
+from ._gradient import AbstractGradient, Carry, Gradient
 
 
 class TrainingState(eqx.Module):
@@ -34,25 +33,6 @@ class TrainingState(eqx.Module):
     carry: Carry
     steps: Int[Array, ""]
     skipped: Int[Array, ""]
-
-
-class StepResult(NamedTuple):
-    """What a step has to tell, of the parameters before it.
-
-    Attributes:
-        loss: total / weight.
-        weight: over how much the loss was summed, such as tokens.
-        gradient_norm: ‖∂L/∂θ‖, before the optimiser clips it.
-        finite: whether the step was taken.
-        state_gradient_norms: ‖∂L/∂s_t‖ where the gradient has them (`Truncated(flow=True)`), or a
-            dict by the names of the probes; else None.
-    """
-
-    loss: Float[Array, ""]
-    weight: Float[Array, ""]
-    gradient_norm: Float[Array, ""]
-    finite: Bool[Array, ""]
-    state_gradient_norms: PyTree[Float[Array, "time *batch"]] | None
 
 
 def begin_training(
@@ -76,25 +56,36 @@ def begin_training(
 
 
 def make_step(
-    gradient: AbstractGradient, optimiser: optax.GradientTransformation
-) -> Callable[..., tuple[TrainingState, StepResult]]:
+    gradient: AbstractGradient,
+    optimiser: optax.GradientTransformation,
+    *,
+    tell: Callable[[Gradient], Mapping[str, Array]] = lambda found: {},
+) -> Callable[..., tuple[TrainingState, dict[str, Array]]]:
     """A compiled step of training.
 
         g = ∂L/∂θ,    θ ← θ + optimiser(g),    s ← the states after this stretch of time
 
     A step whose loss or gradient is not finite, or which would make a number in the parameters, the
     optimiser's state or the cells' states infinite or NaN that was not, is not taken: all of them
-    stay as they are, bit for bit, `skipped` counts it, and `finite` says so. What then happens is
-    the caller's choice: go on with the next batch, or stop, by `require_finite`.
+    stay as they are, bit for bit. It is counted in `TrainingState.skipped` and says so itself. What
+    then happens is the caller's choice: go on with the next batch, or `stop_where_skipped`.
 
     The memory of the state that is handed in is used for the one that comes out: keep none of it.
 
     Args:
         gradient: `Truncated`, or `Accumulated` of it.
         optimiser: of optax; clipping belongs there.
+        tell: more that the step has to tell, computed in it, such as
+            lambda found: {"norms": found.mean_norms.mean(1)} with `Truncated(flow=True)`.
 
     Returns:
-        A function (state, batch, lengths=None) -> (state, result).
+        A function (state, batch, lengths=None) -> (state, told), where `told` is of the parameters
+        before the step:
+
+            loss            total / weight
+            weight          over how much the loss was summed, such as tokens
+            gradient_norm   ‖∂L/∂θ‖, before the optimiser clips it
+            skipped         1 where the step was not taken, else 0
 
     Example:
         >>> import jax, optax, seqmem
@@ -109,20 +100,21 @@ def make_step(
         >>> state = training.begin_training(cell, optimiser, carry)
         >>> for _ in range(3):
         ...     state, told = step(state, xs)
-        >>> int(state.steps), int(state.skipped), bool(told.finite), float(told.weight)
-        (3, 0, True, 70.0)
+        >>> int(state.steps), int(state.skipped), int(told["skipped"]), float(told["weight"])
+        (3, 0, 0, 70.0)
     """
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def run(still: tuple, arrays: PyTree, batch: PyTree, lengths: PyTree) -> Any:
         leaves, tree = still
         state = eqx.combine(arrays, jax.tree.unflatten(tree, leaves))
-        new, told = _step(gradient, optimiser, state, batch, lengths)
-        return eqx.filter(new, eqx.is_array), told
+        found = gradient(state.model, state.carry, batch, lengths)
+        state, told = _updated(gradient, optimiser, state, found)
+        return eqx.filter(state, eqx.is_array), {**told, **tell(found)}
 
     def step(
         state: TrainingState, batch: PyTree, lengths: Int[Array, "*batch"] | None = None
-    ) -> tuple[TrainingState, StepResult]:
+    ) -> tuple[TrainingState, dict[str, Array]]:
         arrays, still = eqx.partition(state, eqx.is_array)
         leaves, tree = jax.tree.flatten(still)
         arrays, told = run((tuple(leaves), tree), arrays, batch, lengths)
@@ -131,9 +123,14 @@ def make_step(
     return step
 
 
-def _step(gradient, optimiser, state: TrainingState, batch, lengths):
-    found = gradient(state.model, state.carry, batch, lengths)
-    grads, norm = found.mean_grads, tree_norm(found.mean_grads)
+def _updated(
+    gradient: AbstractGradient,
+    optimiser: optax.GradientTransformation,
+    state: TrainingState,
+    found: Gradient,
+) -> tuple[TrainingState, dict[str, Array]]:
+    value, grads = found.value, found.mean_grads
+    norm = tree_norm(grads)
     moving, still = split(state.model)
     # Adam takes a float to the power of an integer, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
@@ -142,20 +139,16 @@ def _step(gradient, optimiser, state: TrainingState, batch, lengths):
     old = (state.model, state.opt_state, state.carry)
     new = (eqx.combine(moved, still), opt_state, found.carry)
 
-    fine = jnp.isfinite(found.value) & jnp.isfinite(norm)
-    fine &= _none_broken((*old[:2], gradient.state(old[2])), (*new[:2], gradient.state(new[2])))
-    kept = jax.tree.map(
-        lambda a, b: jnp.where(fine, b, a) if eqx.is_array(a) else a,
-        old,
-        new,
-    )
-    taken = fine.astype(jnp.int32)
-    norms = jax.tree.map(lambda leaf: leaf / found.weight.astype(leaf.dtype), found.norms)
-    told = StepResult(found.value, found.weight, norm, fine, norms)
-    return TrainingState(*kept, state.steps + taken, state.skipped + 1 - taken), told
+    states = gradient.state(state.carry), gradient.state(found.carry)
+    fine = jnp.isfinite(value) & jnp.isfinite(norm)
+    fine &= _none_broken((*old[:2], states[0]), (*new[:2], states[1]))
+    kept = jax.tree.map(lambda a, b: jnp.where(fine, b, a) if eqx.is_array(a) else a, old, new)
+    skipped = (~fine).astype(jnp.int32)
+    told = {"loss": value, "weight": found.weight, "gradient_norm": norm, "skipped": skipped}
+    return TrainingState(*kept, state.steps + 1 - skipped, state.skipped + skipped), told
 
 
-def _none_broken(old: State, new: State) -> Bool[Array, ""]:
+def _none_broken(old: PyTree, new: PyTree) -> Bool[Array, ""]:
     """Whether every number that was finite still is."""
     broken = jax.tree.map(
         lambda a, b: (jnp.isfinite(a) & ~jnp.isfinite(b)).any(), inexact(old), inexact(new)
@@ -163,18 +156,19 @@ def _none_broken(old: State, new: State) -> Bool[Array, ""]:
     return ~functools.reduce(jnp.logical_or, jax.tree.leaves(broken), jnp.zeros((), bool))
 
 
-def require_finite(result: StepResult) -> None:
-    """Stop where a step was not taken. It waits for the step to be done.
+def stop_where_skipped(position: int, told: Mapping[str, Any]) -> None:
+    """Stop where a step was not taken; `told` is what it said. Waits for the step to be done.
 
     Raises:
         FloatingPointError: where the loss, the gradient or what they would change is not finite.
     """
-    if not bool(result.finite):
-        complaint = bad_input(
-            f"a step with loss {float(result.loss)} and gradient norm "
-            f"{float(result.gradient_norm)} over a weight of {float(result.weight)}.",
-            "a loss, a gradient and an update that are finite.",
-            "look at seqmem.gradients.value_and_grad for where it grows; clip, or lower the rate. "
-            "A weight of 0 is a batch without a valid step. The parameters are those before it.",
-        )
-        raise FloatingPointError(str(complaint))
+    if not int(told["skipped"]):
+        return
+    complaint = bad_input(
+        f"step {position}: loss {float(told['loss'])}, gradient norm "
+        f"{float(told['gradient_norm'])}, weight {float(told['weight'])}.",
+        "a loss, a gradient and an update that are finite; all is as it was before the step.",
+        "look where it grows by seqmem.gradients.value_and_grad; clip, or lower the rate. A weight "
+        "of 0 is a batch without a valid step.",
+    )
+    raise FloatingPointError(str(complaint))
