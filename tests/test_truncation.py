@@ -1,6 +1,7 @@
 """Truncated backpropagation against the graph that is cut by hand."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def by_hand(cell, state, batch, lengths, *, window, stride):
 
     borders = [*range(0, time, stride), time]
     found = [state]
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in itertools.pairwise(borders):
         found.append(run(cell, found[-1], start, end)[0])
     fixed = jax.lax.stop_gradient(found)
 
@@ -226,12 +227,12 @@ def test_sixteen_bit_parameters_are_summed_over_windows_in_thirty_two():
         np.testing.assert_array_equal(found.grads.b.astype(jnp.float32), np.full(5, 2048.0))
 
 
-CELL = CELLS["GRU"]()
-XS = {"xs": draw(1, 8, 3, 2), "share": draw(2, 8, 3), "resets": draw(3, 8, 3) > 1}
-
-
 def returning(*returned):
     return lambda cell, state, batch: returned if len(returned) > 1 else returned[0]
+
+
+def number(dtype, *shape):
+    return jnp.ones(shape, dtype)
 
 
 @pytest.mark.parametrize(
@@ -248,16 +249,19 @@ def returning(*returned):
         (lambda: called(training.Truncated(loss, 9, 3), 2), "at least 3"),
         (lambda: called(training.Truncated(loss, 8), 0), "0 steps of time"),
         (lambda: called(training.Truncated(returning(1.0, None), 8)), "a tuple of 2"),
-        (lambda: called(training.Truncated(returning(jnp.ones(3), 1, None), 8)), "one real number"),
         (
-            lambda: called(training.Truncated(returning(jnp.ones((), jnp.bfloat16), 1, None), 8)),
+            lambda: called(training.Truncated(returning(number(float, 3), 1, None), 8)),
+            "one real number",
+        ),
+        (
+            lambda: called(training.Truncated(returning(number(jnp.bfloat16), 1, None), 8)),
             "bfloat16",
         ),
         (
-            lambda: called(training.Truncated(returning(jnp.ones(()), jnp.ones(3), None), 8)),
+            lambda: called(training.Truncated(returning(number(float), number(float, 3), None), 8)),
             "weight",
         ),
-        (lambda: called(training.Truncated(loss, 3), state=CELL.init_state()), "tree, shapes"),
+        (lambda: called(training.Truncated(loss, 3), state=number(float, 5)), "tree, shapes"),
         (lambda: called(training.Truncated(loss, 3), lengths=np.ones(3)), "integers"),
         (lambda: called(training.Truncated(loss, 3), share=draw(2, 7, 3)), "all of the same time"),
     ],
@@ -268,6 +272,7 @@ def test_what_does_not_fit_is_refused(wrong, sentence):
 
 
 def called(gradient, time=8, state=None, lengths=None, **changed):
-    batch = jax.tree.map(lambda leaf: leaf[:time], XS) | changed
-    state = state_for(CELL) if state is None else state
-    return gradient(CELL, gradient.begin(state, batch, lengths), batch, lengths)
+    cell = CELLS["GRU"]()
+    batch = jax.tree.map(lambda leaf: leaf[:time], batch_for(cell, 8)) | changed
+    state = state_for(cell) if state is None else state
+    return gradient(cell, gradient.begin(state, batch, lengths), batch, lengths)
