@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._errors import bad_input
+from .._precision import state_dtype
 from ._gradient import Carry
 
 
@@ -26,9 +27,7 @@ def scan_sums(
         carry, parts, ys = body(carry, x)
         return (carry, jax.tree.map(lambda s, part: s + part.astype(s.dtype), sums, parts)), ys
 
-    zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), parts
-    )
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, state_dtype(leaf)), parts)
     (carry, sums), ys = jax.lax.scan(step, (carry, zeros), xs)
     return carry, jax.tree.map(lambda s, part: s.astype(part.dtype), sums, parts), ys
 

@@ -213,7 +213,7 @@ class Truncated(AbstractGradient):
             after = select(there, self._of_part(model, state, batch, lengths)[2], state)
             return after, after
 
-        there = jnp.arange(self._kept) >= self._kept - carry.filled
+        there = jnp.arange(self._kept, dtype=jnp.int32) >= self._kept - carry.filled
         state, states = jax.lax.scan(body, carry.state, (there, carry.past, carry.lengths))
         return state, jax.tree.map(lambda leaf: leaf[0], states)
 
