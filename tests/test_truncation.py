@@ -109,7 +109,10 @@ def test_the_bits_are_those_of_the_same_method_and_chunk(method, chunk):
 
 
 @every_family
-@pytest.mark.parametrize(("window", "stride", "time"), [(3, None, 11), (6, 3, 12), (6, 2, 10)])
+@pytest.mark.parametrize(
+    ("window", "stride", "time"),
+    [(3, None, 11), (6, 3, 12), pytest.param(6, 2, 10, marks=pytest.mark.slow)],
+)
 def test_the_gradient_is_that_of_the_cut_graph(name, window, stride, time):
     cell, state, batch, lengths = setting(name, time)
     gradient = training.Truncated(loss, window, stride)
@@ -118,11 +121,12 @@ def test_the_gradient_is_that_of_the_cut_graph(name, window, stride, time):
     hand = functools.partial(by_hand, window=window, stride=stride or window)
     total, grads, last = jax.jit(hand)(cell, state, batch, lengths)
     agree((found.total, found.grads), (total, grads))
-    whole = jax.jit(functools.partial(by_hand, window=time, stride=time))
-    with pytest.raises(AssertionError):  # so the cut is seen in these numbers
-        agree(found.grads, whole(cell, state, batch, lengths)[1], within=1e-6)
     if stride is None:
         agree(found.carry, last)
+        if name != "CausalConv":  # whose state holds inputs, which have no gradient to be cut
+            whole = jax.jit(training.Truncated(loss, time))(cell, state, batch, lengths)
+            with pytest.raises(AssertionError):
+                agree(found.grads, whole.grads, within=1e-6)
     assert float(found.weight) == lengths.sum()
 
 
