@@ -20,7 +20,9 @@ def batch_for(cell, time, *, batch=BATCH):
 
 
 def state_for(cell, *, batch=BATCH):
-    return jax.tree.map(lambda leaf: jnp.asarray(draw(4, batch, *leaf.shape)), cell.init_state())
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(draw(4, batch, *leaf.shape), leaf.dtype), cell.init_state()
+    )
 
 
 def shown(ys, share):
