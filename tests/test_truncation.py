@@ -78,13 +78,14 @@ def setting(name, time):
 @every_family
 def test_a_window_as_long_as_time_gives_the_whole_gradient_to_the_bit(name):
     cell, state, batch, lengths = setting(name, 11)
-    truncated = jax.jit(training.Truncated(loss, window=11))(cell, state, batch, lengths)
+    # Not within one jit: XLA fuses by what else a program returns, and rounds by how it fuses.
+    truncated = training.Truncated(loss, window=11)(cell, state, batch, lengths)
 
     def whole(*args):
         total, weight, after = loss(*args)
         return total, (weight, after)
 
-    gradient = jax.jit(jax.value_and_grad(whole, has_aux=True))
+    gradient = jax.value_and_grad(whole, has_aux=True)
     (total, (weight, after)), grads = gradient(cell, state, batch, lengths)
     same_bits(
         (truncated.total, truncated.weight, truncated.grads, truncated.carry),
