@@ -71,7 +71,7 @@ class Accumulated(AbstractGradient):
 
         _, sums, (carry, norms) = scan_sums(body, None, parts)
         carry = jax.tree.map(self._joined, carry, axes)
-        return Gradient(*sums, carry, jax.tree.map(lambda leaf: self._joined(leaf, 1), norms))
+        return Gradient(*sums, carry, jax.tree.map(lambda leaf: self._joined(leaf, 1), norms))  # pyright: ignore
 
     def _split(self, leaf: Array, axis: int) -> Array:
         """[..., batch, ...] to [part, ..., batch / parts, ...]."""

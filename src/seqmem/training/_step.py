@@ -145,7 +145,7 @@ def _updated(
     kept = jax.tree.map(lambda a, b: jnp.where(fine, b, a) if eqx.is_array(a) else a, old, new)
     skipped = (~fine).astype(jnp.int32)
     told = {"loss": value, "weight": found.weight, "gradient_norm": norm, "skipped": skipped}
-    return TrainingState(*kept, state.steps + 1 - skipped, state.skipped + skipped), told
+    return TrainingState(*kept, state.steps + 1 - skipped, state.skipped + skipped), told  # pyright: ignore
 
 
 def _none_broken(old: PyTree, new: PyTree) -> Bool[Array, ""]:

@@ -171,11 +171,11 @@ class Truncated(AbstractGradient):
         carry, sums, norms = scan_sums(body, carry, folded(batch, lengths, strides, size))
         norms = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), norms)
         if time == strides * size:
-            return Gradient(*sums, carry, norms)
+            return Gradient(*sums, carry, norms)  # pyright: ignore
         last = self._of_one(model, carry, *part(batch, lengths, strides * size, time))
         sums = jax.tree.map(jnp.add, sums, last[:3])
         norms = jax.tree.map(lambda *parts: jnp.concatenate(parts), norms, last.norms)
-        return Gradient(*sums, last.carry, norms)
+        return Gradient(*sums, last.carry, norms)  # pyright: ignore
 
     def _of_one(self, model, carry, batch, lengths) -> Gradient:
         """The gradient of one stride's loss, through all of its window."""
