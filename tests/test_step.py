@@ -80,7 +80,7 @@ def test_steps_are_those_of_a_loop_by_hand(name, float64):
 @pytest.mark.parametrize(
     "name", ["LSTM", slow("S6"), slow("GatedDeltaNet"), slow("CausalConv"), slow("Stack")]
 )
-@pytest.mark.parametrize(("window", "stride"), [(6, None), (6, 3)])
+@pytest.mark.parametrize(("window", "stride"), [(6, None), slow(6, 3)])
 def test_micro_batches_give_what_the_whole_batch_gives(name, window, stride, float64):
     cell = CELLS[name]()
     batch, lengths = batch_for(cell, 12, batch=10), np.arange(10) + 3

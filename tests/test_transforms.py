@@ -38,7 +38,7 @@ def gradient(cell, xs, **options):
     return jax.jit(jax.grad(loss, (0, 1, 2)))(cell, cell.init_state(), xs)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
 @pytest.mark.parametrize("name", [pytest.param("LSTM", marks=pytest.mark.slow), "MGU"])
 def test_every_form_of_scan_transforms_alike(name, transform, reverse):
