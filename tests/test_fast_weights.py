@@ -147,8 +147,12 @@ def test_blocks_are_single_writes(kind, decays):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("kind", "reverse"),
-    [*((kind, False) for kind in KINDS)]
-    + [("gated delta rule", True), ("several writes", True), ("gains", True)],
+    [
+        *((kind, False) for kind in KINDS),
+        ("gated delta rule", True),
+        ("several writes", True),
+        ("gains", True),
+    ],
 )
 def test_long_blocks_are_single_writes_in_either_direction(kind, reverse):
     lengths = np.array([1, 2, 63, 64, 65, 200, 1000])
