@@ -1,10 +1,19 @@
 """Every cell of the list keeps every law."""
 
+import jax
 import pytest
 from cells import CELLS
 
 import seqmem
 from seqmem._testing.check import family_methods
+
+
+@pytest.fixture(autouse=True)
+def _compiled_anew():
+    """No two tests here share a program, and those of one take a tenth of a gigabyte."""
+    yield
+    jax.clear_caches()
+
 
 # One of each family and kind; the rest of the list is slow.
 QUICK = {
