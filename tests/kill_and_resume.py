@@ -132,8 +132,10 @@ def leave_alone(folder: pathlib.Path, steps: int) -> None:
         raise SystemExit(f"the job failed with status {status}")
 
 
-def kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> int:
-    """Kill the job so long after so many steps of its own; how many it made."""
+def kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> tuple[int, bool]:
+    """Kill the job so long after so many steps of its own; how many it made, and whether it was
+    not over by then.
+    """
     child, reads = fork(folder, steps)
     made = 0
     while made < after and (told := os.read(reads, after - made)):
@@ -144,9 +146,10 @@ def kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> int:
         made += len(told)
     os.close(reads)
     _, status = os.waitpid(child, 0)
-    if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-        raise SystemExit(f"the job was over before it was killed (status {status}): more --steps")
-    return made
+    struck = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if status and not struck:
+        raise SystemExit(f"the job failed with status {status}")
+    return made, struck
 
 
 def told(folder: pathlib.Path, name: str) -> list[dict]:
@@ -183,18 +186,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         alone, killed = pathlib.Path(place, "alone"), pathlib.Path(place, "killed")
         leave_alone(alone, chosen.steps)
+        kills = 0
         for i in range(chosen.kills):
             # So few that even ten of them, each with what is made within LONGEST, are not the end.
             after, seconds = draw.randrange(8), draw.uniform(0, LONGEST)
             if after == 0:
                 seconds *= 10  # importing is over, compiling is not
-            made = kill(killed, chosen.steps, after, seconds)
+            made, struck = kill(killed, chosen.steps, after, seconds)
+            kills += struck
             kept = sorted(path.name for path in (killed / "checkpoints").glob("*"))
-            print(f"kill {i + 1}: {seconds:.3f} s after {after} steps, {made} made; left {kept}")
+            end = "" if struck else ", too late"
+            print(f"kill {i + 1}: {seconds:.3f} s after {after} steps, {made} made{end}; {kept}")
         leave_alone(killed, chosen.steps)
         wrong = differences(alone, killed)
         count = len(told(alone, "training"))
-    print(f"{chosen.kills} kills, {count} steps, {time.perf_counter() - begun:.0f} s")
+    if 2 * kills < chosen.kills:
+        raise SystemExit(f"only {kills} kills were in time: give more --steps")
+    print(f"{kills} kills, {count} steps, {time.perf_counter() - begun:.0f} s")
     if wrong:
         raise SystemExit(f"NOT the bits of the run that was left alone: {', '.join(wrong)}")
     print("the same bits as the run that was left alone")
