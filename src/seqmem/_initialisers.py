@@ -32,6 +32,21 @@ def uniform_log(
     return jax.random.uniform(key, shape, minval=math.log(least), maxval=math.log(greatest))
 
 
+def softplus_bias(
+    key: PRNGKeyArray, size: int, least: float, greatest: float
+) -> Float[Array, " size"]:
+    """b with softplus(b) log-uniform between two positive numbers: the length of a step."""
+    steps = jnp.exp(uniform_log(key, (size,), least, greatest))
+    return steps + jnp.log(-jnp.expm1(-steps))
+
+
+def log_of_uniform(
+    key: PRNGKeyArray, size: int, least: float, greatest: float
+) -> Float[Array, " size"]:
+    """Logarithms of numbers uniform between two positive ones."""
+    return jnp.log(jax.random.uniform(key, (size,), minval=least, maxval=greatest))
+
+
 def hippo_normal(
     size: int,
 ) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.nn import softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._initialisers import uniform_log
+from .._initialisers import softplus_bias
 from .._precision import state_dtype
 from .base import AbstractDiagonalCell
 
@@ -59,8 +59,7 @@ class S6(AbstractDiagonalCell):
         self.W_delta = uniform(keys[1], (input_size, rank))
         self.W_B = uniform(keys[2], (state_size, input_size))
         self.W_C = uniform(keys[3], (state_size, input_size))
-        steps = jnp.exp(uniform_log(keys[4], (input_size,), 1e-3, 1e-1))
-        self.b = steps + jnp.log(-jnp.expm1(-steps))  # softplus(b) = steps
+        self.b = softplus_bias(keys[4], input_size, 1e-3, 1e-1)
         self.A_log = jnp.tile(jnp.log(jnp.arange(1.0, state_size + 1)), (input_size, 1))
         self.D = jnp.ones(input_size)
         self.input_size = input_size

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._initialisers import lecun_normal
+from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .base import AbstractFastWeightCell, Write
 from .delta_net import check_strength
-from .parts import check_heads, empty_memory, log_of_uniform, per_head, softplus_bias, unit
+from .parts import check_heads, empty_memory, per_head, unit
 
 
 class GatedDeltaNet(AbstractFastWeightCell):

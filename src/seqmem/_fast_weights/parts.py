@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from .._errors import bad_input
 from .._precision import state_dtype
@@ -21,23 +21,6 @@ def per_head(x: Float[Array, " width"], heads: int) -> Float[Array, "heads size"
 def unit(x: Float[Array, "*lead size"]) -> Float[Array, "*lead size"]:
     """x / ‖x‖, and 0 at 0 with its derivatives: x / √(‖x‖² + 10⁻⁶)."""
     return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-6)
-
-
-def softplus_bias(
-    key: PRNGKeyArray, size: int, least: float, greatest: float
-) -> Float[Array, " size"]:
-    """b with softplus(b) log-uniform between two positive numbers: the length of a step."""
-    steps = jnp.exp(
-        jax.random.uniform(key, (size,), minval=jnp.log(least), maxval=jnp.log(greatest))
-    )
-    return steps + jnp.log(-jnp.expm1(-steps))
-
-
-def log_of_uniform(
-    key: PRNGKeyArray, size: int, least: float, greatest: float
-) -> Float[Array, " size"]:
-    """Logarithms of numbers uniform between two positive ones."""
-    return jnp.log(jax.random.uniform(key, (size,), minval=least, maxval=greatest))
 
 
 def check_heads(name: str, width: int, heads: int) -> None:

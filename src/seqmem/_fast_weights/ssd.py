@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jax.nn import softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._initialisers import lecun_normal
+from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._precision import state_dtype
 from .base import AbstractFastWeightCell, Memory, Write
-from .parts import check_heads, log_of_uniform, softplus_bias
+from .parts import check_heads
 
 
 class SSD(AbstractFastWeightCell):

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._fast_weights.base import AbstractFastWeightCell, Memory
 from .._fast_weights.delta_net import check_strength
 from .._fast_weights.gated_delta_net import gated_delta_rule
-from .._fast_weights.parts import check_heads, log_of_uniform, softplus_bias, unit
-from .._initialisers import lecun_normal
+from .._fast_weights.parts import check_heads, unit
+from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._precision import state_dtype
 from .normalisation import rms_norm
 from .short_filter import ShortFilter

@@ -9,9 +9,9 @@ from jax.nn import silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._fast_weights.base import AbstractFastWeightCell, Memory
-from .._fast_weights.parts import check_heads, log_of_uniform, softplus_bias
+from .._fast_weights.parts import check_heads
 from .._fast_weights.ssd import ssd
-from .._initialisers import lecun_normal
+from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._precision import state_dtype
 from .normalisation import rms_norm
 from .short_filter import ShortFilter
