@@ -3,10 +3,6 @@
 import csv
 import json
 import math
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -297,56 +293,3 @@ def test_a_row_of_other_columns_is_refused(tmp_path):
                 table.write(other)
         table.write({"loss": -math.inf, "position": 2})
     assert rows(tmp_path, "table")[1] == {"position": 2, "loss": "-Infinity"}
-
-
-def test_every_example_is_read_once_in_an_epoch_and_in_a_new_order_each():
-    read = [training.example_at(KEY, position, 11) for position in range(33)]
-    epochs = [tuple(read[i : i + 11]) for i in (0, 11, 22)]
-    assert all(sorted(epoch) == list(range(11)) for epoch in epochs)
-    assert len(set(epochs)) == 3
-    other = [training.example_at(jax.random.key(4), position, 11) for position in range(33)]
-    assert other != read
-    assert [training.example_at(KEY, position, 11) for position in (32, 0, 17)] == [
-        read[position] for position in (32, 0, 17)
-    ]
-    for position, count in ((-1, 11), (0, 0)):
-        with pytest.raises(ValueError, match=THREE_PARTS):
-            training.example_at(KEY, position, count)
-
-
-def test_tokens_are_counted_by_the_loop_or_by_the_step(tmp_path):
-    def step(run, batch):
-        return run, {"loss": jnp.ones(()), "weight": jnp.asarray(0.0)}
-
-    for tokens, least in ((7, 1e-3), ("weight", 0.0)):
-        folder = tmp_path / str(tokens)
-        options = {"folder": folder, "tokens": tokens, "bar": False}
-        training.train(step, {}, batches, key=KEY, steps=2, **options)
-        speeds = [row["tokens_per_second"] for row in rows(folder)]
-        assert all(speed > least if least else speed == 0 for speed in speeds)
-
-
-def test_the_bar_shows_metrics_and_tokens_per_second(capsys):
-    pytest.importorskip("tqdm")
-    train(3, bar=True, tokens=7)
-    said = capsys.readouterr().err
-    assert "3/3" in said
-    assert "loss=" in said
-    assert "tokens_per_second=" in said
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_ten_moments_ends_with_the_same_bits(tmp_path):
-    pytest.importorskip("orbax.checkpoint", reason=WHY)
-    root = pathlib.Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kill_and_resume"],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "the same bits" in done.stdout
