@@ -58,6 +58,7 @@ from ._modifiers import with_learned_state as with_learned_state, with_states as
 from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._precision import state_dtype as state_dtype
+from ._stateless.base import AbstractStatelessCell as AbstractStatelessCell
 from ._unroll import unroll as unroll, unroll_with_report as unroll_with_report
 from ._window.base import AbstractWindowCell as AbstractWindowCell
 from ._window.causal_conv import CausalConv as CausalConv

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from ._cell import AbstractCell, probe_values
 from ._errors import bad_input
 from ._methods.base import AbstractMethod
-from ._precision import precision
+from ._precision import as_precision, precision
 
 
 def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> None:
@@ -53,7 +53,7 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     if probes is not None:
         _check_state("probes", init, probe_values(probes), (time, *batch), shared=False)
     if lengths is not None:
-        _check_lengths(lengths, time, tuple(batch))
+        check_lengths(lengths, time, tuple(batch))
     if resets is not None:
         _check_resets(resets, (time, *batch))
 
@@ -148,7 +148,7 @@ def check_input(cell: AbstractCell, xs: PyTree, leading: int) -> None:
         lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[leading:], jnp.result_type(leaf)), xs
     )
     try:
-        jax.eval_shape(cell.project, one)
+        jax.eval_shape(lambda x: cell.project(as_precision(x, own)), one)
     except (TypeError, ValueError) as error:
         raise bad_input(
             f"{type(cell).__name__}.project refused one input {one}: {error}",
@@ -186,7 +186,8 @@ def _check_state(
             )
 
 
-def _check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
+def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
+    """Check the valid steps of each sequence; where they are traced, their values are not known."""
     shape, dtype = lengths.shape, lengths.dtype
     if shape != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise bad_input(

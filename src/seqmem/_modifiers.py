@@ -19,6 +19,7 @@ from ._fast_weights.base import AbstractFastWeightCell
 from ._gated.base import AbstractGatedCell
 from ._gates import Gate, gate, with_gate
 from ._precision import as_precision, precision
+from ._stateless.base import AbstractStatelessCell
 from ._window.base import AbstractWindowCell
 
 
@@ -109,6 +110,10 @@ class _ModifiedWindowCell(_ModifiedCell, AbstractWindowCell):  # pyright: ignore
         return self.cell.over_time(past, drives)  # pyright: ignore
 
 
+class _ModifiedStatelessCell(_ModifiedCell, AbstractStatelessCell):  # pyright: ignore
+    pass
+
+
 @functools.singledispatch
 def modified(cell: AbstractCell, modifier: AbstractModifier) -> AbstractCell:
     """The cell as the modifier has it. A family registers the class that keeps its promise."""
@@ -134,6 +139,11 @@ def _(cell: AbstractFastWeightCell, modifier: AbstractModifier) -> AbstractCell:
 @modified.register
 def _(cell: AbstractWindowCell, modifier: AbstractModifier) -> AbstractCell:
     return _ModifiedWindowCell(cell, modifier)
+
+
+@modified.register
+def _(cell: AbstractStatelessCell, modifier: AbstractModifier) -> AbstractCell:
+    return _ModifiedStatelessCell(cell, modifier)
 
 
 @update.register

@@ -25,7 +25,7 @@ from .._cell import (
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.default import default_method
-from .._methods.report import both, run_with_report
+from .._methods.report import Report, both, run_with_report
 from .._modifiers import with_states
 
 
@@ -128,12 +128,30 @@ class LayerByLayer(AbstractMethod):
 
 @run_with_report.register
 def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
-    if not isinstance(cell, Stack):
-        raise bad_input(
-            f"LayerByLayer got a cell of type {type(cell).__name__}.",
-            "a seqmem.layers.Stack.",
-            "pass one of its methods itself, e.g. method=seqmem.Scan().",
-        )
+    return in_layers(cell, own, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
+
+
+@functools.singledispatch
+def in_layers(
+    cell: AbstractCell,
+    own: LayerByLayer,
+    init: State,
+    state: State,
+    inputs: Inputs,
+    *,
+    batch_axes: int,
+    reverse: bool,
+) -> tuple[State, PyTree, Report | None]:
+    """`run_with_report`, one cell after another; what is made of cells registers how."""
+    raise bad_input(
+        f"LayerByLayer got a cell of type {type(cell).__name__}.",
+        "a seqmem.layers.Stack, or another cell that is made of cells.",
+        "pass one of its methods itself, e.g. method=seqmem.Scan().",
+    )
+
+
+@in_layers.register
+def _(cell: Stack, own: LayerByLayer, init, state, inputs, *, batch_axes, reverse):
     methods = own.methods or (None,)
     methods = methods * len(cell.cells) if len(methods) == 1 else methods
     if len(methods) != len(cell.cells):
