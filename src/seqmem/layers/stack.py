@@ -1,6 +1,7 @@
 """Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
