@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool
 
 from .._cell import AbstractCell, Drive, Inputs, Marks, State, Zeros, over, select
 from .._errors import bad_input
-from .._modifiers import with_states
+from .._modifiers.states import with_states
 from .._per_example import each, parts_of_examples
 from .._precision import precision
 from .base import AbstractMethod

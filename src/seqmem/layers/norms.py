@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._normalisation import layer_norm, rms_norm
 from .._precision import as_precision, precision, state_dtype
 from .._stateless.base import AbstractStatelessCell
-from .normalisation import layer_norm, rms_norm
 from .sizes import check_sizes
 
 

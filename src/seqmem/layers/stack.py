@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from .._cell import (
     AbstractCell,
@@ -26,7 +26,8 @@ from .._methods.base import AbstractMethod
 from .._methods.bptt import show
 from .._methods.default import default_method
 from .._methods.report import Report, both, run_with_report
-from .._modifiers import with_states
+from .._modifiers.dropped_inputs import with_dropped_inputs
+from .._modifiers.states import with_states
 
 
 class Stack(AbstractCell):
@@ -207,3 +208,9 @@ def _(cell: Stack, state: State, drive: Drive) -> Output:
 @default_method.register
 def _(cell: Stack) -> AbstractMethod:
     return LayerByLayer()
+
+
+@with_dropped_inputs.register
+def _(cell: Stack, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray) -> Stack:
+    first, *above = cell.cells
+    return Stack([with_dropped_inputs(first, rate, batch_shape, key=key), *above])
