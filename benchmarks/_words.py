@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import seqmem
 from seqmem import data, training
-from seqmem.data.spoken_digits import RATE
+from seqmem.data.fsdd import RATE
 
 BANDS, HOP = 40, 0.02  # of log_mel; seconds from frame to frame
 WIDTH, LAG = 64, 50  # entries of a state; frames that LRU begins to remember
