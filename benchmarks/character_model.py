@@ -9,7 +9,8 @@ windows of 64 characters with its state carried on, by Adam with a rate that ris
 --minutes, a few steps are timed to say how many there will be; the time of the tests is beside it.
 
 With --compare-dtypes, computation in bfloat16 with float32 weights and states beside float32, at
-the same steps and the same three seeds.
+the same steps and the same three seeds. XLA may leave out a rounding to bfloat16 that is taken back
+at once, and on a CPU much is; XLA_FLAGS=--xla_allow_excess_precision=false forbids it.
 """
 
 import argparse
