@@ -55,6 +55,7 @@ from ._methods.report import Report as Report
 from ._methods.scan import Scan as Scan
 from ._methods.sharded import Sharded as Sharded
 from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
+from ._per_example import PerExample as PerExample
 from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._precision import state_dtype as state_dtype

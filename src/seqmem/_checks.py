@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from ._cell import AbstractCell, probe_values
 from ._errors import bad_input
 from ._methods.base import AbstractMethod
+from ._per_example import each, parts_of_examples
 from ._precision import precision
 
 
@@ -48,6 +49,7 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     init = jax.eval_shape(cell.init_state)
     check_family(cell, init)
     time, *batch = leading_axes(cell, xs)
+    _check_parts_of_examples(cell, tuple(batch))
     check_input(cell, xs, 1 + len(batch))
     _check_state("state", init, state, tuple(batch), shared=True)
     if probes is not None:
@@ -71,6 +73,19 @@ def _check_arrays(name: str, tree: PyTree) -> None:
                 "arrays of JAX or NumPy.",
                 "turn it into one array with jax.numpy.asarray.",
             )
+
+
+def _check_parts_of_examples(cell: AbstractCell, batch: tuple[int, ...]) -> None:
+    for part in parts_of_examples(cell):
+        for path, leaf in jax.tree.leaves_with_path(part.value):
+            if np.shape(leaf)[: len(batch)] != batch:
+                raise bad_input(
+                    f"a PerExample of {type(cell).__name__} holds an array"
+                    f"{jax.tree_util.keystr(path)} of shape {np.shape(leaf)}.",
+                    f"the batch axes of xs, {batch}, in front.",
+                    "give every example of this batch its own value, or hand the bare value of "
+                    "one, which all share.",
+                )
 
 
 def leading_axes(cell: AbstractCell, xs: PyTree) -> tuple[int, ...]:
@@ -144,11 +159,18 @@ def check_input(cell: AbstractCell, xs: PyTree, leading: int) -> None:
                 "cast them with astype, or turn tokens into vectors with jax.nn.one_hot.",
             )
         return
-    one = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[leading:], jnp.result_type(leaf)), xs
+    one, without_time = (
+        jax.tree.map(
+            lambda leaf, skip=skip: jax.ShapeDtypeStruct(
+                np.shape(leaf)[skip:], jnp.result_type(leaf)
+            ),
+            xs,
+        )
+        for skip in (leading, 1)
     )
     try:
-        jax.eval_shape(cell.project, one)
+        each_sees = each(lambda cell, x: cell.project(x), cell, leading - 1)
+        jax.eval_shape(each_sees, without_time)
     except (TypeError, ValueError) as error:
         raise bad_input(
             f"{type(cell).__name__}.project refused one input {one}: {error}",

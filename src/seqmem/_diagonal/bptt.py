@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from .._cell import over, update
+from .._cell import update
 from .._methods.backward_rule import (
     BackwardRule,
     backward_rule,
     pace_of_entries,
     pull_through_block,
 )
+from .._per_example import each
 from .base import AbstractDiagonalCell, affine_map
 
 
@@ -28,7 +29,9 @@ class DiagonalRule(BackwardRule):
         return update(cell, state, kept)
 
     def linearise(self, cell, states, kept, x, batch_axes):
-        factors = over(lambda s, u: affine_map(cell, u, s)[0], 1 + batch_axes)(states, kept)
+        factors = each(lambda cell, s, u: affine_map(cell, u, s)[0], cell, batch_axes, time=True)(
+            states, kept
+        )
         return factors, lambda a, d: (jax.tree.map(jnp.multiply, a, d), None)
 
     def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):

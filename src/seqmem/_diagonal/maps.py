@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .. import _affine
-from .._cell import Inputs, Marks, State, over, probe_values, project, select
+from .._cell import Inputs, Marks, State, probe_values, project, select
 from .._methods.maps import apply, compose, summarise
+from .._per_example import each
 from .base import AbstractDiagonalCell, affine_map
 
 
@@ -21,7 +22,7 @@ class DiagonalMap(NamedTuple):
     cut: State | None
 
 
-def map_of_step(cell: AbstractDiagonalCell, init: State, x: PyTree, marks: Marks) -> DiagonalMap:
+def map_of_step(init: State, cell: AbstractDiagonalCell, x: PyTree, marks: Marks) -> DiagonalMap:
     """The map of one step, marks included, for one example."""
     a, b = affine_map(cell, project(cell, x, init), init)
     if marks.reset is not None:
@@ -39,7 +40,7 @@ def map_of_step(cell: AbstractDiagonalCell, init: State, x: PyTree, marks: Marks
 
 @summarise.register
 def _(cell: AbstractDiagonalCell, init: State, inputs: Inputs, *, batch_axes: int, reverse: bool):
-    one = over(functools.partial(map_of_step, cell, init), batch_axes)
+    one = each(functools.partial(map_of_step, init), cell, batch_axes)
     first = -1 if reverse else 0
     rest = jax.tree.map(lambda leaf: leaf[:-1] if reverse else leaf[1:], inputs)
     begun = one(*jax.tree.map(lambda leaf: leaf[first], inputs))

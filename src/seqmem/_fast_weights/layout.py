@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from .._cell import Inputs, over, project
+from .._cell import Inputs, project
+from .._per_example import each
 from .bad_steps import nothing_where, without_bad_steps
 from .base import AbstractFastWeightCell, Memory, Write, check_write, each_write
 
@@ -29,12 +30,12 @@ def written(
     `output` wants to see.
     """
 
-    def see(x: PyTree) -> tuple[Write, PyTree]:
+    def see(cell: AbstractFastWeightCell, x: PyTree) -> tuple[Write, PyTree]:
         drive = project(cell, x, init)
         check_write(cell, init, drive[0])
         return drive
 
-    write, extra = over(see, 1 + batch_axes)(inputs.x)
+    write, extra = each(see, cell, batch_axes, time=True)(inputs.x)
     steps = Steps(write, inputs.marks.reset, inputs.marks.hold)
     block = min(block or BLOCK, inputs.time)
     if block > EVEN:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._cell import over, project, readout
 from .._methods.blocks import scan_blocks
-from .._methods.bptt import unroll_with_bptt
+from .._methods.bptt import shown_from, unroll_with_bptt
 from .._methods.default import default_method
 from .._methods.parallel import Parallel, in_parallel
+from .._per_example import each
 from .._precision import as_precision, precision
 from .bad_steps import passed_through
 from .base import AbstractFastWeightCell, Memory
@@ -44,7 +44,7 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
         )
     time = inputs.time
     if not time:
-        return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
+        return state, shown_from(batch_axes, cell, init, x)
 
     steps, extra, block = written(cell, init, inputs, batch_axes, block)
     one = functools.partial(_block, init, reverse=reverse)
@@ -56,7 +56,8 @@ def _(cell: AbstractFastWeightCell, init, state, inputs, *, batch_axes, reverse,
         body, state, steps, block, time=len(steps.write.query), reverse=reverse
     )
     readings = jax.tree.map(lambda leaf: leaf[:time], readings)
-    output = over(as_precision(cell, precision(init)).output, 1 + batch_axes)
+    wide = as_precision(cell, precision(init))
+    output = each(lambda cell, *seen: cell.output(*seen), wide, batch_axes, time=True)
     return state, output(readings, extra)
 
 

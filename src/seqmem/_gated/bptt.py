@@ -1,12 +1,12 @@
 """The gated family's backward rule: one product per step in the loop, the transpose of mix."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
-from .._cell import over, project
+from .._cell import State, project
 from .._methods.backward_rule import BackwardRule, backward_rule, pace_of_products, pull_to
+from .._per_example import each
 from .._precision import inexact
 from .base import AbstractGatedCell, gate, mix
 
@@ -30,10 +30,10 @@ class GatedRule(BackwardRule):
         anywhere, one = jax.tree.map(lambda leaf: leaf[0], (states, x))
 
         def mixed(state):
-            return over(lambda s, x: mix(cell, s, project(cell, x, s)), batch_axes)(state, one)
+            return each(_mixed, cell, batch_axes)(state, one)
 
         def gated(state, z):
-            return inexact(over(functools.partial(gate, cell), batch_axes)(state, z))
+            return inexact(each(gate, cell, batch_axes)(state, z))
 
         def pull(here, d):
             d_state, d_z = pull_to(gated, d, *here)
@@ -44,16 +44,18 @@ class GatedRule(BackwardRule):
 
     def pull_to_inputs(self, cell, states, kept, x, d, pulled, batch_axes):
         def gates(cell):
-            step = over(lambda s, z: inexact(gate(cell, s, z)), 1 + batch_axes)
-            return step(states, kept)
+            return inexact(each(gate, cell, batch_axes, time=True)(states, kept))
 
         def mixes(cell, x):
-            step = over(lambda s, x: mix(cell, s, project(cell, x, s)), 1 + batch_axes)
-            return step(states, x)
+            return each(_mixed, cell, batch_axes, time=True)(states, x)
 
         (d_cell,) = pull_to(gates, d, cell)  # dead code unless the gates hold parameters
         d_cell_mixed, d_x = pull_to(mixes, pulled, cell, x)
         return jax.tree.map(jnp.add, d_cell, d_cell_mixed), d_x
+
+
+def _mixed(cell: AbstractGatedCell, state: State, x: PyTree) -> PyTree:
+    return mix(cell, state, project(cell, x, state))
 
 
 @backward_rule.register

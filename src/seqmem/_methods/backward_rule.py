@@ -9,7 +9,8 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Drive, State, over, project, update
+from .._cell import AbstractCell, Drive, State, project, update
+from .._per_example import each
 from .._precision import inexact, split
 
 
@@ -100,8 +101,7 @@ class PlainRule(BackwardRule):
             moving, still = split(state)
 
             def step(moving):
-                advanced = over(functools.partial(update, cell), batch_axes)
-                return inexact(advanced(eqx.combine(moving, still), drive))
+                return inexact(each(update, cell, batch_axes)(eqx.combine(moving, still), drive))
 
             return jax.vjp(step, moving)[1](d)[0], None
 
@@ -117,10 +117,10 @@ def pull_through_block(
     """The gradients of the parameters and of x, from those of the states after each step."""
 
     def block(cell: AbstractCell, x: PyTree) -> State:
-        def step(state: State, x: PyTree) -> State:
+        def step(cell: AbstractCell, state: State, x: PyTree) -> State:
             return inexact(update(cell, state, project(cell, x, state)))
 
-        return over(step, 1 + batch_axes)(states, x)
+        return each(step, cell, batch_axes, time=True)(states, x)
 
     return pull_to(block, d, cell, x)
 

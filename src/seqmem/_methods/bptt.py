@@ -30,6 +30,7 @@ from .._cell import (
     readout,
     select,
 )
+from .._per_example import each
 from .._precision import as_precision, inexact, precision, split
 from .backward_rule import BackwardRule, Pace, backward_rule, pull_to
 from .blocks import block_size, borders, scan_blocks, shifted, summed_first, summed_last
@@ -88,7 +89,22 @@ def show(batch_axes: int, cell: AbstractCell, states: State, x: PyTree) -> PyTre
     """The outputs of many steps; the projection is dead code unless the readout looks at the
     drive.
     """
-    return over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + batch_axes)(states, x)
+
+    def one(cell: AbstractCell, state: State, x: PyTree) -> PyTree:
+        return readout(cell, state, project(cell, x, state))
+
+    return each(one, cell, batch_axes, time=True)(states, x)
+
+
+def shown_from(batch_axes: int, cell: AbstractCell, state: State, x: PyTree) -> PyTree:
+    """The outputs of many steps (or of none), were each to end in this state of one example."""
+    one = lambda cell, x: readout(cell, state, project(cell, x, state))  # noqa: E731
+    return each(one, cell, batch_axes, time=True)(x)
+
+
+def projected(batch_axes: int, cell: AbstractCell, like: State, x: PyTree) -> Drive:
+    """The drives of many steps, for a state of the precision of `like`."""
+    return each(lambda cell, x: project(cell, x, like), cell, batch_axes, time=True)(x)
 
 
 def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Callable):
@@ -109,9 +125,9 @@ def _forward(settings: _Settings, cell, init, state, inputs: Inputs, emit: Calla
     def stretch(state: State, inputs: Inputs, _):
         x, marks = inputs
         cell = summed_last(turned)
-        drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
+        drives = projected(axes, cell, state, x)
         state, (states, kept) = jax.lax.scan(
-            lambda state, here: over(functools.partial(step, cell), axes)(state, *here),
+            lambda state, here: each(step, cell, axes)(state, *here),
             state,
             (drives, marks._replace(probe=None) if known else marks),
             reverse=reverse,
@@ -156,8 +172,8 @@ def _pull_back(settings: _Settings, moving, still, states, kept, shown, d_final,
         starts = shifted(border, states, reverse=reverse)
         starts = over(lambda s, r: select(r, init, s), 1 + axes)(starts, resets)
         if kept is None:
-            drives = over(lambda x: project(cell, x, state), 1 + axes)(x)
-            kept = over(functools.partial(rule.prepare, cell), 1 + axes)(starts, drives)
+            drives = projected(axes, cell, state, x)
+            kept = each(rule.prepare, cell, axes, time=True)(starts, drives)
         read, pull = rule.linearise(cell, starts, kept, x, axes)
 
         def step(carry, here):

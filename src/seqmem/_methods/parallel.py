@@ -7,11 +7,13 @@ import jax
 from jaxtyping import PyTree
 
 from .._affine import affine_states
-from .._cell import AbstractCell, Inputs, State, over, project, readout
+from .._cell import AbstractCell, Inputs, State
 from .._diagonal.base import AbstractDiagonalCell
 from .._diagonal.maps import map_of_step
 from .._errors import bad_input
+from .._per_example import each
 from .base import AbstractMethod
+from .bptt import show, shown_from
 
 DIAGONAL_BLOCK = 16
 
@@ -95,14 +97,14 @@ def in_parallel(
 def _(cell: AbstractDiagonalCell, init, state, inputs, *, batch_axes, reverse, block):
     x, marks = inputs
     if not inputs.time:
-        return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
+        return state, shown_from(batch_axes, cell, init, x)
 
-    maps = over(functools.partial(map_of_step, cell, init), 1 + batch_axes)
+    maps = each(functools.partial(map_of_step, init), cell, batch_axes, time=True)
     a, b, cut = maps(x, marks)
     solve = functools.partial(affine_states, reverse=reverse, block=block or DIAGONAL_BLOCK)
     if cut is None:
         states = jax.tree.map(solve, a, b, state)
     else:
         states = jax.tree.map(solve, a, b, state, cut)
-    ys = over(lambda s, x: readout(cell, s, project(cell, x, s)), 1 + batch_axes)(states, x)
+    ys = show(batch_axes, cell, states, x)
     return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), ys

@@ -6,7 +6,8 @@ from typing import Literal
 import jax
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Inputs, Marks, State, advance, over, project, readout, select
+from .._cell import AbstractCell, Inputs, Marks, State, advance, project, readout, select
+from .._per_example import each
 from .._precision import as_precision, precision
 from .base import AbstractMethod
 from .bptt import unroll_with_bptt
@@ -99,7 +100,7 @@ def plain_scan(
     own = precision(cell)
     wide = as_precision(cell, precision((cell, state)))
 
-    def step(state: State, x: PyTree, marks: Marks) -> tuple[State, PyTree]:
+    def step(wide: AbstractCell, state: State, x: PyTree, marks: Marks) -> tuple[State, PyTree]:
         narrow = as_precision(wide, own)
         drive = project(narrow, x, state)
         if transform is not None:
@@ -109,6 +110,6 @@ def plain_scan(
         return state, readout(narrow, state, drive)
 
     def body(state: State, inputs: Inputs) -> tuple[State, PyTree]:
-        return over(step, batch_axes)(state, inputs.x, inputs.marks)
+        return each(step, wide, batch_axes)(state, inputs.x, inputs.marks)
 
     return jax.lax.scan(body, state, inputs, reverse=reverse)

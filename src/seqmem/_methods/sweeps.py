@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from .._cell import AbstractCell, Drive, Inputs, Marks, State, Zeros, over, project, select
+from .._cell import AbstractCell, Drive, Inputs, Marks, State, Zeros, over, select
 from .._errors import bad_input
 from .._modifiers import with_states
+from .._per_example import each, parts_of_examples
 from .._precision import precision
 from .base import AbstractMethod
 from .blocks import scan_blocks, shifted
-from .bptt import along, show
+from .bptt import along, projected, show
 from .report import Report, run_with_report
 from .scan import Scan
 
@@ -121,10 +122,13 @@ def _found(
         inputs = inputs._replace(marks=inputs.marks._replace(probe=None))
     block = min(method.block or inputs.time, inputs.time)
     first = jax.tree.map(lambda leaf: leaf[:block], inputs)
-    linear = method.lineariser(cell, init, first, batch_axes)
-    swept = functools.partial(_swept, method, linear, cell, init, reverse=reverse)
-    for _ in range(batch_axes):
-        swept = jax.vmap(swept, in_axes=(0, 1), out_axes=1)
+    once = None if parts_of_examples(cell) else method.lineariser(cell, init, first, batch_axes)
+
+    def alone(cell: AbstractCell, state: State, inputs: Inputs) -> tuple[State, Report]:
+        linear = once or method.lineariser(cell, init, first, batch_axes)
+        return _swept(method, linear, cell, init, state, inputs, reverse=reverse)
+
+    swept = each(alone, cell, batch_axes, in_axes=(0, 1), out_axes=1)
 
     def body(state: State, inputs: Inputs, _: None) -> tuple[State, tuple[State, Report]]:
         states, report = swept(state, inputs)
@@ -150,7 +154,7 @@ def _swept(
 ) -> tuple[State, Report]:
     """The states of one block of one sequence."""
     x, marks = inputs
-    drives = over(lambda x: project(cell, x, state), 1)(x)
+    drives = projected(0, cell, state, x)
     tolerance = method.tolerance or _floor(cell, init)
 
     def guess(own: Array, given: Array) -> Array:

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._cell import Drive, State, over, project, readout
+from .._cell import Drive, State
+from .._methods.bptt import projected, shown_from
 from .._methods.default import default_method
 from .._methods.parallel import Parallel, in_parallel
 from .._methods.scan import Scan
+from .._per_example import each
 from .base import AbstractWindowCell, over_time
 from .past import Past, age_of
 
@@ -25,18 +27,17 @@ def _(cell: AbstractWindowCell, init, state, inputs, *, batch_axes, reverse, blo
     if marks.probe is not None:  # they have the size of all windows: nothing is left to save
         return Scan().run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
     if not inputs.time:
-        return state, over(lambda x: readout(cell, init, project(cell, x, init)), 1 + batch_axes)(x)
-    drives = over(lambda x: project(cell, x, init), 1 + batch_axes)(x)
-    one = functools.partial(_one_example, cell, init, reverse)
-    for _ in range(batch_axes):
-        one = jax.vmap(one, in_axes=(0, 1, 1, 1), out_axes=(0, 1))
-    return one(state, drives, marks.reset, marks.hold)
+        return state, shown_from(batch_axes, cell, init, x)
+    drives = projected(batch_axes, cell, init, x)
+    one = functools.partial(_one_example, init, reverse)
+    mapped = each(one, cell, batch_axes, in_axes=(0, 1, 1, 1), out_axes=(0, 1))
+    return mapped(state, drives, marks.reset, marks.hold)
 
 
 def _one_example(
-    cell: AbstractWindowCell,
     init: State,
     reverse: bool,
+    cell: AbstractWindowCell,
     state: State,
     drives: Drive,
     reset: Array | None,

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._cell import AbstractCell, State, over
+from .._cell import AbstractCell, State
 from .._checks import check_unroll, leading_axes
 from .._errors import bad_input
+from .._per_example import each
 from ._step_map import step_map
 from ._trajectory import states_before
 
@@ -45,10 +46,11 @@ def state_jacobians(
     time, *batch = leading_axes(cell, xs)
     before = states_before(cell, state, xs, **options)
 
-    def one(state: State, x: PyTree) -> Array:
-        return jax.jacfwd(flat.moved(state, x))(flat.flat(state))
+    def one(cell: AbstractCell, state: State, x: PyTree) -> Array:
+        own = step_map(cell)
+        return jax.jacfwd(own.moved(state, x))(own.flat(state))
 
-    jacobians = over(one, 1 + len(batch))(before, xs)
+    jacobians = each(one, cell, len(batch), time=True)(before, xs)
     lengths = options.get("lengths")
     if lengths is None:
         return jacobians

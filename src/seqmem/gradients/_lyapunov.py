@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._cell import AbstractCell, State, over
+from .._cell import AbstractCell, State
 from .._checks import check_unroll, leading_axes
 from .._errors import bad_input
+from .._per_example import each
 from ._step_map import step_map
 
 
@@ -96,10 +97,9 @@ def lyapunov(
 
 @functools.partial(jax.jit, static_argnames=("k", "chunk"))
 def _lyapunov(cell, state, xs, key, *, k, chunk):
-    flat = step_map(cell)
     time, *batch = leading_axes(cell, xs)
 
-    def push(carry, x):
+    def push(flat, carry, x):
         state, frame, logs, shares = carry
         moved, here = flat.moved(state, x), flat.flat(state)
         pushed = jax.vmap(lambda q: jax.jvp(moved, (here,), (q,))[1], 1, 1)(frame)
@@ -108,7 +108,10 @@ def _lyapunov(cell, state, xs, key, *, k, chunk):
         shares = shares + 1 / (flat.size * (frame**4).sum(0))
         return (flat.step(state, x), frame, logs, shares), None
 
-    def alone(state: State, xs: PyTree) -> Lyapunov:
+    def alone(cell: AbstractCell, state: State, xs: PyTree) -> Lyapunov:
+        flat = step_map(cell)
+        on = functools.partial(push, flat)
+
         def direction(place: Array) -> Array:
             own = jax.random.fold_in(key, place)
             return jax.random.normal(own, (flat.size,), flat.flat(state).dtype)
@@ -119,7 +122,7 @@ def _lyapunov(cell, state, xs, key, *, k, chunk):
         whole = jax.tree.map(lambda x: x[: chunks * chunk].reshape(chunks, chunk, *x.shape[1:]), xs)
 
         def run(carry, xs):  # sums begin anew in each chunk, so that they stay small and exact
-            (state, frame, *sums), _ = jax.lax.scan(push, (*carry, nothing, nothing), xs)
+            (state, frame, *sums), _ = jax.lax.scan(on, (*carry, nothing, nothing), xs)
             return (state, frame), sums
 
         carry, (logs, shares) = jax.lax.scan(run, (state, frame), whole)
@@ -138,4 +141,4 @@ def _lyapunov(cell, state, xs, key, *, k, chunk):
         lambda leaf, own: jnp.broadcast_to(leaf, (*batch, *own.shape)), state, init
     )
     behind = jax.tree.map(lambda x: jnp.moveaxis(x, 0, len(batch)), xs)
-    return over(alone, len(batch))(state, behind)
+    return each(alone, cell, len(batch))(state, behind)

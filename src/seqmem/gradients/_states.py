@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._cell import AbstractCell, State, over, project
+from .._cell import AbstractCell, State, project
 from .._checks import leading_axes
 from .._errors import bad_input
 from .._modifiers import with_states
 from .._norms import tree_norm
+from .._per_example import each
 from .._unroll import unroll
 from ._gate_values import gate_values
 from ._steps import check_gates
@@ -126,7 +127,11 @@ def saturation(
         raise bad_input(f"margin={margin}.", "a number between 0 and 1/2.", "leave it out for 0.1.")
     before = states_before(cell, state, xs, **options)
     leading = len(leading_axes(cell, xs))
-    values = over(lambda s, x: gate_values(cell, s, project(cell, x, s)), leading)(before, xs)
+
+    def one(cell: AbstractCell, state: State, x: PyTree) -> dict[str, Array]:
+        return gate_values(cell, state, project(cell, x, state))
+
+    values = each(one, cell, leading - 1, time=True)(before, xs)
     return {
         name: Saturation((value < margin).mean(0), (value > 1 - margin).mean(0))
         for name, value in values.items()

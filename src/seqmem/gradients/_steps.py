@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._cell import AbstractCell, State, over, project, update
+from .._cell import AbstractCell, State, project, update
 from .._errors import bad_input
 from .._methods.backward_rule import pull_to
 from .._norms import tree_norm
+from .._per_example import each
 from .._precision import inexact
 from ._flow import Flow
 from ._trajectory import states_before
@@ -45,10 +46,10 @@ def gate_gradients(
     check_gates(cell)
     before = states_before(cell, state, xs, **options)
 
-    def one(start: State, x: PyTree, d: State) -> Array:
+    def one(cell: AbstractCell, start: State, x: PyTree, d: State) -> Array:
         return pull_to(lambda u: inexact(update(cell, start, u)), d, project(cell, x, start))[0]
 
-    d_drive = over(one, flow.leading)(before, xs, flow.d)
+    d_drive = each(one, cell, flow.leading - 1, time=True)(before, xs, flow.d)
     return {name: d_drive[..., place, :] for place, name in enumerate(cell.gates)}
 
 
@@ -86,8 +87,10 @@ def contribution(
     """g_t of `contributions`, for the states before one step, its inputs and its gradient."""
 
     def step(cell: AbstractCell) -> State:
-        one = over(lambda s, x: inexact(update(cell, s, project(cell, x, s))), batch_axes)
-        return one(start, x)
+        def one(cell: AbstractCell, start: State, x: PyTree) -> State:
+            return inexact(update(cell, start, project(cell, x, start)))
+
+        return each(one, cell, batch_axes)(start, x)
 
     return pull_to(step, d, cell)[0]
 
@@ -108,11 +111,11 @@ def norm_penalty(
     """
     before, d = jax.lax.stop_gradient((states_before(cell, state, xs, **options), flow.d))
 
-    def one(start: State, x: PyTree, d: State) -> Array:
+    def one(cell: AbstractCell, start: State, x: PyTree, d: State) -> Array:
         step = lambda s: inexact(update(cell, s, project(cell, x, s)))  # noqa: E731
         norm = tree_norm(d)
         some = norm > 0
         passed = tree_norm(inexact(pull_to(step, d, start)[0]))
         return jnp.where(some, jnp.square(passed / jnp.where(some, norm, 1.0) - 1), 0.0)
 
-    return over(one, flow.leading)(before, xs, d).sum(0).mean()
+    return each(one, cell, flow.leading - 1, time=True)(before, xs, d).sum(0).mean()

@@ -1,7 +1,6 @@
 """Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from .._cell import (
     Output,
     State,
     Zeros,
-    over,
     probe_values,
     project,
     readout,
@@ -24,6 +22,7 @@ from .._cell import (
 )
 from .._errors import bad_input
 from .._methods.base import AbstractMethod
+from .._methods.bptt import show
 from .._methods.default import default_method
 from .._methods.report import both, run_with_report
 from .._modifiers import with_states
@@ -162,11 +161,11 @@ def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
             # Added to all states after the step: no layer sees that of another in it, ...
             after.append(shown[1])
             states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
-            shown = over(functools.partial(_shown, layer), 1 + batch_axes)(states, x)
+            shown = show(batch_axes, layer, states, x)
         final.append(last)
         x, report = shown, both(report, told)
     if probed:  # ... but what is shown is made of them all.
-        x = over(functools.partial(_shown, cell), 1 + batch_axes)(tuple(after), inputs.x)
+        x = show(batch_axes, cell, tuple(after), inputs.x)
     return tuple(final), x, report
 
 
@@ -174,10 +173,6 @@ def _per_layer(probe: Any, layers: int) -> tuple[Any, ...]:
     if probe is None:
         return (None,) * layers
     return tuple(map(Zeros, probe.values)) if isinstance(probe, Zeros) else tuple(probe)
-
-
-def _shown(cell: AbstractCell, state: State, x: PyTree) -> Output:
-    return readout(cell, state, project(cell, x, state))
 
 
 @update.register
