@@ -74,7 +74,7 @@ def test_greedy_takes_the_likeliest_token_of_each_step():
 def test_a_batch_is_its_sequences_and_an_ended_one_never_changes():
     some = states(13)
     together = jax.vmap(lambda state: greedy(step(), state, **LIMITS))(some)
-    assert 1 < len(set(together.length.tolist()))
+    assert len(set(together.length.tolist())) > 1
     for i, state in enumerate(some):
         alone = greedy(step(), state, **LIMITS)
         assert together.tokens[i].tolist() == alone.tokens.tolist()
@@ -144,12 +144,11 @@ def test_a_beam_of_all_sequences_finds_the_best_there_is(alpha):
 
 
 def test_normalisation_by_length_prefers_longer_sequences():
-    short, long = (
-        jax.vmap(lambda state: beam_search(step(), state, width=11, alpha=alpha, **LIMITS))(
-            states(13)
-        ).length[:, 0]
-        for alpha in (0.0, 7.0)
-    )
+    def lengths(alpha):
+        search = functools.partial(beam_search, step(), width=11, alpha=alpha, **LIMITS)
+        return jax.vmap(search)(states(13)).length[:, 0]
+
+    short, long = lengths(0.0), lengths(7.0)
     assert (short <= long).all()
     assert (short < long).any()
 

@@ -81,9 +81,9 @@ def beam_search(
         >>> import jax, jax.numpy as jnp
         >>> from seqmem.decoding import beam_search
         >>> table = jnp.log(jnp.array([[0.0, 0.6, 0.4], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]))
-        >>> found = beam_search(
-        ...     lambda state, token: (state, table[token]), (), begin=0, end=2, max_length=4, width=2
-        ... )
+        >>> def step(state, token):
+        ...     return state, table[token]
+        >>> found = beam_search(step, (), begin=0, end=2, max_length=4, width=2)
         >>> found.tokens[0].tolist(), round(float(jnp.exp(found.log_probability[0])), 3)
         ([2, 2, 2, 2], 0.4)
     """

@@ -75,9 +75,10 @@ def sample(
         "a probability in (0, 1].",
         "leave it out to draw from all tokens; top_k=1 draws from one.",
     )
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key) or key.shape:
+    dtype = jnp.result_type(key)
+    if not jnp.issubdtype(dtype, jax.dtypes.prng_key) or key.shape:
         raise bad_input(
-            f"key is {getattr(key, 'dtype', type(key).__name__)} of shape {jnp.shape(key)}.",
+            f"key is {dtype} of shape {jnp.shape(key)}.",
             "one key of jax.random.key.",
             "map over several: jax.vmap(lambda key: sample(step, state, key, ...))(keys).",
         )
@@ -88,7 +89,7 @@ def sample(
 
 
 class _Draw(NamedTuple):
-    """How a token is drawn: from the `top_k` likeliest, and of these from all (`whole`) or a part."""
+    """A token of the `top_k` likeliest, and of these from all (`whole`) or the smallest set."""
 
     top_k: int | None
     whole: bool
