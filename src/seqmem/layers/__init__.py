@@ -1,6 +1,13 @@
 """What is built from cells."""
 
 from . import pooling as pooling
+from .attending import AttendAfter as AttendAfter, AttendBefore as AttendBefore
+from .attention import (
+    AbstractAttention as AbstractAttention,
+    AdditiveAttention as AdditiveAttention,
+    Attended as Attended,
+    DotAttention as DotAttention,
+)
 from .bidirectional import Bidirectional as Bidirectional
 from .embedding import Embedding as Embedding
 from .gated_delta_net import gated_delta_net as gated_delta_net
