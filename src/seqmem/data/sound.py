@@ -63,7 +63,8 @@ def log_mel(
         M_tb = log(Σ_k w_bk E_tk + 10⁻¹⁰)
 
     w_b rises linearly in f from 0 at m_b to 1 at m_{b+1} and falls to 0 at m_{b+2}, where m_0, m_1,
-    ... are evenly spaced from m(0) to m(rate/2). The window is Hann's. The last frame is filled up with zeros; no sample has no frame.
+    ... are evenly spaced from m(0) to m(rate/2). The window is Hann's. The last frame is filled up
+    with zeros; no sample has no frame.
 
     Source: Davis & Mermelstein 1980, "Comparison of parametric representations for monosyllabic
     word recognition in continuously spoken sentences", for energies in mel bands. Differs: their
