@@ -1,6 +1,7 @@
 """Real data: read from files, fetched from where they are published, in batches of few lengths."""
 
-from .buckets import Batch as Batch, Buckets as Buckets, padded as padded
+from .buckets import NONE as NONE, Batch as Batch, Buckets as Buckets, padded as padded
+from .draws import generator as generator
 from .idx import read_idx as read_idx
 from .images import Images as Images, fashion_mnist as fashion_mnist, mnist as mnist
 from .multi30k import Translations as Translations, multi30k as multi30k

@@ -1,14 +1,14 @@
 """Batches of sequences of about one length: little is padded, and few programs are compiled."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from .._errors import bad_input
-from ..training._order import permutation_of
+from .draws import generator
 
 NONE = -1  # in the place of an example
 
@@ -102,11 +102,11 @@ class Buckets:
             raise bad_input(f"{position=}.", "at least 0.", "count the batches read before.")
         epoch, place = divmod(position, len(self))
         ends = np.cumsum(self._counts)
-        batch = int(permutation_of(key, epoch, len(self))[place])
+        batch = int(generator(key, epoch).permutation(len(self))[place])
         bucket = int(np.searchsorted(ends, batch, side="right"))
         batch -= int(ends[bucket]) - self._counts[bucket]
         own = self.members[bucket]
-        order = permutation_of(key, epoch, len(own), bucket + 1)
+        order = generator(key, epoch, bucket).permutation(len(own))
         some = own[order[batch * self.batch : (batch + 1) * self.batch]]
         examples = np.full(self.batch, NONE)
         examples[: len(some)] = some
@@ -114,14 +114,14 @@ class Buckets:
 
 
 def padded(
-    sequences: Sequence[np.ndarray], batch: Batch
+    sequences: Sequence[np.ndarray] | Mapping[int, np.ndarray], batch: Batch
 ) -> tuple[np.ndarray, Int[np.ndarray, " batch"]]:
     """The sequences of a batch, side by side with zeros behind them, and their lengths.
 
     No example is a sequence of length 0. A sequence that is longer than the batch is cut off.
 
     Args:
-        sequences: of all examples, each [length, ...].
+        sequences: each example's, [length, ...].
         batch: of `Buckets`.
 
     Returns:
@@ -133,12 +133,12 @@ def padded(
         >>> padded([np.array([3, 1]), np.array([2])], Batch(np.array([1, 0, -1]), 3))[0].tolist()
         [[2, 3, 0], [0, 1, 0], [0, 0, 0]]
     """
-    first = sequences[0]
+    first = sequences[int(batch.examples[0])]
     xs = np.zeros((batch.time, len(batch.examples), *first.shape[1:]), first.dtype)
     lengths = np.zeros(len(batch.examples), np.int32)
     for i, example in enumerate(batch.examples):
         if example != NONE:
-            own = sequences[example][: batch.time]
+            own = sequences[int(example)][: batch.time]
             xs[: len(own), i], lengths[i] = own, len(own)
     return xs, lengths
 

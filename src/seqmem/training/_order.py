@@ -40,18 +40,11 @@ def example_at(key: PRNGKeyArray, position: int, count: int) -> int:
             "count the examples that were read before, and those there are.",
         )
     epoch, place = divmod(position, count)
-    return int(permutation_of(key, epoch, count)[place])
-
-
-def permutation_of(key: PRNGKeyArray, epoch: int, count: int, *more: int) -> np.ndarray:
-    """The order of `count` things in an epoch; `more` numbers tell several such orders apart."""
     words = np.asarray(jax.random.key_data(key)).tobytes()
-    return _permutation(words, str(jax.random.key_impl(key)), (epoch, *more), count)
+    return int(_epoch(words, str(jax.random.key_impl(key)), epoch, count)[place])
 
 
-@functools.lru_cache(maxsize=64)
-def _permutation(words: bytes, impl: str, folded: tuple[int, ...], count: int) -> np.ndarray:
+@functools.lru_cache(maxsize=4)
+def _epoch(words: bytes, impl: str, epoch: int, count: int) -> np.ndarray:
     key = jax.random.wrap_key_data(jnp.array(np.frombuffer(words, np.uint32)), impl=impl)
-    for number in folded:
-        key = jax.random.fold_in(key, number)
-    return np.asarray(jax.random.permutation(key, count))
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), count))
