@@ -98,9 +98,7 @@ def translator(
     )
     decoder = DECODERS[kind](size, 2 * hidden, hidden, keys[2:4])
     tokens = len(languages.source), len(languages.target)
-    return layers.EncoderDecoder(
-        encoder, decoder, tokens, size, key=keys[4], dropout=sizes.dropout
-    )
+    return layers.EncoderDecoder(encoder, decoder, tokens, size, key=keys[4], dropout=sizes.dropout)
 
 
 def losses(model: layers.EncoderDecoder, source, target, key=None):

@@ -183,6 +183,23 @@ class EncoderDecoder(eqx.Module):
         state, shown = cell(state, self._vectors(self.F, token))
         return state, self._logits(shown, None)
 
+    def alignment(
+        self, source: Int[Array, " time"], target: Int[Array, " steps"]
+    ) -> Float[Array, "steps time"]:
+        """The weights with which each step of a target looks at one source.
+
+        Raises:
+            ValueError: where the decoder does not attend.
+        """
+        if isinstance(self.decoder, AbstractCell):
+            raise bad_input(
+                f"alignment of a decoder that is a {type(self.decoder).__name__}.",
+                "one that attends to the source.",
+                "make the model with AttendAfter or AttendBefore.",
+            )
+        cell, state = self.encode(source)
+        return self.decoder.weights(cell, state, self._vectors(self.F, target))
+
     def _vectors(self, E: Float[Array, "tokens size"], ids: Ids) -> Float[Array, "... size"]:
         # Another number gives NaN, so that a wrong token does not pass for a right one.
         found = E.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
