@@ -81,6 +81,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """The parts that not every program needs are imported when they are first named."""
-    if name in ("gradients", "interop", "tasks", "testing", "training"):
+    if name in ("decoding", "gradients", "interop", "tasks", "testing", "training"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

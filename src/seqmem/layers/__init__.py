@@ -1,8 +1,16 @@
 """What is built from cells."""
 
 from . import pooling as pooling
+from .attending import AttendAfter as AttendAfter, AttendBefore as AttendBefore
+from .attention import (
+    AbstractAttention as AbstractAttention,
+    AdditiveAttention as AdditiveAttention,
+    Attended as Attended,
+    DotAttention as DotAttention,
+)
 from .bidirectional import Bidirectional as Bidirectional
 from .embedding import Embedding as Embedding
+from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .gated_delta_net import gated_delta_net as gated_delta_net
 from .gla import gla as gla
 from .mamba2 import mamba2 as mamba2
