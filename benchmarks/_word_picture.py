@@ -14,6 +14,7 @@ from ._plots import BLUE, COLOURS, STYLE
 from ._words import HOP, Frames, WordModel, answers
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SHOWN = 7  # the word of the clip
 SIZE = (7.0, 2.4)  # inches, two columns wide
 
 
@@ -25,9 +26,9 @@ def draw(
         figure = Figure(figsize=SIZE, dpi=200, layout="constrained")
         cells, heard, confused = figure.subplots(1, 3, width_ratios=(1, 1.5, 1))
         _cells(cells, rows)
-        clip = next(clip for clip, word in zip(*test, strict=True) if word == 7)
+        clip = next(clip for clip, word in zip(*test, strict=True) if word == SHOWN)
         _heard(heard, model, clip)
-        heard.set_title(f'{cell} hears "{WORDS[7]}"', fontsize=8)
+        heard.set_title(f'{cell} hears "{WORDS[SHOWN]}"', fontsize=8)
         _confused(confused, model, test)
         confused.set_title(f"{cell}, test", fontsize=8)
         figure.savefig(path)
@@ -65,13 +66,14 @@ def _heard(axes: Axes, model: WordModel, clip: np.ndarray) -> None:
 
 def _confused(axes: Axes, model: WordModel, test: Frames) -> None:
     """How many clips of each word are taken for which."""
-    counts = np.zeros((10, 10), int)
+    words = len(model.b)
+    counts = np.zeros((words, words), int)
     np.add.at(counts, (test.words, answers(model, test.clips).argmax(-1)), 1)
     axes.imshow(np.sqrt(counts), cmap="Blues")
     for said, taken in zip(*np.nonzero(counts), strict=True):
         dark = counts[said, taken] > counts.max() / 2
         colour = "white" if dark else "black"
         axes.text(taken, said, counts[said, taken], ha="center", va="center", c=colour, fontsize=5)
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
+    axes.set_xticks(range(words))
+    axes.set_yticks(range(words))
     axes.set(xlabel="taken for", ylabel="said")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import seqmem
 from seqmem import data, training
-from seqmem.data.spoken_digits import RATE
+from seqmem.data.fsdd import RATE
 
 BANDS, HOP = 40, 0.02  # of log_mel; seconds from frame to frame
 WIDTH, LAG = 64, 50  # entries of a state; frames that LRU begins to remember
@@ -23,23 +23,11 @@ BATCH, BUCKETS = 32, 3
 LONGEST = 100_000  # frames; any clip is shorter, so gradients go through all of it
 
 
-class BiLSTM(eqx.Module):
-    """An LSTM from each end; together they show as much as one cell of the width."""
-
-    forward: seqmem.LSTM
-    backward: seqmem.LSTM
-
-    def __init__(self, inputs: int, width: int, *, key: PRNGKeyArray):
-        keys = jax.random.split(key)
-        self.forward, self.backward = (seqmem.LSTM(inputs, width, key=key) for key in keys)
-
-    def init_state(self):
-        return self.forward.init_state(), self.backward.init_state()
-
-    def __call__(self, states, xs, lengths):
-        ahead, first = seqmem.unroll(self.forward, states[0], xs, lengths=lengths)
-        back, second = seqmem.unroll(self.backward, states[1], xs, lengths=lengths, reverse=True)
-        return (ahead, back), jnp.concatenate([first, second], -1)
+def from_both_ends(inputs: int, width: int, *, key: PRNGKeyArray) -> seqmem.layers.Bidirectional:
+    """An LSTM from each end."""
+    return seqmem.layers.Bidirectional(
+        *(seqmem.LSTM(inputs, width, key=own) for own in jax.random.split(key))
+    )
 
 
 def covering(inputs: int, width: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
@@ -51,7 +39,7 @@ CELLS: dict[str, Callable[..., Any]] = {
     "RNN": seqmem.RNN,
     "LSTM": seqmem.LSTM,
     "GRU": seqmem.GRU,
-    "BiLSTM": BiLSTM,
+    "BiLSTM": from_both_ends,
     "LRU": functools.partial(seqmem.LRU, smallest=math.exp(-4 / LAG), largest=math.exp(-1 / LAG)),
     "TCN": covering,
 }
@@ -79,12 +67,12 @@ class WordModel(eqx.Module):
         self.b = jnp.zeros(words)
 
     def pooled(self, xs: Float[Array, "time batch band"], lengths: Int[Array, " batch"]) -> Array:
-        """Behind its length a sequence shows 0, which neither a sum nor this maximum sees."""
+        """Behind its length a sequence shows 0, which this maximum does not see."""
         is_cell = isinstance(self.cell, seqmem.AbstractCell)
         run = functools.partial(seqmem.unroll, self.cell) if is_cell else self.cell
         _, ys = run(self.cell.init_state(), xs, lengths=lengths)
-        mean = ys.sum(0) / jnp.maximum(lengths, 1)[:, None].astype(ys.dtype)
-        return jnp.concatenate([mean, jax.nn.relu(ys).max(0)], -1)
+        largest = jax.nn.relu(ys).max(0)
+        return jnp.concatenate([seqmem.layers.pooling.mean(ys, lengths), largest], -1)
 
     def __call__(self, xs, lengths) -> Float[Array, "batch words"]:
         return self.pooled(xs, lengths) @ self.V.T + self.b
