@@ -76,8 +76,6 @@ def bleu(found: Sequence[str], expected: Sequence[str]) -> tuple[float, str]:
     Raises:
         ValueError: where a reference is empty, or one is missing.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
     empty = [i for i, words in enumerate(expected) if not words.strip()]
     if empty or len(found) != len(expected):
         raise bad_input(
@@ -85,6 +83,8 @@ def bleu(found: Sequence[str], expected: Sequence[str]) -> tuple[float, str]:
             "a reference with words for each translation.",
             "take sentences without words out of both languages.",
         )
+    from sacrebleu.metrics.bleu import BLEU
+
     metric = BLEU(tokenize="none", force=True)
     return metric.corpus_score(list(found), [list(expected)]).score, str(metric.get_signature())
 
