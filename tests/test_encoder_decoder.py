@@ -103,6 +103,7 @@ def test_a_token_that_is_none_shows():
     assert np.isfinite(logits[:, [0, 2]]).all()
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_batch_is_the_sum_of_those_of_its_sentences():
     model, (source, lengths, target) = made(before), sentences()
 
