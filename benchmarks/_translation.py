@@ -14,7 +14,7 @@ from seqmem import data, decoding, layers
 
 PAD, BEGIN, END = data.WordVocabulary.PAD, data.WordVocabulary.BEGIN, data.WordVocabulary.END
 LEAST = 2  # times that a word comes in the training set, to be known
-BUCKETS = 8  # lengths that batches are padded to, and so programs
+BUCKETS = 5  # lengths that batches are padded to, and so programs
 LONGEST = 60  # words of a translation
 WIDTH, ALPHA = 5, 1.0  # of the beam search
 

@@ -54,7 +54,6 @@ from ._translation import (
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "sacrebleu")
 TESTS = ("test_2016_flickr", "test_2017_flickr")
 SHOWN = 5  # translations
-PER_ROW = 100  # steps of training
 
 
 def options() -> argparse.Namespace:
@@ -77,8 +76,6 @@ def bleu(found: Sequence[str], expected: Sequence[str]) -> tuple[float, str]:
     Raises:
         ValueError: where a reference is empty, or one is missing.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
     empty = [i for i, words in enumerate(expected) if not words.strip()]
     if empty or len(found) != len(expected):
         raise bad_input(
@@ -86,6 +83,8 @@ def bleu(found: Sequence[str], expected: Sequence[str]) -> tuple[float, str]:
             "a reference with words for each translation.",
             "take sentences without words out of both languages.",
         )
+    from sacrebleu.metrics.bleu import BLEU
+
     metric = BLEU(tokenize="none", force=True)
     return metric.corpus_score(list(found), [list(expected)]).score, str(metric.get_signature())
 
@@ -134,7 +133,7 @@ def train(
     adam = optimiser(sizes)
     step = training.make_step(training.Truncated(loss, window=max(buckets.times)), adam)
     state = training.begin_training(translator(kind, languages, sizes, keys[0]), adam, keys[1])
-    rows, totals, position = [], np.zeros(3), 0
+    rows, totals, position = [], np.zeros(4), 0
 
     def row() -> Row:
         return {
@@ -143,7 +142,7 @@ def train(
             "epoch": position / len(buckets),
             "seconds": time.perf_counter() - begun,
             "training_loss": totals[0] / totals[1],
-            "gradient_norm": totals[2] / PER_ROW,
+            "gradient_norm": totals[2] / totals[3],
             "validation_loss": validation(state.model, pairs["val"], sizes.batch),
         }
 
@@ -153,13 +152,15 @@ def train(
             state, told = step(with_rate(state, rate), batch(keys[2], position))
             training.stop_where_skipped(position, told)
             weight = float(told["weight"])
-            totals += float(told["loss"]) * weight, weight, float(told["gradient_norm"])
+            totals += float(told["loss"]) * weight, weight, float(told["gradient_norm"]), 1
             position += 1
             bar.update(round(time.perf_counter() - begun) - bar.n)
-            if position % PER_ROW == 0:
+            if position % len(buckets) == 0:
                 rows.append(row())
                 totals[:] = 0
                 bar.set_postfix(loss=rows[-1]["validation_loss"], epoch=rows[-1]["epoch"])
+    if totals[3]:
+        rows.append(row())
     return state.model, rows
 
 

@@ -20,5 +20,6 @@ from .norms import LayerNorm as LayerNorm, RMSNorm as RMSNorm
 from .residual import Residual as Residual
 from .rwkv7 import rwkv7 as rwkv7
 from .rwkv7_above import rwkv7_above as rwkv7_above
+from .scheduled_sampling import scheduled_sampling as scheduled_sampling
 from .stack import LayerByLayer as LayerByLayer, Stack as Stack
 from .tcn import tcn as tcn, with_dropped_channels as with_dropped_channels

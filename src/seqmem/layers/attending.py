@@ -190,6 +190,11 @@ class _AttendingBefore(AbstractCell):
     decoder: AttendBefore
     attended: Attended | PerExample
 
+    @property
+    def input_size(self) -> int | None:
+        size = getattr(self.decoder.cell, "input_size", None)
+        return None if size is None else size - self.decoder.attention.value_size
+
     def init_state(self) -> State:
         return self.decoder.init_state()
 

@@ -1,0 +1,42 @@
+"""A small model that guesses the next token, for the tests of decoding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+import seqmem
+
+BEGIN, END, TOKENS, LONGEST = 3, 2, 5, 4
+LIMITS = {"begin": BEGIN, "end": END, "max_length": LONGEST}
+
+
+@jax.jit
+def guess(model, state, token):
+    """A GRU that reads tokens, and logits of what it shows; the end is likely."""
+    cell, V = model
+    state, y = cell(state, jax.nn.one_hot(token, TOKENS, dtype=V.dtype))
+    return state, V @ y + jax.nn.one_hot(END, TOKENS, dtype=V.dtype)
+
+
+@functools.lru_cache(maxsize=1)
+def model():
+    keys = jax.random.split(jax.random.key(7))
+    return seqmem.GRU(TOKENS, 7, key=keys[0]), 3 * jax.random.normal(keys[1], (TOKENS, 7))
+
+
+def step():
+    return Partial(guess, model())
+
+
+def states(count, seed=0):
+    return jax.random.normal(jax.random.key(seed), (count, 7))
+
+
+@jax.jit
+def log_probability(state, tokens):
+    """ln P of each token of a sequence, and the state after the last step."""
+    inputs = jnp.concatenate([jnp.array([BEGIN], tokens.dtype), tokens[:-1]])
+    state, logits = jax.lax.scan(step(), state, inputs)
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, None], 1)[:, 0], state
