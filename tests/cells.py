@@ -1,5 +1,6 @@
 """The list: one line per cell. What stands here is held to every law of seqmem, on every method."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -60,4 +61,13 @@ CELLS = {
     "mlstm": lambda: seqmem.layers.mlstm(2, 6, 3, key_size=9, key=key),
     "rwkv7": lambda: seqmem.layers.rwkv7(6, 3, rank=5, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
+    "Residual": lambda: seqmem.layers.Residual(
+        seqmem.layers.Stack(
+            [
+                seqmem.layers.RMSNorm(2),
+                seqmem.GRU(2, 5, key=key),
+                seqmem.layers.Map(eqx.nn.Linear(5, 2, key=key)),
+            ]
+        )
+    ),
 }

@@ -1,5 +1,7 @@
 """PyTorch's recurrent layers and ours, with the same weights, compute the same."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -99,19 +101,21 @@ def run_seqmem(kind, layer, xs, h, c, weights, lengths=None, method=None):
     def run(parameters, leaves):
         ys, finals = leaves["xs"], []
         for index in range(layer.num_layers):
-            shown = []
+            cells, states = [], []
             for reverse in (False, True)[: 1 + layer.bidirectional]:
-                cell = from_torch(cell_type, parameters, index, reverse, **options)
-                own = [leaves[name][len(finals)] for name in ("h", "c") if name in leaves]
-                state = type(cell.init_state())(*own) if "c" in leaves else own[0]
-                state, out = seqmem.unroll(
-                    cell, state, ys, lengths=lengths, reverse=reverse, method=method
-                )
-                shown.append(out)
-                finals.append(tuple(state) if "c" in leaves else (state,))
+                cells.append(from_torch(cell_type, parameters, index, reverse, **options))
+                place = len(finals) + len(states)
+                own = [leaves[name][place] for name in ("h", "c") if name in leaves]
+                states.append(type(cells[-1].init_state())(*own) if "c" in leaves else own[0])
+            run_layer = functools.partial(seqmem.unroll, *cells)
+            if layer.bidirectional:
+                run_layer = seqmem.layers.Bidirectional(*cells)
+            given = tuple(states) if layer.bidirectional else states[0]
+            last, ys = run_layer(given, ys, lengths=lengths, method=method)
+            for cell, final in zip(cells, last if layer.bidirectional else (last,), strict=True):
+                finals.append(tuple(final) if "c" in leaves else (final,))
                 if layer.proj_size:
                     finals[-1] = (finals[-1][0] @ cell.R.T, finals[-1][1])
-            ys = jnp.concatenate(shown, axis=-1)
         said = dict(zip(("h", "c"), map(jnp.stack, zip(*finals, strict=True)), strict=False))
         said["ys"] = ys
         return sum(jnp.sum(weights[name] * value) for name, value in said.items()), said
@@ -155,6 +159,14 @@ def test_layers_stand_on_each_other_as_in_torch(torch, kind):
     task = problem(layer)
     ours = run_seqmem(kind, layer, *task, method=seqmem.Scan("autodiff"))
     assert_same(ours, run_torch(torch, layer, *task), 1e-10)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_bidirectional_layers_stand_on_each_other_as_in_torch(torch, kind):
+    layer = make_layer(torch, kind, layers=2, bidirectional=True)
+    task = problem(layer)
+    ours = run_seqmem(kind, layer, *task, lengths=LENGTHS)
+    assert_same(ours, run_torch(torch, layer, *task, lengths=LENGTHS), 1e-10)
 
 
 @every_kind

@@ -54,11 +54,20 @@ from ._methods.quasi_newton import QuasiNewton as QuasiNewton
 from ._methods.report import Report as Report
 from ._methods.scan import Scan as Scan
 from ._methods.sharded import Sharded as Sharded
-from ._modifiers import with_learned_state as with_learned_state, with_states as with_states
+from ._modifiers.dropped_inputs import with_dropped_inputs as with_dropped_inputs
+from ._modifiers.dropped_weights import with_dropped_weights as with_dropped_weights
+from ._modifiers.layer_norm import with_layer_norm as with_layer_norm
+from ._modifiers.states import (
+    with_learned_state as with_learned_state,
+    with_states as with_states,
+)
+from ._modifiers.variational_dropout import with_variational_dropout as with_variational_dropout
+from ._modifiers.zoneout import with_zoneout as with_zoneout
 from ._per_example import PerExample as PerExample
 from ._plain.mgu import MGU as MGU
 from ._plain.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._precision import state_dtype as state_dtype
+from ._stateless.base import AbstractStatelessCell as AbstractStatelessCell
 from ._unroll import unroll as unroll, unroll_with_report as unroll_with_report
 from ._window.base import AbstractWindowCell as AbstractWindowCell
 from ._window.causal_conv import CausalConv as CausalConv
@@ -72,6 +81,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """The parts that not every program needs are imported when they are first named."""
-    if name in ("gradients", "interop", "tasks", "testing", "training"):
+    if name in ("decoding", "gradients", "interop", "tasks", "testing", "training"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

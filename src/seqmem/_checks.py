@@ -13,7 +13,7 @@ from ._cell import AbstractCell, probe_values
 from ._errors import bad_input
 from ._methods.base import AbstractMethod
 from ._per_example import each, parts_of_examples
-from ._precision import precision
+from ._precision import as_precision, precision
 
 
 def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> None:
@@ -55,7 +55,7 @@ def check_unroll(cell, state, xs, lengths, resets, probes, method, chunk) -> Non
     if probes is not None:
         _check_state("probes", init, probe_values(probes), (time, *batch), shared=False)
     if lengths is not None:
-        _check_lengths(lengths, time, tuple(batch))
+        check_lengths(lengths, time, tuple(batch))
     if resets is not None:
         _check_resets(resets, (time, *batch))
 
@@ -169,7 +169,7 @@ def check_input(cell: AbstractCell, xs: PyTree, leading: int) -> None:
         for skip in (leading, 1)
     )
     try:
-        each_sees = each(lambda cell, x: cell.project(x), cell, leading - 1)
+        each_sees = each(lambda cell, x: cell.project(as_precision(x, own)), cell, leading - 1)
         jax.eval_shape(each_sees, without_time)
     except (TypeError, ValueError) as error:
         raise bad_input(
@@ -208,7 +208,8 @@ def _check_state(
             )
 
 
-def _check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
+def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
+    """Check the valid steps of each sequence; where they are traced, their values are not known."""
     shape, dtype = lengths.shape, lengths.dtype
     if shape != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise bad_input(

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool
 
 from .._cell import AbstractCell, Drive, Inputs, Marks, State, Zeros, over, select
 from .._errors import bad_input
-from .._modifiers import with_states
+from .._modifiers.states import with_states
 from .._per_example import each, parts_of_examples
 from .._precision import precision
 from .base import AbstractMethod
@@ -96,13 +96,13 @@ def check_fields(method: AbstractSweeps) -> None:
 @run_with_report.register
 def _(method: AbstractSweeps, cell, init, state, inputs, *, batch_axes, reverse):
     leaves = jax.tree.leaves(init)
-    if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves):
+    if not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves):
         raise bad_input(
             f"{type(method).__name__} got a state {jax.tree.map(lambda leaf: leaf.dtype, init)}.",
             "floating point or complex entries alone, since it corrects them by derivatives.",
             "use method=seqmem.Scan(), which runs every cell.",
         )
-    if not inputs.time:
+    if not inputs.time or not leaves:
         states = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
         return state, show(batch_axes, cell, states, inputs.x), None
     given = cell, init, state, inputs

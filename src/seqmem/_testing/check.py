@@ -15,7 +15,9 @@ from .._fast_weights.base import AbstractFastWeightCell
 from .._methods.base import AbstractMethod
 from .._methods.parallel import Parallel
 from .._methods.scan import Scan
+from .._stateless.base import AbstractStatelessCell
 from .._window.base import AbstractWindowCell
+from ..layers.residual import Residual
 from ..layers.stack import LayerByLayer, Stack
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
@@ -62,7 +64,13 @@ def _(cell: AbstractWindowCell) -> tuple[AbstractMethod, ...]:
 
 
 @family_methods.register
-def _(cell: Stack) -> tuple[AbstractMethod, ...]:
+def _(cell: AbstractStatelessCell) -> tuple[AbstractMethod, ...]:
+    return Parallel(), Scan(), Scan("autodiff")
+
+
+@family_methods.register(Stack)
+@family_methods.register(Residual)
+def _(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
     return LayerByLayer(), LayerByLayer(Scan("autodiff")), Scan(), Scan("autodiff")
 
 

@@ -19,6 +19,7 @@ from .._cell import AbstractCell, Drive, State
 from .._diagonal.base import AbstractDiagonalCell, affine_map
 from .._fast_weights.base import AbstractFastWeightCell
 from .._gated.base import AbstractGatedCell, gate, mix
+from .._stateless.base import AbstractStatelessCell
 from .._window.base import AbstractWindowCell
 from .._window.past import Past
 
@@ -111,6 +112,11 @@ def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTr
             cell.mix(blend(near, far), blend(drive, other)),
             blend(z, z_far),
         )
+
+
+@promises.register
+def _(cell: AbstractStatelessCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+    yield "a state without leaves", jax.tree.leaves(cell.init_state()), []
 
 
 @functions.register

@@ -13,7 +13,7 @@ from .._gated.gru import GRU
 from .._gated.lstm import LSTM
 from .._gated.peephole_lstm import PeepholeLSTM
 from .._gated.projected_lstm import ProjectedLSTM
-from .._modifiers import Modified
+from .._modifiers.base import Modified
 from .._plain.mgu import MGU
 from .._plain.reset_before_gru import ResetBeforeGRU
 
@@ -72,4 +72,10 @@ def _(cell: MGU, state: State, drive: Drive):
 
 @gate_values.register
 def _(cell: Modified, state: State, drive: Drive):
+    if not cell.modifier.keeps_gates:
+        raise bad_input(
+            f"the gates of a {type(cell.cell).__name__} with a {type(cell.modifier).__name__}.",
+            "a cell whose gates are those of its class.",
+            "ask for the gates of the cell without what was changed.",
+        )
     return gate_values(cell.cell, state, drive)

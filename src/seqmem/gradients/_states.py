@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._cell import AbstractCell, State, project
 from .._checks import leading_axes
 from .._errors import bad_input
-from .._modifiers import with_states
+from .._modifiers.states import with_states
 from .._norms import tree_norm
 from .._per_example import each
 from .._unroll import unroll

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from .._cell import AbstractCell, State, over, select
 from .._checks import leading_axes
-from .._modifiers import with_states
+from .._modifiers.states import with_states
 from .._unroll import unroll
 
 

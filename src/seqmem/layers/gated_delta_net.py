@@ -13,8 +13,8 @@ from .._fast_weights.delta_net import check_strength
 from .._fast_weights.gated_delta_net import gated_delta_rule
 from .._fast_weights.parts import check_heads, unit
 from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
+from .._normalisation import rms_norm
 from .._precision import state_dtype
-from .normalisation import rms_norm
 from .short_filter import ShortFilter
 from .sizes import check_sizes
 from .stack import Stack

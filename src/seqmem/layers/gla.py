@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._fast_weights.base import AbstractFastWeightCell
 from .._fast_weights.gla import GLA
 from .._initialisers import lecun_normal
-from .normalisation import rms_norm
+from .._normalisation import rms_norm
 from .sizes import check_sizes
 from .stack import Stack
 

@@ -12,8 +12,8 @@ from .._fast_weights.base import AbstractFastWeightCell, Memory
 from .._fast_weights.parts import check_heads
 from .._fast_weights.ssd import ssd
 from .._initialisers import lecun_normal, log_of_uniform, softplus_bias
+from .._normalisation import rms_norm
 from .._precision import state_dtype
-from .normalisation import rms_norm
 from .short_filter import ShortFilter
 from .sizes import check_sizes
 from .stack import Stack

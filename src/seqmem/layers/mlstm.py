@@ -10,8 +10,8 @@ from .._fast_weights.base import AbstractFastWeightCell, Memory
 from .._fast_weights.mlstm import exponentially_gated, normalised
 from .._fast_weights.parts import check_heads, empty_memory, per_head
 from .._initialisers import lecun_normal
+from .._normalisation import layer_norm
 from .._precision import state_dtype
-from .normalisation import layer_norm
 from .sizes import check_sizes
 from .stack import Stack
 

@@ -14,7 +14,7 @@ from .._fast_weights.base import AbstractFastWeightCell, Write
 from .._fast_weights.parts import check_heads, empty_memory, per_head
 from .._fast_weights.rwkv7 import rwkv7 as generalised_delta_rule
 from .._initialisers import lecun_normal
-from .normalisation import layer_norm
+from .._normalisation import layer_norm
 from .sizes import check_sizes
 from .stack import Stack
 from .token_shift import Mixed, TokenShift

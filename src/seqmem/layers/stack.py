@@ -1,12 +1,13 @@
 """Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from .._cell import (
     AbstractCell,
@@ -24,8 +25,9 @@ from .._errors import bad_input
 from .._methods.base import AbstractMethod
 from .._methods.bptt import show
 from .._methods.default import default_method
-from .._methods.report import both, run_with_report
-from .._modifiers import with_states
+from .._methods.report import Report, both, run_with_report
+from .._modifiers.dropped_inputs import with_dropped_inputs
+from .._modifiers.states import with_states
 
 
 class Stack(AbstractCell):
@@ -127,12 +129,30 @@ class LayerByLayer(AbstractMethod):
 
 @run_with_report.register
 def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
-    if not isinstance(cell, Stack):
-        raise bad_input(
-            f"LayerByLayer got a cell of type {type(cell).__name__}.",
-            "a seqmem.layers.Stack.",
-            "pass one of its methods itself, e.g. method=seqmem.Scan().",
-        )
+    return in_layers(cell, own, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
+
+
+@functools.singledispatch
+def in_layers(
+    cell: AbstractCell,
+    own: LayerByLayer,
+    init: State,
+    state: State,
+    inputs: Inputs,
+    *,
+    batch_axes: int,
+    reverse: bool,
+) -> tuple[State, PyTree, Report | None]:
+    """`run_with_report`, one cell after another; what is made of cells registers how."""
+    raise bad_input(
+        f"LayerByLayer got a cell of type {type(cell).__name__}.",
+        "a seqmem.layers.Stack, or another cell that is made of cells.",
+        "pass one of its methods itself, e.g. method=seqmem.Scan().",
+    )
+
+
+@in_layers.register
+def _(cell: Stack, own: LayerByLayer, init, state, inputs, *, batch_axes, reverse):
     methods = own.methods or (None,)
     methods = methods * len(cell.cells) if len(methods) == 1 else methods
     if len(methods) != len(cell.cells):
@@ -188,3 +208,9 @@ def _(cell: Stack, state: State, drive: Drive) -> Output:
 @default_method.register
 def _(cell: Stack) -> AbstractMethod:
     return LayerByLayer()
+
+
+@with_dropped_inputs.register
+def _(cell: Stack, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray) -> Stack:
+    first, *above = cell.cells
+    return Stack([with_dropped_inputs(first, rate, batch_shape, key=key), *above])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._errors import bad_input
+from .._masks import check_rate, kept_entries
 from .._window.base import AbstractWindowCell
 from .._window.causal_conv import CausalConv
 from .stack import Stack
@@ -170,19 +171,14 @@ def with_dropped_channels(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stac
             "a stack that seqmem.layers.tcn made.",
             "put the network by itself into the call, before it is stacked with other cells.",
         )
-    if not 0 <= rate < 1:
-        raise bad_input(
-            f"with_dropped_channels got rate={rate}.",
-            "the share of channels to leave out, 0 <= rate < 1.",
-            "leave the call out for a network without dropout.",
-        )
+    check_rate("with_dropped_channels", rate)
 
     def scaled(cell: Any, key: PRNGKeyArray) -> Any:
         def channels(cell: Any) -> tuple[Array, Array]:
             return cell.normed.g, cell.normed.direction.b
 
         g, b = channels(cell)
-        kept = jax.random.bernoulli(key, 1 - rate, g.shape).astype(g.dtype) / (1 - rate)
+        kept = kept_entries(key, rate, g.shape, g.dtype)
         return eqx.tree_at(channels, cell, (g * kept, b * kept))
 
     keys = jax.random.split(key, len(net.cells))

@@ -10,48 +10,53 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+from jaxtyping import PyTree
 
-from ._cell import AbstractCell, Drive, Output, State, readout, update
-from ._diagonal.base import AbstractDiagonalCell
-from ._errors import bad_input
-from ._fast_weights.base import AbstractFastWeightCell
-from ._gated.base import AbstractGatedCell
-from ._gates import Gate, gate, with_gate
-from ._precision import as_precision, precision
-from ._window.base import AbstractWindowCell
+from .._cell import AbstractCell, Drive, Output, State, readout, update
+from .._diagonal.base import AbstractDiagonalCell
+from .._fast_weights.base import AbstractFastWeightCell
+from .._gated.base import AbstractGatedCell
+from .._gates import Gate, gate, with_gate
+from .._stateless.base import AbstractStatelessCell
+from .._window.base import AbstractWindowCell
 
 
 class AbstractModifier(eqx.Module):
-    """What differs from the wrapped cell; by default nothing.
+    """What differs from the wrapped cell; by default nothing. `cell` is the wrapped one.
 
     Class attributes:
         shows_states: whether an output is made of the state itself, which a family that never
             makes all states at once cannot give.
+        changes_update: whether the next state is another, which a family with a written `update`
+            cannot have.
+        keeps_gates: whether the values of gates are those of the wrapped cell at the same state
+            and drive.
     """
 
     shows_states: ClassVar[bool] = False
+    changes_update: ClassVar[bool] = False
+    keeps_gates: ClassVar[bool] = True
+
+    def input_axes(self, cell: AbstractCell) -> Any:
+        return cell.input_axes
 
     def init_state(self, cell: AbstractCell) -> State:
         return cell.init_state()
 
+    def project(self, cell: AbstractCell, x: PyTree) -> Drive:
+        return cell.project(x)
+
+    def update(self, cell: AbstractCell, state: State, drive: Drive) -> State:
+        return update(cell, state, drive)
+
+    def mix(self, cell: AbstractGatedCell, state: State, drive: Drive) -> PyTree:
+        return cell.mix(state, drive)
+
+    def gate(self, cell: AbstractGatedCell, state: State, z: PyTree) -> State:
+        return cell.gate(state, z)
+
     def readout(self, cell: AbstractCell, state: State, drive: Drive) -> Output:
         return readout(cell, state, drive)
-
-
-class _WithStates(AbstractModifier):
-    shows_states = True
-
-    def readout(self, cell, state, drive):
-        return readout(cell, state, drive), state
-
-
-class _WithLearnedState(AbstractModifier):
-    learned: State
-
-    def init_state(self, cell):
-        own = jax.eval_shape(cell.init_state)
-        return as_precision(self.learned, precision(own))
 
 
 class Modified(AbstractCell):
@@ -60,7 +65,7 @@ class Modified(AbstractCell):
 
     @property
     def input_axes(self) -> Any:  # pyright: ignore
-        return self.cell.input_axes
+        return self.modifier.input_axes(self.cell)
 
     @property
     def input_size(self) -> int | None:
@@ -74,7 +79,7 @@ class Modified(AbstractCell):
         return self.modifier.init_state(self.cell)
 
     def project(self, x):
-        return self.cell.project(x)
+        return self.modifier.project(self.cell, x)
 
     def readout(self, state, drive):
         return self.modifier.readout(self.cell, state, drive)
@@ -82,7 +87,7 @@ class Modified(AbstractCell):
 
 class _ModifiedCell(Modified):
     def update(self, state, drive):
-        return update(self.cell, state, drive)
+        return self.modifier.update(self.cell, state, drive)
 
 
 class _ModifiedDiagonalCell(_ModifiedCell, AbstractDiagonalCell):  # pyright: ignore
@@ -91,10 +96,10 @@ class _ModifiedDiagonalCell(_ModifiedCell, AbstractDiagonalCell):  # pyright: ig
 
 class _ModifiedGatedCell(Modified, AbstractGatedCell):  # pyright: ignore
     def mix(self, state, drive):
-        return self.cell.mix(state, drive)  # pyright: ignore
+        return self.modifier.mix(self.cell, state, drive)  # pyright: ignore
 
     def gate(self, state, z):
-        return self.cell.gate(state, z)  # pyright: ignore
+        return self.modifier.gate(self.cell, state, z)  # pyright: ignore
 
 
 class _ModifiedFastWeightCell(Modified, AbstractFastWeightCell):  # pyright: ignore
@@ -107,6 +112,10 @@ class _ModifiedWindowCell(_ModifiedCell, AbstractWindowCell):  # pyright: ignore
         if self.modifier.shows_states:
             return jax.vmap(self.readout)(past.windows(), drives)
         return self.cell.over_time(past, drives)  # pyright: ignore
+
+
+class _ModifiedStatelessCell(_ModifiedCell, AbstractStatelessCell):  # pyright: ignore
+    pass
 
 
 @functools.singledispatch
@@ -127,13 +136,20 @@ def _(cell: AbstractGatedCell, modifier: AbstractModifier) -> AbstractCell:
 
 @modified.register
 def _(cell: AbstractFastWeightCell, modifier: AbstractModifier) -> AbstractCell:
-    kind = _ModifiedCell if modifier.shows_states else _ModifiedFastWeightCell
+    leaves = modifier.shows_states or modifier.changes_update
+    kind = _ModifiedCell if leaves else _ModifiedFastWeightCell
     return kind(cell, modifier)
 
 
 @modified.register
 def _(cell: AbstractWindowCell, modifier: AbstractModifier) -> AbstractCell:
-    return _ModifiedWindowCell(cell, modifier)
+    kind = _ModifiedCell if modifier.changes_update else _ModifiedWindowCell
+    return kind(cell, modifier)
+
+
+@modified.register
+def _(cell: AbstractStatelessCell, modifier: AbstractModifier) -> AbstractCell:
+    return _ModifiedStatelessCell(cell, modifier)
 
 
 @update.register
@@ -154,54 +170,3 @@ def _(cell: Modified, name: str) -> Gate:
 @with_gate.register
 def _(cell: Modified, name: str, **parameters: Any) -> AbstractCell:
     return eqx.tree_at(lambda tree: tree.cell, cell, with_gate(cell.cell, name, **parameters))
-
-
-def with_states(cell: AbstractCell) -> AbstractCell:
-    """The same cell, of the same family, whose outputs are (output, state).
-
-    A fast-weight cell leaves its family, which never makes the states of all steps, and runs step
-    by step.
-
-    Example:
-        >>> import jax, seqmem
-        >>> cell = seqmem.with_states(seqmem.LSTM(3, 5, key=jax.random.key(0)))
-        >>> _, (ys, states) = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))
-        >>> ys.shape, states.c.shape
-        ((7, 5), (7, 5))
-    """
-    return modified(cell, _WithStates())
-
-
-def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
-    """The same cell, of the same family, whose initial state is a parameter.
-
-    Every sequence that starts from `init_state()`, and every reset, goes to the learned state and
-    teaches it.
-
-    Args:
-        cell: the cell.
-        state: the value to start learning from; None is the cell's own initial state.
-
-    Raises:
-        ValueError: where the state does not have the cell's shapes.
-
-    Example:
-        >>> import jax, seqmem
-        >>> cell = seqmem.with_learned_state(seqmem.GRU(3, 5, key=jax.random.key(0)))
-        >>> xs = jax.numpy.ones((7, 3))
-        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), xs)[1].sum()
-        >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
-        True
-    """
-    own = cell.init_state()
-    state = own if state is None else state
-    if jax.tree.structure(own) != jax.tree.structure(state) or any(
-        jnp.shape(a) != jnp.shape(b)
-        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(state), strict=True)
-    ):
-        raise bad_input(
-            f"with_learned_state got {jax.tree.map(jnp.shape, state)}.",
-            f"the tree and shapes of the cell's init_state(), {jax.tree.map(jnp.shape, own)}.",
-            "change the values of cell.init_state(), not its shapes.",
-        )
-    return modified(cell, _WithLearnedState(jax.tree.map(jnp.copy, state)))

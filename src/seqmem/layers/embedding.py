@@ -1,0 +1,45 @@
+"""Tokens as vectors."""
+
+from typing import ClassVar
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._stateless.base import AbstractStatelessCell
+from .sizes import check_sizes
+
+
+class Embedding(AbstractStatelessCell):
+    """A vector for each token: y_t = E[x_t]. It stands first in a `Stack`.
+
+    Shapes: x (), a whole number, 0 <= x < tokens; y (size,). Cost per step: O(size).
+    Another number gives NaN, so that a wrong token does not pass for a right one.
+
+    Args:
+        tokens: how many there are, > 0.
+        size: entries of one vector, > 0.
+        key: for the initial vectors, normal entries of variance 1.
+
+    Raises:
+        ValueError: for sizes below 1.
+
+    Example:
+        >>> import jax, seqmem
+        >>> low, high = jax.random.split(jax.random.key(0))
+        >>> embedding = seqmem.layers.Embedding(11, 3, key=low)
+        >>> net = seqmem.layers.Stack([embedding, seqmem.LSTM(3, 5, key=high)])
+        >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.array([[7], [2], [10]]))
+        >>> ys.shape                                          # time, batch, features
+        (3, 1, 5)
+    """
+
+    input_axes: ClassVar = 0
+
+    E: Float[Array, "tokens size"]
+
+    def __init__(self, tokens: int, size: int, *, key: PRNGKeyArray):
+        check_sizes("Embedding", tokens=tokens, size=size)
+        self.E = jax.random.normal(key, (tokens, size))
+
+    def project(self, x):
+        return self.E.at[x].get(mode="fill", fill_value=jax.numpy.nan, wrap_negative_indices=False)

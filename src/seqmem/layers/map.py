@@ -1,0 +1,40 @@
+"""Any function of one step as a cell, so that it can stand in a stack."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import PyTree
+
+from .._stateless.base import AbstractStatelessCell
+
+
+class Map(AbstractStatelessCell):
+    """A function of each step by itself: y_t = fn(x_t).
+
+    Its arrays are parameters: it may be a module of Equinox with matrices, or `jax.nn.gelu`.
+
+    Args:
+        fn: a function of one input, without batch and time; finite at 0, with its derivatives.
+        input_axes: how many axes one input has, as for every cell.
+
+    Example:
+        >>> import equinox as eqx, jax, seqmem
+        >>> low, high = jax.random.split(jax.random.key(0))
+        >>> readout = seqmem.layers.Map(eqx.nn.Linear(5, 2, key=high))
+        >>> net = seqmem.layers.Stack([seqmem.GRU(3, 5, key=low), readout])
+        >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 3)))
+        >>> ys.shape
+        (7, 2)
+    """
+
+    arrays: PyTree
+    rest: PyTree = eqx.field(static=True)
+    input_axes: Any = eqx.field(static=True)  # pyright: ignore
+
+    def __init__(self, fn: Callable[[PyTree], PyTree], *, input_axes: Any = 1):
+        self.arrays, self.rest = eqx.partition(fn, eqx.is_array)
+        self.input_axes = input_axes
+
+    def project(self, x):
+        return eqx.combine(self.arrays, self.rest)(x)

@@ -1,0 +1,69 @@
+"""Norms of one step, as cells, with what is learned of them."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._normalisation import layer_norm, rms_norm
+from .._precision import as_precision, precision, state_dtype
+from .._stateless.base import AbstractStatelessCell
+from .sizes import check_sizes
+
+
+class RMSNorm(AbstractStatelessCell):
+    """y_t = scale ∘ x_t / √(mean(x_t²) + ε), in at least float32.
+
+    Source: Zhang & Sennrich 2019, arXiv:1910.07467. Differs: ε.
+
+    Args:
+        size: entries of one input, > 0.
+        eps: ε, > 0.
+
+    Raises:
+        ValueError: for a size below 1.
+    """
+
+    scale: Float[Array, " size"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, size: int, *, eps: float = 1e-5):
+        check_sizes("RMSNorm", size=size)
+        self.scale, self.eps = jnp.ones(size), eps
+
+    @property
+    def input_size(self) -> int:
+        return self.scale.size
+
+    def project(self, x):
+        wide = as_precision(x, state_dtype(x))
+        return self.scale * as_precision(rms_norm(wide, self.eps), precision(x))
+
+
+class LayerNorm(AbstractStatelessCell):
+    """y_t = scale ∘ (x_t − mean(x_t)) / √(var(x_t) + ε) + shift, in at least float32.
+
+    Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450. Differs: ε.
+
+    Args:
+        size: entries of one input, > 0.
+        eps: ε, > 0.
+
+    Raises:
+        ValueError: for a size below 1.
+    """
+
+    scale: Float[Array, " size"]
+    shift: Float[Array, " size"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, size: int, *, eps: float = 1e-5):
+        check_sizes("LayerNorm", size=size)
+        self.scale, self.shift, self.eps = jnp.ones(size), jnp.zeros(size), eps
+
+    @property
+    def input_size(self) -> int:
+        return self.scale.size
+
+    def project(self, x):
+        wide = as_precision(x, state_dtype(x))
+        return self.scale * as_precision(layer_norm(wide, self.eps), precision(x)) + self.shift
