@@ -9,11 +9,11 @@ import pytest
 from seqmem.tasks import Scenes
 
 NAMES = (
-    ("owl", "owls"),
-    ("fox", "foxes"),
-    ("polar bear", "polar bears"),
-    ("sheep", "sheep"),
-    ("mouse", "mice"),
+    ("an owl", "owls"),
+    ("a fox", "foxes"),
+    ("a polar bear", "polar bears"),
+    ("a sheep", "sheep"),
+    ("a mouse", "mice"),
 )
 TASK = Scenes(NAMES, side=2, cell=7)
 LABELS = np.array([3, 0, 2, 4, 1, 0, 2, 1, 4, 2, 3], np.uint8)
@@ -124,7 +124,7 @@ def test_pictures_have_the_images_dtype():
 
 @pytest.mark.parametrize("side", [1, 3])
 def test_grids_of_other_sizes(side):
-    names = tuple((f"n{kind}", f"n{kind}s") for kind in range(11))
+    names = tuple((f"a n{kind}", f"n{kind}s") for kind in range(11))
     task = Scenes(names, side=side, cell=5)
     labels = np.arange(11)
     images = (labels + 1)[:, None, None] * np.ones((1, 5, 5), np.int32)

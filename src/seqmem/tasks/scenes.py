@@ -39,7 +39,7 @@ class Scenes:
     A task is names and sizes and nothing else, so it is hashable, and static under jit.
 
     Args:
-        names: (one, several) of each kind, such as ("ankle boot", "ankle boots"), by label.
+        names: (one, several) of each kind, such as ("an ankle boot", "ankle boots"), by label.
         side: cells in a row and in a column, 1 to 3.
         cell: pixels of a cell's side.
 
@@ -49,7 +49,7 @@ class Scenes:
     Example:
         >>> import jax, numpy as np
         >>> from seqmem.tasks import Scenes
-        >>> names = ("box", "boxes"), ("axe", "axes"), ("toy car", "toy cars")
+        >>> names = ("a box", "boxes"), ("an axe", "axes"), ("a toy car", "toy cars")
         >>> task = Scenes(names, side=1, cell=7)
         >>> task.describe([2, 0, 2]), task.describe([1])
         ('a box and two toy cars', 'an axe')
@@ -80,14 +80,14 @@ class Scenes:
     def words(self) -> tuple[str, ...]:
         """Every word of a description; the id of a word is its place among them."""
         nouns = [word for both in self.names for name in both for word in name.split()]
-        fixed = ["<end>", ",", "and", "a", "an", *NUMBERS[: self.most - 1]]
+        fixed = ["<end>", ",", "and", *NUMBERS[: self.most - 1]]
         return tuple(dict.fromkeys([*fixed, *nouns]))
 
     @property
     def length(self) -> int:
         """Words of the longest description, with its end."""
         nouns = sorted(len(one.split()) for one, _ in self.names)[-self.most :]
-        return sum(nouns) + 2 * self.most
+        return sum(nouns) + self.most
 
     def describe(self, kinds: Sequence[int]) -> str:
         """The description of a scene of things of these kinds, in any order."""
@@ -175,12 +175,12 @@ class Scenes:
         one, several = self.names[kind]
         if count > 1:
             return [NUMBERS[count - 2], *several.split()]
-        return ["an" if one[0] in "aeiou" else "a", *one.split()]
+        return one.split()
 
     def _words(self, counts: Int[Array, " kind"]) -> Int[Array, " time"]:
-        """The description as ids: of each kind a separator, a number and a noun, or nothing."""
+        """The description as ids: of each kind a separator and what is told, or nothing."""
         id_of = {word: i for i, word in enumerate(self.words)}
-        width = 1 + max(len(name.split()) for both in self.names for name in both)
+        width = max(len(f"two {name}".split()) for both in self.names for name in both)
         parts = np.full((len(self.names), self.most + 1, width), END)
         for kind in range(len(self.names)):
             for count in range(1, self.most + 1):
