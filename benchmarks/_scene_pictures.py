@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ._plots import GREEN, RED, STYLE
 
 INCH = 0.62  # of one picture
-HEAD, TEXT = 0.1, 0.34  # above all, and above each row
+HEAD, TEXT = 0.04, 0.34  # above all, and above each row
 
 
 class Told(NamedTuple):
@@ -41,7 +41,7 @@ def draw(path: pathlib.Path, scenes: Sequence[Told], window: int) -> None:
             fine = said == scene.right
             figure.text(
                 0.02 * INCH / width,
-                bottom + (INCH + 0.17) / height,
+                bottom + (INCH + 0.12) / height,
                 f"{'✓' if fine else '✗'} {scene.right}",
                 color=GREEN if fine else RED,
                 va="bottom",

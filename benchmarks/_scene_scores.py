@@ -91,10 +91,11 @@ def bleu(found: Described) -> float | None:
     return sacrebleu.corpus_bleu(found.said, [found.right]).score
 
 
-def score(model: Describer, given: Problem, key: Any, count: int) -> dict[str, Any]:
-    """What is measured, on so many scenes and as many with the longest descriptions."""
-    p, most = naming_accuracy(model.encoder, given), given.scenes.most
-    seen, apart = (described(model, given, key, count, longest=which) for which in (False, True))
+def score(p: float, seen: Described, apart: Described) -> dict[str, Any]:
+    """What is measured, with single images named rightly in `p`, on scenes as in training and on
+    those with the longest descriptions.
+    """
+    most = int(apart.things.max())
     as_long = [
         len(a.split()) == len(b.split()) for a, b in zip(apart.right, apart.said, strict=True)
     ]
@@ -114,7 +115,7 @@ def score(model: Describer, given: Problem, key: Any, count: int) -> dict[str, A
         "expected": statistics.fmean(row["expected"] for row in rows),
         "bleu": bleu(seen),
         "longest": {
-            "scenes": count,
+            "scenes": len(apart.said),
             "exact": float(apart.exact.mean()),
             "expected": p**most,
             "as_long": statistics.fmean(as_long),
@@ -123,9 +124,8 @@ def score(model: Describer, given: Problem, key: Any, count: int) -> dict[str, A
     }
 
 
-def some(model: Describer, given: Problem, key: Any) -> list[Told]:
-    """Scenes to show: one right of each number of things, one wrong, and two of the longest."""
-    seen, apart = (described(model, given, key, AT_ONCE, longest=which) for which in (False, True))
+def some(model: Describer, given: Problem, seen: Described, apart: Described) -> list[Told]:
+    """Scenes to show: one right of each number of things but one, one wrong, two of the longest."""
     most = given.scenes.most
     kinds = [(seen, seen.exact & (seen.things == things)) for things in range(2, most + 1)]
     kinds += [(seen, ~seen.exact & (seen.things > 1)), (apart, apart.exact), (apart, ~apart.exact)]

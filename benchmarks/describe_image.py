@@ -16,6 +16,7 @@ dataset-fashion-mnist puts them; else, and with `--images digits`, scikit-learn'
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import sys
@@ -33,7 +34,7 @@ from ._measure import others, provenance, write
 from ._scene_images import Problem, problem
 from ._scene_models import Describer, Encoder, naming_loss, telling_loss
 from ._scene_pictures import draw
-from ._scene_scores import report, score, some
+from ._scene_scores import described, naming_accuracy, report, score, some
 from .gradient_norms import number
 
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "scikit-learn", "sacrebleu")
@@ -104,14 +105,17 @@ def main() -> None:
     given = problem(chosen.images)
     model, rows = trained(given, chosen)
     seconds = time.perf_counter() - start
-    key = jax.random.key(chosen.seed + 1)
+    tested = functools.partial(
+        described, model, given, jax.random.key(chosen.seed + 1), chosen.tested
+    )
+    seen, apart = tested(), tested(longest=True)
     record = provenance("benchmarks.describe_image", PACKAGES) | {
         "images": given.name,
         "trained_on": len(given.train.images),
         "steps": chosen.steps or given.steps,
         "batch": chosen.batch,
         "seed": chosen.seed,
-        **score(model, given, key, chosen.tested),
+        **score(naming_accuracy(model.encoder, given), seen, apart),
         "training_seconds": seconds,
         "seconds": time.perf_counter() - start,
         "cores_taken": taken(),
@@ -124,7 +128,7 @@ def main() -> None:
     written = write(chosen.out, name, record, text)
     stem = written[0].with_suffix("")
     write_csv(stem.with_suffix(".csv"), rows)
-    draw(stem.with_suffix(".png"), some(model, given, key), given.scenes.cell)
+    draw(stem.with_suffix(".png"), some(model, given, seen, apart), given.scenes.cell)
     print("wrote", *written, stem.with_suffix(".csv"), stem.with_suffix(".png"), file=sys.stderr)
 
 

@@ -1,9 +1,11 @@
 """The benchmark that describes pictures: what it trains, tests and writes."""
 
+import functools
 import json
 import struct
 import sys
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +16,12 @@ from benchmarks._scene_models import Describer, Encoder, telling_loss
 from seqmem import tasks
 from seqmem.tasks.scenes import END
 
-SCENES = tasks.Scenes(tuple((f"a k{kind}", f"k{kind}s") for kind in range(7)), side=2, cell=6)
+SCENES = tasks.Scenes(tuple((f"a k{kind}", f"k{kind}s") for kind in range(7)), side=2, cell=8)
 LAYERS = ((3, 1, 5), (2, 2, 7))
 
 
 @pytest.fixture(scope="module")
+@eqx.filter_jit
 def model():
     keys = jax.random.split(jax.random.key(0))
     encoder = Encoder(LAYERS, SCENES.cell, 7, 11, key=keys[0])
@@ -27,8 +30,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def scene():
-    images = jax.random.uniform(jax.random.key(1), (17, 5, 5))
-    return SCENES.batch(jax.random.key(2), images, np.arange(17) % 7, size=3)
+    images = np.random.default_rng(1).random((17, 5, 5), np.float32)
+    batch = jax.jit(functools.partial(SCENES.batch, size=3))
+    return batch(jax.random.key(2), images, np.arange(17) % 7)
 
 
 def test_what_is_said_is_the_likeliest_after_what_was_said(model, scene):
