@@ -68,5 +68,7 @@ def _name(name: str) -> tuple[str, str]:
 
 
 def _scaled(images: np.ndarray, labels: np.ndarray) -> data.Images:
-    """With a largest value of 1."""
-    return data.Images((images / images.max()).astype(np.float32), labels.astype(np.int32))
+    """In the order of their labels, with a largest value of 1."""
+    order = np.argsort(labels, kind="stable")
+    images = (images[order] / images.max()).astype(np.float32)
+    return data.Images(images, labels[order].astype(np.int32))
