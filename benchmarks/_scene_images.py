@@ -42,7 +42,7 @@ def _clothes(folder: pathlib.Path) -> Problem:
         tasks.Scenes((*map(_name, CLOTHES), ("an ankle boot", "ankle boots")), side=2, cell=32),
         layers=((5, 2, 24), (3, 2, 48), (3, 2, 96)),
         mirrored=True,
-        steps=(9000, 2500),
+        steps=(18000, 7000),
     )
 
 
@@ -58,7 +58,7 @@ def _digits() -> Problem:
         tasks.Scenes(tuple(map(_name, DIGITS)), side=2, cell=12),
         layers=((3, 1, 32), (2, 2, 64), (3, 1, 64)),
         mirrored=False,
-        steps=(1000, 2500),
+        steps=(2000, 5000),
     )
 
 

@@ -1,6 +1,6 @@
 """From a picture to its description: "two sandals, a bag and a coat".
 
-    python -m benchmarks.describe_image [--images FOLDER|digits] [--steps 9000 2500] [--seed 0]
+    python -m benchmarks.describe_image [--images FOLDER|digits] [--steps 18000 7000] [--seed 0]
 
 Scenes of one to four real images, and a model that tells what is in them, word by word: an encoder
 of convolutions, and a GRU that attends to its map (`_scene_models.py`). The encoder is trained

@@ -67,11 +67,9 @@ def test_it_is_that_of_the_paper(cell_type, by_hand):
     "make",
     [
         lambda: seqmem.RNN(2, 5, key=KEY),
-        lambda: seqmem.GRU(2, 5, key=KEY),
-        lambda: seqmem.ProjectedLSTM(2, 5, 3, key=KEY),
         lambda: seqmem.with_zoneout(seqmem.with_layer_norm(seqmem.IndRNN(2, 5, key=KEY))),
     ],
-    ids=["RNN", "GRU", "ProjectedLSTM", "IndRNN with_zoneout"],
+    ids=["RNN", "IndRNN with_zoneout"],
 )
 def test_a_normalised_cell_keeps_every_law(make):
     cell, x = make(), jnp.zeros(2)
@@ -79,8 +77,7 @@ def test_a_normalised_cell_keeps_every_law(make):
         cell = seqmem.with_layer_norm(cell)
     else:
         x = x, jnp.zeros(5)
-    methods = [seqmem.Scan(), seqmem.Scan(recompute=True)]
-    report = seqmem.testing.check_cell(cell, x, methods=methods)
+    report = seqmem.testing.check_cell(cell, x, methods=[seqmem.Scan()])
     assert set(report.values()) == {"holds"}
 
 

@@ -15,12 +15,11 @@ TIME, BATCH, SIZE, TOKENS = 7, 3, 5, 11
 
 # a cell, and one of its inputs
 CELLS = {
-    "Map": lambda: (Map(eqx.nn.MLP(2, 3, SIZE, 1, key=KEY)), jnp.zeros(2)),
+    "Map": lambda: (Map(eqx.nn.Linear(2, 3, key=KEY)), jnp.zeros(2)),
     "Map of a function": lambda: (Map(jnp.tanh, input_axes=2), jnp.zeros((2, 3))),
     "Embedding": lambda: (Embedding(TOKENS, SIZE, key=KEY), jnp.array(TOKENS - 1)),
-    "RMSNorm": lambda: (RMSNorm(SIZE), jnp.zeros(SIZE)),
     "LayerNorm": lambda: (LayerNorm(SIZE), jnp.zeros(SIZE)),
-    "LayerNorm with_states": lambda: (seqmem.with_states(LayerNorm(SIZE)), jnp.zeros(SIZE)),
+    "RMSNorm with_states": lambda: (seqmem.with_states(RMSNorm(SIZE)), jnp.zeros(SIZE)),
     "Stack": lambda: (
         Stack([Embedding(TOKENS, SIZE, key=KEY), Residual(block()), RMSNorm(SIZE)]),
         jnp.array(TOKENS - 1),
@@ -42,7 +41,8 @@ def normal(*shape):
 )
 def test_a_cell_without_memory_keeps_every_law_on_every_method(name):
     cell, x = CELLS[name]()
-    report = seqmem.testing.check_cell(cell, x)
+    methods = [LayerByLayer()] if name == "Stack" else None
+    report = seqmem.testing.check_cell(cell, x, methods=methods)
     assert all(word == "holds" or "no parameters" in word for word in report.values())
 
 

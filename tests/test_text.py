@@ -130,3 +130,11 @@ def test_a_training_step_goes_downhill_with_a_complex_state():
     )
     steepest = rate * sum(float((abs(d) ** 2).sum()) for d in jax.tree.leaves(gradient))
     np.testing.assert_allclose(before - jax.jit(loss)(new), steepest, rtol=0.05)
+
+
+def test_a_model_in_bfloat16_has_wide_logits():
+    model, ids = model_of(11), jnp.array([2, 7, 3])
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), model)
+    _, logits = narrow(narrow.init_state(), ids)
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(logits, model(model.init_state(), ids)[1], atol=0.1)

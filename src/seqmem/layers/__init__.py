@@ -10,6 +10,7 @@ from .attention import (
 )
 from .bidirectional import Bidirectional as Bidirectional
 from .embedding import Embedding as Embedding
+from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .gated_delta_net import gated_delta_net as gated_delta_net
 from .gla import gla as gla
 from .mamba2 import mamba2 as mamba2

@@ -8,10 +8,12 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._cell import AbstractCell, Drive, Output, State, project, readout, update
 from .._errors import bad_input
+from .._modifiers.states import with_states
 from .._per_example import PerExample
 from .._precision import precision
 from .._real_view import RealView
 from .._stateless.base import AbstractStatelessCell
+from .._unroll import unroll
 from .attention import AbstractAttention, Attended
 from .stack import Stack
 
@@ -72,6 +74,24 @@ class AttendBefore(eqx.Module):
         """
         return _AttendingBefore(self, _own(self.attention.over(source, lengths)))
 
+    def weights(
+        self, cell: AbstractCell, state: State, xs: Float[Array, "time input"]
+    ) -> Float[Array, "time source"]:
+        """With which weights a cell that `over` has made of one source looks at each of its steps.
+
+        Args:
+            cell: from `over`.
+            state: before the first step.
+            xs: the inputs.
+        """
+        _, (_, states) = unroll(with_states(cell), state, xs)
+        before = jax.tree.map(
+            lambda one, all: jnp.concatenate([one[None], all[:-1]]), state, states
+        )
+        own, _ = before
+        queries = jax.vmap(RealView(jax.eval_shape(self.cell.init_state)).vector)(own)
+        return self.attention(queries, cell.attended)[1]  # pyright: ignore
+
 
 class AttendAfter(eqx.Module):
     """A cell, and attention with what it shows.
@@ -130,6 +150,19 @@ class AttendAfter(eqx.Module):
         """
         attended = _own(self.attention.over(source, lengths))
         return Stack([self.cell, _Attending(self.attention, attended)])
+
+    def weights(
+        self, cell: AbstractCell, state: State, xs: Float[Array, "time input"]
+    ) -> Float[Array, "time source"]:
+        """With which weights a cell that `over` has made of one source looks at each of its steps.
+
+        Args:
+            cell: from `over`.
+            state: before the first step.
+            xs: the inputs.
+        """
+        _, (ys, _) = unroll(cell, state, xs)
+        return self.attention(ys, cell.cells[1].attended)[1]  # pyright: ignore
 
 
 def _own(attended: Attended) -> Attended | PerExample:

@@ -54,7 +54,8 @@ class CharacterModel(eqx.Module):
         """The final state, and the logits of each next character; options are those of `unroll`."""
         xs = jax.nn.one_hot(ids, len(self.b), dtype=self.b.dtype)
         state, ys = unroll(self.cell, state, xs, **options)
-        return state, ys @ self.V.T + self.b
+        V, b = self.V.astype(ys.dtype), self.b.astype(ys.dtype)  # narrower in mixed precision
+        return state, ys @ V.T + b
 
 
 def character_losses(

@@ -3,6 +3,7 @@
 from ._accumulation import Accumulated as Accumulated
 from ._burn_in import burnt_in as burnt_in
 from ._checkpoints import Checkpoints as Checkpoints
+from ._devices import DataParallel as DataParallel
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._loop import train as train
 from ._metrics import Metrics as Metrics

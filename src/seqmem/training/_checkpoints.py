@@ -38,7 +38,8 @@ class Checkpoints:
     Weak types are not kept: an array that came of a Python number alone comes back as one of its
     dtype. `train` has none.
 
-    Over several processes each one calls `save` and `restore`, with one folder that all see.
+    Over several processes each one calls `save` and `restore`, with one folder that all see. What
+    was saved on some devices is restored on any.
 
     Args:
         folder: where they are; made if need be. One run at a time writes there.
@@ -118,7 +119,7 @@ class Checkpoints:
             value = None
         held = {"arrays": describe(arrays), "note": dict(note or {}), "value": value}
         text = json.dumps(held)
-        plain = {name: numbers(array) for name, array in arrays.items()}
+        plain = {name: _for_all(numbers(array)) for name, array in arrays.items()}
         save = self._orbax.args
         try:
             self._writer.save(
@@ -228,6 +229,12 @@ class Checkpoints:
                 number, _, rest = path.name.partition(".")
                 if number.isdigit() and rest.startswith(("deleted", "orbax-checkpoint-tmp")):
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _for_all(array: Array) -> Array | np.ndarray:
+    """What one process holds alone, of several, is taken to be the same in each: one writes it."""
+    alone = jax.process_count() > 1 and array.is_fully_addressable
+    return np.asarray(array) if alone else array
 
 
 def _for_orbax(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,13 +106,21 @@ def damaged(where: str, why: object) -> ValueError:
 def place(value: np.ndarray, like: Array) -> Array:
     """The numbers as an array of the same kind, on the same devices."""
     old = numbers(like)
-    if old.committed:
-        new = jax.make_array_from_callback(old.shape, old.sharding, lambda index: value[index])
-    else:
-        new = jnp.array(value)
-    if old is like:
-        return new
-    return jax.random.wrap_key_data(new, impl=jax.random.key_impl(like))
+    new = on_devices(value, old.sharding) if old.committed else jnp.array(value)
+    return new if old is like else jax.random.wrap_key_data(new, impl=jax.random.key_impl(like))
+
+
+def placed(array: Array | np.ndarray, sharding: jax.sharding.Sharding) -> Array:
+    """An array, or keys, that every process holds, as the sharding has it."""
+    if isinstance(array, np.ndarray) or numbers(array) is array:
+        return on_devices(np.asarray(array), sharding)
+    new = on_devices(np.asarray(numbers(array)), sharding)
+    return jax.random.wrap_key_data(new, impl=jax.random.key_impl(array))
+
+
+def on_devices(value: np.ndarray, sharding: jax.sharding.Sharding) -> Array:
+    """Each device its part of numbers that every process holds."""
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def put_back(tree: PyTree, arrays: Mapping[str, Array]) -> PyTree:

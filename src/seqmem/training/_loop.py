@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from .._errors import bad_input
 from ._checkpoints import Checkpoints
+from ._devices import sent
 from ._leaves import strong
 from ._metrics import Metrics
 from ._progress import Progress, check_counts
@@ -84,7 +85,7 @@ def train(
     check_counts(steps, checkpoint_every, validate_every, patience)
 
     def ahead(position: int) -> Any:
-        return jax.device_put(batches(key, position)) if position < steps else None
+        return sent(batches(key, position)) if position < steps else None
 
     def save(loss: float | None = None) -> None:
         if checkpoints is not None:
