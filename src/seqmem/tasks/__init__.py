@@ -19,6 +19,7 @@ from .groups import (
 from .hello import hello as hello, memoryless_bound as memoryless_bound
 from .induction import Induction as Induction
 from .memory_task import AbstractMemoryTask as AbstractMemoryTask, Examples as Examples
+from .scenes import Scene as Scene, Scenes as Scenes
 from .selective_copy import SelectiveCopy as SelectiveCopy
 from .temporal_order import TemporalOrder as TemporalOrder
 from .text import Vocabulary as Vocabulary, read_text as read_text, windows as windows
