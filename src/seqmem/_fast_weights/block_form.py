@@ -53,7 +53,7 @@ def block_form(write: Write, resets: Resets | None) -> Block:
     P says nothing where there is a reset in the block: then S' = R.
     """
     q, k, v, g, r, e, _ = write
-    fading = None if g is None else fading_by(jnp.exp(g))
+    fading = None if g is None else fading_by(g)
     passed = None if fading is None else fading.passed(None if resets is None else resets.here)
 
     def scores(rows: Array, cols: Array) -> Array:

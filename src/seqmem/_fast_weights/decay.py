@@ -21,14 +21,14 @@ class Fading(NamedTuple):
     """The decays of a block, and what is made of them once for all products.
 
     Attributes:
-        decay: of every step, for every channel or for all alike.
+        decay: of every step, for every channel or for all alike, in stretches of few steps.
         spans: for stretches of few steps, then twice as many, up to all: what is left at each step
             of what was there before the stretch, and behind the stretch of what was written at each
             step. [..., stretch, step, channel].
         between: where a step has one decay for all channels, those of every pair of steps.
     """
 
-    decay: Steps
+    decay: Float[Array, "*lead stretch step channel"]
     spans: tuple[tuple[Array, Array], ...]
     between: Float[Array, "*lead step step"] | None
 
@@ -45,11 +45,14 @@ class Fading(NamedTuple):
         return self.spans[-1][1][..., 0, :, :]
 
 
-def fading_by(decay: Steps) -> Fading:
+def fading_by(log_decay: Steps) -> Fading:
+    # The exponential has one shape, and it is cut: XLA:CPU, seen with jaxlib 0.10.2 and 0.12.0.1,
+    # writes a gradient over the decays while it reads the same memory under another shape.
+    decay = jnp.exp(_in_stretches(log_decay))
     spans = _spans(decay, None)
     if decay.shape[-1] > 1:
         return Fading(decay, spans, None)
-    ones = jnp.ones_like(decay)
+    ones = jnp.ones_like(log_decay)
     return Fading(decay, spans, _by_doubling(ones, ones, decay, spans))
 
 
@@ -65,7 +68,7 @@ def faded_products(
 
 
 def _by_doubling(
-    rows: Steps, cols: Steps, decay: Steps, spans: tuple[tuple[Array, Array], ...]
+    rows: Steps, cols: Steps, decay: Array, spans: tuple[tuple[Array, Array], ...]
 ) -> Array:
     """A triangle is two half triangles and a square. Whatever passes through the square passes the
     border between the halves: its decay is what is left of the write there, times what is left of
@@ -73,10 +76,10 @@ def _by_doubling(
     """
 
     def cut(leaf: Array, to: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-2], *to.shape[-3:-1], leaf.shape[-1])
+        return leaf.reshape(*leaf.shape[:-3], *to.shape[-3:-1], leaf.shape[-1])
 
-    rows, cols, decay = jnp.broadcast_arrays(rows, cols, decay)
-    A = _row_by_row(*(cut(leaf, spans[0][0]) for leaf in (rows, cols, decay)))
+    rows, cols, decay = jnp.broadcast_arrays(_in_stretches(rows), _in_stretches(cols), decay)
+    A = _row_by_row(rows, cols, decay)
     for to, since in spans[:-1]:
         passing = cut(rows, to)[..., 1::2, :, :] * to[..., 1::2, :, :]
         left = cut(cols, to)[..., 0::2, :, :] * since[..., 0::2, :, :]
@@ -96,25 +99,21 @@ def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
     return jnp.concatenate(A, -2)
 
 
-def _spans(decay: Steps, reset: Array | None) -> tuple[tuple[Array, Array], ...]:
+def _spans(decay: Array, reset: Array | None) -> tuple[tuple[Array, Array], ...]:
     """`Fading.spans`; with resets, the first of each pair counts from the last one."""
-    size = base_size(decay.shape[-2], FEW)
-
-    def cut(leaf: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-2], -1, size, leaf.shape[-1])
-
-    w = cut(decay)
-    steps = [w[..., i : i + 1, :] for i in range(size)]
+    reset = None if reset is None else _in_stretches(reset)
+    size = decay.shape[-2]
+    steps = [decay[..., i : i + 1, :] for i in range(size)]
     to, since = [steps[0]], [jnp.ones_like(steps[0])]
     for i in range(1, size):
         passed = to[-1] * steps[i]
         to.append(
-            passed if reset is None else jnp.where(cut(reset)[..., i : i + 1, :], steps[i], passed)
+            passed if reset is None else jnp.where(reset[..., i : i + 1, :], steps[i], passed)
         )
         since.append(since[-1] * steps[-i])
     to, since = jnp.concatenate(to, -2), jnp.concatenate(since[::-1], -2)
     spans = [(to, since)]
-    anew = None if reset is None else jnp.cumsum(cut(reset), -2) > 0
+    anew = None if reset is None else jnp.cumsum(reset, -2) > 0
     while to.shape[-3] > 1:
         (first, second), (begun, ended) = _halves(to), _halves(since)
         onward = first[..., -1:, :] * second
@@ -126,6 +125,12 @@ def _spans(decay: Steps, reset: Array | None) -> tuple[tuple[Array, Array], ...]
         to = jnp.concatenate([first, onward], -2)
         spans.append((to, since))
     return tuple(spans)
+
+
+def _in_stretches(leaf: Array) -> Array:
+    """[..., step, channel] to [..., stretch, step, channel], of few steps each."""
+    size = base_size(leaf.shape[-2], FEW)
+    return leaf.reshape(*leaf.shape[:-2], -1, size, leaf.shape[-1])
 
 
 def _halves(leaf: Array) -> tuple[Array, Array]:
