@@ -50,7 +50,7 @@ class WordModel(eqx.Module):
     """A cell that hears a word, and a guess which of ten it was.
 
     y_1 … y_T = cell(x_1 … x_T)
-    p = (mean_t y_t, max_t ReLU(y_t))
+    p = (mean_t y_t, mean_t ReLU(y_t))
     P(word = i) = softmax(V p + b)_i
     """
 
@@ -67,12 +67,12 @@ class WordModel(eqx.Module):
         self.b = jnp.zeros(words)
 
     def pooled(self, xs: Float[Array, "time batch band"], lengths: Int[Array, " batch"]) -> Array:
-        """Behind its length a sequence shows 0, which this maximum does not see."""
+        """Without the ReLU, a linear memory would be pooled to a linear function of the clip."""
         is_cell = isinstance(self.cell, seqmem.AbstractCell)
         run = functools.partial(seqmem.unroll, self.cell) if is_cell else self.cell
         _, ys = run(self.cell.init_state(), xs, lengths=lengths)
-        largest = jax.nn.relu(ys).max(0)
-        return jnp.concatenate([seqmem.layers.pooling.mean(ys, lengths), largest], -1)
+        both = jnp.concatenate([ys, jax.nn.relu(ys)], -1)
+        return seqmem.layers.pooling.mean(both, lengths)
 
     def __call__(self, xs, lengths) -> Float[Array, "batch words"]:
         return self.pooled(xs, lengths) @ self.V.T + self.b
