@@ -60,8 +60,9 @@ class Describer(eqx.Module):
         s_t, (y_t, c_t) = decoder(s_{t−1}, E_{z_{t−1}})     over h
         P(z_t | z_{<t}, picture) = softmax(F [y_t; c_t] + f)
 
-    Source: Xu et al. 2015, arXiv:1502.03044, section 3.1, in whose soft attention s_0 is also made
-    from the mean of the places. Differs: a GRU, and a linear readout.
+    The encoder is not trained here.
+    Source: Xu et al. 2015, arXiv:1502.03044, "soft" attention, where s_0 also is made from the mean
+    of the places. Differs: a GRU, a layer over the places, and a linear readout.
 
     Args:
         encoder: of pictures.
