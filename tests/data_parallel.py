@@ -12,6 +12,7 @@ end, are written to end.npz; with checkpoints in a folder, its run goes on from 
 import argparse
 import os
 import pathlib
+import re
 
 ARGS = argparse.ArgumentParser()
 ARGS.add_argument("folder", type=pathlib.Path)
@@ -74,6 +75,10 @@ def run(args: argparse.Namespace, folder: pathlib.Path, steps: int) -> None:
         bar=False,
     )
     assert progress.position == steps
+    program = jax.jit(lambda *given: gradient(*given)[:4])
+    program = program.lower(state.model, state.carry, batches(None, 0)).compile().as_text()
+    assert not re.search("all-gather|all-to-all|collective-permute", program)
+    assert ("all-reduce" in program) == (everywhere.count > 1)
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {everywhere.count}
     if args.process == 0:
         ends = {f"{i:02d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state.model))}
