@@ -14,9 +14,11 @@ from seqmem.tasks.scenes import END, Scene
 
 
 class Encoder(eqx.Module):
-    """A map of a picture: in each place, what is seen in a window the size of a cell.
+    """A map of a picture: in each place, what is seen of a window the size of a cell, and a little
+    around it. `kinds` names what is in a window.
 
-    Windows overlap by half, so most of them show parts of several things. `kinds` judges a window.
+    Windows do not overlap. Where they do, by half, most show parts of several things, and how many
+    there are of a kind is learned far more slowly.
 
     Args:
         layers: (size, stride, channels) of each convolution.
@@ -38,7 +40,7 @@ class Encoder(eqx.Module):
             self.convolutions.append(layer)
             seen = channels
         size = cell // math.prod(stride for _, stride, _ in layers)
-        self.window = eqx.nn.Conv2d(seen, features, size, max(size // 2, 1), key=keys[-2])
+        self.window = eqx.nn.Conv2d(seen, features, size, size, key=keys[-2])
         self.kinds = eqx.nn.Linear(features, kinds, key=keys[-1])
 
     def __call__(self, picture: Float[Array, "height width"]) -> Float[Array, "rows columns seen"]:

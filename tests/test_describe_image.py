@@ -59,7 +59,7 @@ def test_attention_that_is_shown_makes_the_context(model, scene):
     words = scene.words[:5, 0]
     weights = model.attention(scene.pictures[0], words)
     places = model.places(scene.pictures[0])
-    assert weights.shape == (5, 9)
+    assert weights.shape == (5, 4)
     cell, state = model.over(places)
     for word, own in zip([END, *words.tolist()], weights, strict=False):
         state, (_, context) = cell(state, model.words.project(jnp.asarray(word)))
