@@ -20,10 +20,11 @@ def guess(model, state, token):
     return state, V @ y + jax.nn.one_hot(END, TOKENS, dtype=V.dtype)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def model():
-    keys = jax.random.split(jax.random.key(7))
-    return seqmem.GRU(TOKENS, 7, key=keys[0]), 3 * jax.random.normal(keys[1], (TOKENS, 7))
+    with jax.ensure_compile_time_eval():  # the first to ask may be traced
+        keys = jax.random.split(jax.random.key(7))
+        return seqmem.GRU(TOKENS, 7, key=keys[0]), 3 * jax.random.normal(keys[1], (TOKENS, 7))
 
 
 def step():

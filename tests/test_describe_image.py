@@ -66,6 +66,7 @@ def test_attention_that_is_shown_makes_the_context(model, scene):
         np.testing.assert_allclose(context, own @ places, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_measured(tmp_path, monkeypatch):
     numbers = np.random.default_rng(0)
     for split, count in (("train", 53), ("t10k", 47)):
