@@ -26,8 +26,8 @@ def greedy(
 
     Args:
         step: (state, token) -> (state, logits), of one sequence. Arrays in it, as in a method of an
-            Equinox module or in a `jax.tree_util.Partial`, are arguments of the compiled program; a
-            function that was made anew is compiled anew.
+            Equinox module or in `equinox.Partial(model.step, cell)`, are arguments of the compiled
+            program; a function that was made anew is compiled anew.
         state: a tree of arrays.
         begin: the first step's input, which is not part of the result.
         end: the token that ends a sequence, and fills the result behind it.
