@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
+
 import seqmem
 from benchmarks import _text_model, character_model
 from benchmarks._text_model import BATCH, WINDOW, Text, job

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
+
 from benchmarks import _scene_scores, describe_image
 from benchmarks._scene_models import Describer, Encoder, telling_loss
 from seqmem import tasks

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
+
 from benchmarks import _words, speech_to_word
 from seqmem import data
 
