@@ -17,8 +17,7 @@ from .._methods.parallel import Parallel
 from .._methods.scan import Scan
 from .._stateless.base import AbstractStatelessCell
 from .._window.base import AbstractWindowCell
-from ..layers.residual import Residual
-from ..layers.stack import LayerByLayer, Stack
+from ..layers.layer_by_layer import AbstractMadeOfCells, LayerByLayer
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
 from .verdict import LawBroken, NotJudged
@@ -68,9 +67,8 @@ def _(cell: AbstractStatelessCell) -> tuple[AbstractMethod, ...]:
     return Parallel(), Scan(), Scan("autodiff")
 
 
-@family_methods.register(Stack)
-@family_methods.register(Residual)
-def _(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
+@family_methods.register
+def _(cell: AbstractMadeOfCells) -> tuple[AbstractMethod, ...]:
     return LayerByLayer(), LayerByLayer(Scan("autodiff")), Scan(), Scan("autodiff")
 
 

@@ -13,6 +13,7 @@ from .embedding import Embedding as Embedding
 from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .gated_delta_net import gated_delta_net as gated_delta_net
 from .gla import gla as gla
+from .layer_by_layer import LayerByLayer as LayerByLayer
 from .mamba2 import mamba2 as mamba2
 from .map import Map as Map
 from .mlstm import mlstm as mlstm
@@ -21,5 +22,5 @@ from .residual import Residual as Residual
 from .rwkv7 import rwkv7 as rwkv7
 from .rwkv7_above import rwkv7_above as rwkv7_above
 from .scheduled_sampling import scheduled_sampling as scheduled_sampling
-from .stack import LayerByLayer as LayerByLayer, Stack as Stack
+from .stack import Stack as Stack
 from .tcn import tcn as tcn, with_dropped_channels as with_dropped_channels

@@ -94,20 +94,10 @@ class AbstractAttention(eqx.Module):
             attended: from `over`, without batch axes.
         """
         scores = self.scores(as_precision(query, precision(self)), attended.keys)
-        weights = as_precision(_softmax(scores, attended.valid), precision(attended.values))
+        weights = as_precision(
+            jax.nn.softmax(scores, where=attended.valid), precision(attended.values)
+        )
         return as_precision((weights @ attended.values, weights), precision(query))
-
-
-def _softmax(
-    scores: Float[Array, "*queries source"], valid: Bool[Array, " source"]
-) -> Float[Array, "*queries source"]:
-    """Over the valid; all 0 where there is none."""
-    scores = jnp.where(valid, scores, -jnp.inf)
-    largest = jax.lax.stop_gradient(scores.max(-1, keepdims=True, initial=-jnp.inf))
-    largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    weights = jnp.exp(scores - largest)
-    total = weights.sum(-1, keepdims=True)
-    return weights / jnp.where(valid.any(), total, 1)
 
 
 class AdditiveAttention(AbstractAttention):

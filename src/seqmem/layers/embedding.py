@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._stateless.base import AbstractStatelessCell
 from .sizes import check_sizes
@@ -42,4 +43,11 @@ class Embedding(AbstractStatelessCell):
         self.E = jax.random.normal(key, (tokens, size))
 
     def project(self, x):
-        return self.E.at[x].get(mode="fill", fill_value=jax.numpy.nan, wrap_negative_indices=False)
+        return looked_up(self.E, x)
+
+
+def looked_up(
+    E: Float[Array, "tokens size"], ids: Int[Array | np.ndarray, "*ids"]
+) -> Float[Array, "*ids size"]:
+    """The vectors of some tokens; NaN for a number that is none."""
+    return E.at[ids].get(mode="fill", fill_value=jax.numpy.nan, wrap_negative_indices=False)

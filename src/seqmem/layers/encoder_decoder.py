@@ -18,6 +18,7 @@ from .._real_view import RealView
 from .._unroll import unroll
 from .attending import AttendAfter, AttendBefore
 from .bidirectional import Bidirectional
+from .embedding import looked_up
 from .sizes import check_sizes
 
 Ids = Int[Array | np.ndarray, "time *batch"]
@@ -201,9 +202,7 @@ class EncoderDecoder(eqx.Module):
         return self.decoder.weights(cell, state, self._vectors(self.F, target))
 
     def _vectors(self, E: Float[Array, "tokens size"], ids: Ids) -> Float[Array, "... size"]:
-        # Another number gives NaN, so that a wrong token does not pass for a right one.
-        found = E.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        return E.shape[-1] ** 0.5 * found
+        return E.shape[-1] ** 0.5 * looked_up(E, ids)
 
     def _logits(self, shown: State, key: PRNGKeyArray | None) -> Float[Array, "... target_tokens"]:
         leaves = as_precision(jax.tree.leaves(shown), precision(self.C))

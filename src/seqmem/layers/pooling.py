@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from .._checks import check_lengths
 from .._errors import bad_input
@@ -105,19 +105,8 @@ class Attention(eqx.Module):
         wide = precision((ys, self.query))
         valid = (steps < lengths)[..., None]
         ys = jnp.where(valid, as_precision(ys, wide), 0)
-        weights = _softmax(ys @ as_precision(self.query, wide), valid[..., 0])
+        weights = jax.nn.softmax(ys @ as_precision(self.query, wide), axis=0, where=valid[..., 0])
         return (weights[..., None] * ys).sum(0)
-
-
-def _softmax(
-    scores: Float[Array, "time *batch"], valid: Bool[Array, "time *batch"]
-) -> Float[Array, "time *batch"]:
-    """Over the valid steps; 0 at the others, also where none is valid."""
-    largest = jnp.where(valid, scores, -jnp.inf).max(0, initial=-jnp.inf)
-    largest = jax.lax.stop_gradient(jnp.where(valid.any(0), largest, 0))
-    weights = jnp.where(valid, jnp.exp(jnp.where(valid, scores - largest, 0)), 0)
-    total = weights.sum(0)
-    return weights / jnp.where(total == 0, 1, total)
 
 
 def _counted(ys: Outputs, lengths: Lengths | None) -> tuple[Array, Array]:

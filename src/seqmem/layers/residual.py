@@ -7,14 +7,13 @@ from jaxtyping import PyTree
 
 from .._cell import AbstractCell, Drive, Output, State, over, project, readout, update
 from .._errors import bad_input
-from .._methods.base import AbstractMethod
 from .._methods.default import default_method
 from .._methods.report import run_with_report
 from .._precision import as_precision, precision
-from .stack import LayerByLayer, in_layers
+from .layer_by_layer import AbstractMadeOfCells, LayerByLayer, in_layers
 
 
-class Residual(AbstractCell):
+class Residual(AbstractMadeOfCells):
     """A cell beside which its input passes: y_t = x_t + cell(x)_t.
 
     It is a cell: it steps, and every law holds for it. `unroll` runs the cell within by its own
@@ -72,21 +71,6 @@ def added(x: PyTree, y: PyTree) -> PyTree:
             "choose the sizes of the cell alike, or put a seqmem.layers.Map behind it.",
         )
     return jax.tree.map(jax.numpy.add, x, as_precision(y, precision(x)))
-
-
-@update.register
-def _(cell: Residual, state: State, drive: Drive) -> State:
-    return cell.update(state, drive)
-
-
-@readout.register
-def _(cell: Residual, state: State, drive: Drive) -> Output:
-    return cell.readout(state, drive)
-
-
-@default_method.register
-def _(cell: Residual) -> AbstractMethod:
-    return LayerByLayer()
 
 
 @in_layers.register

@@ -1,7 +1,5 @@
 """Cells on top of each other: a stack is a cell, and is unrolled layer by layer."""
 
-import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,15 +20,15 @@ from .._cell import (
     update,
 )
 from .._errors import bad_input
-from .._methods.base import AbstractMethod
 from .._methods.bptt import show
 from .._methods.default import default_method
-from .._methods.report import Report, both, run_with_report
+from .._methods.report import both, run_with_report
 from .._modifiers.dropped_inputs import with_dropped_inputs
 from .._modifiers.states import with_states
+from .layer_by_layer import AbstractMadeOfCells, LayerByLayer, in_layers
 
 
-class Stack(AbstractCell):
+class Stack(AbstractMadeOfCells):
     """Cells on top of each other: each sees the outputs of the one below.
 
         s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
@@ -95,62 +93,6 @@ class Stack(AbstractCell):
         return drive
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerByLayer(AbstractMethod):
-    """Run a stack one layer after the other, over all of time each.
-
-    Args:
-        methods: one for each layer, or one for all; None chooses the best for a layer's cell.
-            Without any, that is what every layer gets.
-
-    Example:
-        >>> import seqmem
-        >>> seqmem.layers.LayerByLayer(seqmem.Scan(recompute=True), None)
-        LayerByLayer(Scan(gradient='bptt', recompute=True, block=None, transform=None), None)
-    """
-
-    methods: tuple[AbstractMethod | None, ...]
-
-    def __init__(self, *methods: AbstractMethod | None):
-        object.__setattr__(self, "methods", methods)
-
-    def __repr__(self) -> str:
-        return f"LayerByLayer({', '.join(map(repr, self.methods))})"
-
-    @property
-    def looks_at_borders(self) -> bool:
-        return any(method is not None and method.looks_at_borders for method in self.methods)
-
-    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        return run_with_report(
-            self, cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
-        )[:2]
-
-
-@run_with_report.register
-def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
-    return in_layers(cell, own, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
-
-
-@functools.singledispatch
-def in_layers(
-    cell: AbstractCell,
-    own: LayerByLayer,
-    init: State,
-    state: State,
-    inputs: Inputs,
-    *,
-    batch_axes: int,
-    reverse: bool,
-) -> tuple[State, PyTree, Report | None]:
-    """`run_with_report`, one cell after another; what is made of cells registers how."""
-    raise bad_input(
-        f"LayerByLayer got a cell of type {type(cell).__name__}.",
-        "a seqmem.layers.Stack, or another cell that is made of cells.",
-        "pass one of its methods itself, e.g. method=seqmem.Scan().",
-    )
-
-
 @in_layers.register
 def _(cell: Stack, own: LayerByLayer, init, state, inputs, *, batch_axes, reverse):
     methods = own.methods or (None,)
@@ -193,21 +135,6 @@ def _per_layer(probe: Any, layers: int) -> tuple[Any, ...]:
     if probe is None:
         return (None,) * layers
     return tuple(map(Zeros, probe.values)) if isinstance(probe, Zeros) else tuple(probe)
-
-
-@update.register
-def _(cell: Stack, state: State, drive: Drive) -> State:
-    return cell.update(state, drive)
-
-
-@readout.register
-def _(cell: Stack, state: State, drive: Drive) -> Output:
-    return cell.readout(state, drive)
-
-
-@default_method.register
-def _(cell: Stack) -> AbstractMethod:
-    return LayerByLayer()
 
 
 @with_dropped_inputs.register

@@ -18,7 +18,7 @@ from ._leaves import (
     damaged,
     describe,
     numbers,
-    place,
+    place_like,
     put_back,
     refuse_damaged,
     refuse_other,
@@ -163,7 +163,7 @@ class Checkpoints:
         refuse_other(held["arrays"], arrays, where)
         values = self._read(path, held, arrays, where)
         refuse_damaged(held["arrays"], values, where)
-        placed = {name: place(values[name], array) for name, array in arrays.items()}
+        placed = {name: place_like(values[name], array) for name, array in arrays.items()}
         return put_back(like, placed), held["note"]
 
     def _read(

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._errors import bad_input
 from ._gradient import AbstractGradient
-from ._leaves import placed
+from ._leaves import place_by
 from ._step import TrainingState
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -115,7 +115,7 @@ class DataParallel:
                     "choose another batch, pass fewer devices, or say which axis counts examples.",
                 )
             spec = PartitionSpec(*[None] * axis, AXIS)
-        return placed(leaf, NamedSharding(self.mesh, spec))
+        return place_by(leaf, NamedSharding(self.mesh, spec))
 
 
 def sent(batch: Any) -> Any:

@@ -103,14 +103,14 @@ def damaged(where: str, why: object) -> ValueError:
     )
 
 
-def place(value: np.ndarray, like: Array) -> Array:
+def place_like(value: np.ndarray, like: Array) -> Array:
     """The numbers as an array of the same kind, on the same devices."""
     old = numbers(like)
     new = on_devices(value, old.sharding) if old.committed else jnp.array(value)
     return new if old is like else jax.random.wrap_key_data(new, impl=jax.random.key_impl(like))
 
 
-def placed(array: Array | np.ndarray, sharding: jax.sharding.Sharding) -> Array:
+def place_by(array: Array | np.ndarray, sharding: jax.sharding.Sharding) -> Array:
     """An array, or keys, that every process holds, as the sharding has it."""
     if isinstance(array, np.ndarray) or numbers(array) is array:
         return on_devices(np.asarray(array), sharding)

@@ -16,7 +16,7 @@ from ._leaves import (
     damaged,
     describe,
     numbers,
-    place,
+    place_like,
     put_back,
     refuse_damaged,
     refuse_other,
@@ -85,4 +85,4 @@ def load_parameters(path: str | os.PathLike, like: Model) -> Model:
             raise damaged(where, error) from error
     values = {name: np.asarray(value) for name, value in zip(saved, found, strict=True)}
     refuse_damaged(saved, values, where)
-    return put_back(like, {name: place(values[name], array) for name, array in arrays.items()})
+    return put_back(like, {name: place_like(values[name], array) for name, array in arrays.items()})
