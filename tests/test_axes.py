@@ -120,6 +120,7 @@ def test_tokens_have_no_axis_of_their_own():
     close(alone, final[1])
 
 
+@pytest.mark.slow
 def test_a_cell_of_tokens_keeps_every_law():
     report = seqmem.testing.check_cell(Embedding(), jnp.array(10), methods=[seqmem.Scan()])
     assert set(report.values()) == {"holds"}

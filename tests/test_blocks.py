@@ -2,7 +2,7 @@
 reference/blocks.npz, and exchange weights with it; make_blocks.py there wrote them.
 """
 
-import functools
+import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,7 +44,6 @@ BLOCKS = {
     "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
     "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
 }
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 every_block = pytest.mark.parametrize("name", BLOCKS)
 
 
@@ -86,18 +85,25 @@ def assert_same(ours, theirs):
         assert error <= TOLERANCE, f"{own} differs by {error} of its largest entry"
 
 
+QUICK = {("Qwen3-Next", "default"), ("RWKV-7", "default")}
+METHODS = {
+    "default": None,
+    "in two blocks": layers.LayerByLayer(seqmem.Parallel(block=16)),
+    "layer by layer": layers.LayerByLayer(seqmem.Scan()),
+    "as one cell": seqmem.Scan("autodiff"),
+}
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
-    "method",
+    ("name", "how"),
     [
-        pytest.param(None, id="default"),
-        slow(layers.LayerByLayer(seqmem.Parallel(block=16)), id="in two blocks"),
-        slow(layers.LayerByLayer(seqmem.Scan()), id="layer by layer"),
-        slow(seqmem.Scan("autodiff"), id="as one cell"),
+        run if run in QUICK else pytest.param(*run, marks=pytest.mark.slow)
+        for run in itertools.product(BLOCKS, METHODS)
     ],
 )
-@every_block
-def test_a_block_computes_and_learns_as_in_other_peoples_code(name, method):
+def test_a_block_computes_and_learns_as_in_other_peoples_code(name, how):
+    method = METHODS[how]
     file = told(name)
     shown = [own for own in OUTPUTS if own in file]
 

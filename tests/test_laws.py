@@ -18,7 +18,7 @@ def _compiled_anew():
 # One of each family and kind; the rest of the list is slow.
 QUICK = {
     *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
-    *("LinearAttention", "DeltaNet", "DepthwiseConv"),
+    *("DeltaNet", "DepthwiseConv"),
     *("RNN with_states", "MGU with_learned_state", "Stack"),
 }
 

@@ -239,7 +239,9 @@ def test_a_long_memory_is_a_steep_one():
         assert error < 0.03 * want
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "Stack"])
+@pytest.mark.parametrize(
+    "name", ["LSTM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("GRU", "Stack"))]
+)
 def test_transitions_are_what_a_vjp_through_time_multiplies_by(name):
     cell = CELLS[name]()
     state, xs = cell.init_state(), draw(1, 7, 3, cell.input_size)

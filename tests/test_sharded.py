@@ -106,6 +106,7 @@ def differences():
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_eight_devices_give_the_values_and_gradients_of_one(differences, name, case):
     assert differences[f"{name} {case}"] < 1e-10
