@@ -23,7 +23,7 @@ WIDTH, ALPHA = 5, 1.0  # of the beam search
 class Sizes:
     """Of the vectors of words, of the states, and what is dropped."""
 
-    embedding: int = 256
+    embedding: int = 128
     hidden: int = 256
     dropout: float = 0.3
     batch: int = 64

@@ -54,6 +54,17 @@ from ._translation import (
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "sacrebleu")
 TESTS = ("test_2016_flickr", "test_2017_flickr")
 SHOWN = 5  # translations
+PUBLISHED = {
+    "en-de": (
+        "Published, of the test sets of 2016 and 2017, with parts of words and no limit of time: "
+        "39.00 and 31.25 by a GRU of 256 that attends, vectors of 128 (Caglayan et al. 2017, "
+        "arXiv:1707.04481, text alone)."
+    ),
+    "de-en": (
+        "Published, of the test set of 2016, by tutorials on GPUs: GRU 20.6, GRU that attends "
+        "28.3, transformer 36.5 (github.com/bentrevett/pytorch-seq2seq)."
+    ),
+}
 
 
 def options() -> argparse.Namespace:
@@ -237,6 +248,7 @@ def report(record: dict[str, Any]) -> str:
             f"beam search of {WIDTH}, at most {LONGEST} words, alpha {ALPHA}. BLEU: sacrebleu "
             f"{rows[0]['bleu']}, on tokens in lower case.",
             markdown_table(head, lines),
+            PUBLISHED[record["direction"]],
             "The first sentences of the test set of 2016:",
             *samples,
         ]

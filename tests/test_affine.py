@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow
 
 import seqmem
 from seqmem._affine import affine_states
@@ -37,7 +38,7 @@ def numbers(time, complex_):
 @pytest.mark.parametrize("block", [None, 1, 4])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("complex_", [False, True])
-@pytest.mark.parametrize("time", [1, 3, 4, 5, 23])
+@pytest.mark.parametrize("time", [1, slow(3), slow(4), 5, 23])
 def test_states_and_derivatives_are_those_of_a_loop(time, complex_, reverse, block):
     values, cut = numbers(time, complex_)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow_but
 
 import seqmem
 from seqmem import interop, layers
@@ -97,10 +98,7 @@ METHODS = {
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("name", "how"),
-    [
-        run if run in QUICK else pytest.param(*run, marks=pytest.mark.slow)
-        for run in itertools.product(BLOCKS, METHODS)
-    ],
+    slow_but(QUICK, itertools.product(BLOCKS, METHODS)),
 )
 def test_a_block_computes_and_learns_as_in_other_peoples_code(name, how):
     method = METHODS[how]

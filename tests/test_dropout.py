@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow_but
 
 import seqmem
 from seqmem import (
@@ -71,9 +72,7 @@ def in_float64(tree):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), tree)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in CELLS]
-)
+@pytest.mark.parametrize("name", slow_but({QUICK}, CELLS))
 def test_what_is_drawn_outside_keeps_every_law(name):
     """On the first method of its family: the others know nothing of what was changed."""
     cell, x = CELLS[name]()

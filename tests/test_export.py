@@ -3,21 +3,22 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from cells import CELLS
+from cells import CELLS, KINDS
+from slow import slow, slow_but
 
 import seqmem
 
 METHODS = [
     seqmem.Scan(),
-    pytest.param(seqmem.Scan(recompute=True), marks=pytest.mark.slow),
-    pytest.param(seqmem.Scan("autodiff"), marks=pytest.mark.slow),
-    pytest.param(seqmem.Newton(block=3), marks=pytest.mark.slow),
-    pytest.param(seqmem.QuasiNewton(block=3), marks=pytest.mark.slow),
+    slow(seqmem.Scan(recompute=True)),
+    slow(seqmem.Scan("autodiff")),
+    slow(seqmem.Newton(block=3)),
+    slow(seqmem.QuasiNewton(block=3)),
 ]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", slow_but(KINDS, CELLS))
 def test_forward_and_gradient_are_lowered_for_every_platform(name, method):
     cell = CELLS[name]()
     leaves, tree = jax.tree.flatten(cell)

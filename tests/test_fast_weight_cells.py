@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow_but
 from test_fast_weights import compared
 
 import seqmem
@@ -117,10 +118,7 @@ def decays_are_strong(case, cell, xs):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == "MLSTM" else pytest.mark.slow) for name in CASES],
-)
+@pytest.mark.parametrize("name", slow_but({"MLSTM"}, CASES))
 def test_a_cell_in_blocks_is_its_plain_scan(name):
     """Values and gradients, with lengths, resets at borders of blocks, and a learned memory."""
     case = CASES[name]

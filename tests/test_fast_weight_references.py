@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow
 
 import seqmem
 from seqmem import Memory, Write
@@ -20,9 +21,9 @@ from seqmem import Memory, Write
 with np.load(pathlib.Path(__file__).parent / "reference" / "fast_weights.npz") as file:
     TOLD = dict(file)
 METHODS = (
-    pytest.param(seqmem.Scan("autodiff"), marks=pytest.mark.slow),
+    slow(seqmem.Scan("autodiff")),
     seqmem.Parallel(block=16),
-    pytest.param(seqmem.Parallel(block=64), marks=pytest.mark.slow),
+    slow(seqmem.Parallel(block=64)),
 )
 PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, which no sequence has of its own
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from given_writes import Given
+from slow import slow
 
 import seqmem
 
@@ -133,7 +134,7 @@ run = jax.jit(everything, static_argnums=0, static_argnames="reverse")
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("decays", [gentle, strong], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("decays", [gentle, slow(strong)], ids=lambda draw: draw.__name__)
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_are_single_writes(kind, decays):
     """Values and gradients, with lengths, resets at borders of blocks, and a learned memory."""

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cells import CELLS
+from cells import CELLS, KINDS
 from jax.flatten_util import ravel_pytree
+from slow import slow_but
 
 import seqmem
 from seqmem._precision import as_precision
@@ -112,7 +113,7 @@ def test_a_forget_bias_of_ln_t_minus_1_keeps_1_over_e_of_the_gradient_for_t_step
     np.testing.assert_allclose(by_lag[time], left, atol=5e-6)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", slow_but(KINDS, CELLS))
 def test_gradient_at_a_probe_is_the_product_of_the_jacobians_after_it(name):
     time = 7
     cell = as_precision(CELLS[name](), jnp.dtype(jnp.float64))

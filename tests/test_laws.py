@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from cells import CELLS
+from cells import CELLS, KINDS
 
 import seqmem
 from seqmem._testing.check import family_methods
@@ -15,15 +15,7 @@ def _compiled_anew():
     jax.clear_caches()
 
 
-# One of each family and kind; the rest of the list is slow.
-QUICK = {
-    *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
-    *("DeltaNet", "DepthwiseConv"),
-    *("RNN with_states", "MGU with_learned_state", "Stack"),
-}
-
-
-@pytest.mark.parametrize("name", sorted(QUICK))
+@pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_cell_keeps_every_law(name):
     """On the first method of its family; the others are slow."""
     cell = CELLS[name]()
@@ -34,19 +26,18 @@ def test_a_cell_keeps_every_law(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_keeps_every_law_on_every_method(name):
-    """Those of `QUICK` have been tested on the first one."""
+    """Those of `KINDS` have been tested on the first one."""
     cell = CELLS[name]()
-    methods = family_methods(cell)[1 if name in QUICK else 0 :]
+    methods = family_methods(cell)[1 if name in KINDS else 0 :]
     assert set(seqmem.testing.check_cell(cell, methods=methods).values()) == {"holds"}
 
 
-# Each family, each kind of state: trees, complex numbers, those of a stack, learned ones.
-KINDS = ["LSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "LRU", "S6", "MGU with_learned_state"]
+NEWTONS = ["LSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "LRU", "S6", "MGU with_learned_state"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [seqmem.Newton(block=3), seqmem.QuasiNewton(block=3)], ids=repr)
-@pytest.mark.parametrize("name", [*KINDS, "Stack"])
+@pytest.mark.parametrize("name", [*NEWTONS, "Stack"])
 def test_a_cell_keeps_every_law_on_newtons_methods(name, method):
     assert set(seqmem.testing.check_cell(CELLS[name](), methods=[method]).values()) == {"holds"}
 

@@ -16,6 +16,7 @@ from cells import CELLS
 from jax.flatten_util import ravel_pytree
 from jax.scipy.special import digamma
 from jaxtyping import Array
+from slow import slow
 
 import seqmem
 from seqmem import gradients
@@ -87,7 +88,7 @@ def test_spectrum_of_random_products_is_newmans():
     assert found.standard_errors.max() < 0.005
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "Stack"])
+@pytest.mark.parametrize("name", ["RNN", slow("LSTM"), slow("GRU"), "Stack"])
 def test_exponents_add_up_to_the_determinants(name):
     cell = CELLS[name]()
     state, xs = cell.init_state(), draw(1, 103, cell.input_size)
@@ -193,8 +194,8 @@ def chaos(gain, size, seed):
     ("gain", "mean_field", "within", "draws", "time"),
     [
         (2, 0.154724, 0.04, 1, 4000),
-        pytest.param(3, 0.310249, 0.01, 4, 16_000, marks=pytest.mark.slow),
-        pytest.param(5, 0.532428, 0.01, 4, 16_000, marks=pytest.mark.slow),
+        slow(3, 0.310249, 0.01, 4, 16_000),
+        slow(5, 0.532428, 0.01, 4, 16_000),
     ],
 )
 def test_a_random_network_is_chaotic_as_mean_field_says(gain, mean_field, within, draws, time):
@@ -239,9 +240,7 @@ def test_a_long_memory_is_a_steep_one():
         assert error < 0.03 * want
 
 
-@pytest.mark.parametrize(
-    "name", ["LSTM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("GRU", "Stack"))]
-)
+@pytest.mark.parametrize("name", [slow("LSTM"), "GRU", slow("Stack")])
 def test_transitions_are_what_a_vjp_through_time_multiplies_by(name):
     cell = CELLS[name]()
     state, xs = cell.init_state(), draw(1, 7, 3, cell.input_size)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow_but
 
 import seqmem
 
@@ -146,17 +147,13 @@ def given():
     return masks, xs, lengths, resets
 
 
-def _quick(name, method):
-    return (name, method) in {
-        *(("gated", method) for method in ("the default", "newton")),
-        *((name, "the default") for name in ("diagonal", "plain")),
-    }
+QUICK = {
+    *(("gated", method) for method in ("the default", "newton")),
+    *((name, "the default") for name in ("diagonal", "plain")),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [pytest.param(*run, marks=() if _quick(*run) else pytest.mark.slow) for run in RUNS],
-)
+@pytest.mark.parametrize(("name", "method"), slow_but(QUICK, RUNS))
 @pytest.mark.usefixtures("float64")
 def test_every_example_runs_as_if_it_were_alone_with_its_own_part(name, method):
     make = CELLS[name]()

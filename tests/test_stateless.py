@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import lowered
+from slow import slow_but
 
 import seqmem
 from seqmem.layers import Embedding, LayerByLayer, LayerNorm, Map, Residual, RMSNorm, Stack
@@ -35,10 +36,7 @@ def normal(*shape):
     return np.random.default_rng(7).normal(size=shape)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name == "Embedding" else pytest.mark.slow) for name in CELLS],
-)
+@pytest.mark.parametrize("name", slow_but({"Embedding"}, CELLS))
 def test_a_cell_without_memory_keeps_every_law_on_every_method(name):
     cell, x = CELLS[name]()
     methods = [LayerByLayer()] if name == "Stack" else None

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from cells import CELLS
+from slow import slow
 from training_losses import agree, batch_for, loss, same_bits, state_for
 
 import seqmem
@@ -17,8 +18,6 @@ from seqmem import gradients, training
 
 TIME = 7
 ADAM = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
-
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 def narrow(tree):

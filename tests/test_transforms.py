@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import CELLS
+from slow import slow
 
 import seqmem
 from seqmem import gradients
@@ -38,9 +39,9 @@ def gradient(cell, xs, **options):
     return jax.jit(jax.grad(loss, (0, 1, 2)))(cell, cell.init_state(), xs)
 
 
-@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("reverse", [slow(False), True])
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
-@pytest.mark.parametrize("name", [pytest.param("LSTM", marks=pytest.mark.slow), "MGU"])
+@pytest.mark.parametrize("name", [slow("LSTM"), "MGU"])
 def test_every_form_of_scan_transforms_alike(name, transform, reverse):
     cell = CELLS[name]()
     xs, lengths = draw(1, TIME, BATCH, cell.input_size), np.array([TIME, 6, 1])

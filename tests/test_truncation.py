@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import CELLS
+from slow import slow, slow_but
 from training_losses import agree, batch_for, draw, loss, same_bits, shown, state_for
 
 import seqmem
@@ -29,12 +30,8 @@ FAMILIES = [
     "gated_delta_net",
     "MGU with_learned_state",
 ]
-QUICK = {"LSTM", "LRU"}  # the rest is slow
-every_family = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILIES],
-)
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+QUICK = {"LSTM", "LRU"}
+every_family = pytest.mark.parametrize("name", slow_but(QUICK, FAMILIES))
 
 
 def by_hand(cell, state, batch, lengths, *, window, stride):
@@ -123,7 +120,7 @@ def test_the_bits_are_those_of_the_same_method_and_chunk(method, chunk):
 @every_family
 @pytest.mark.parametrize(
     ("window", "stride", "time"),
-    [(3, None, 11), (6, 3, 12), pytest.param(6, 2, 10, marks=pytest.mark.slow)],
+    [(3, None, 11), (6, 3, 12), slow(6, 2, 10)],
 )
 def test_the_gradient_is_that_of_the_cut_graph(name, window, stride, time):
     cell, state, batch, lengths = setting(name, time)

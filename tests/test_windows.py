@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from slow import slow
 from windows import KEY, TIME, close, in_float64, normal
 
 import seqmem
@@ -31,7 +32,8 @@ def reached(cell, *batch):
 
 
 @pytest.mark.parametrize(
-    ("time", "reverse"), [(1, False), (4, True), (5, False), (6, True), (TIME, False), (TIME, True)]
+    ("time", "reverse"),
+    [(1, False), slow(4, True), slow(5, False), slow(6, True), (TIME, False), (TIME, True)],
 )
 @float64
 @every_cell
