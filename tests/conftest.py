@@ -29,18 +29,13 @@ def _in_a_hurry(request: pytest.FixtureRequest) -> None:
     jax.config.update("jax_disable_most_optimizations", "optimised" not in request.keywords)
 
 
-MAPPINGS = pathlib.Path("/proc/self/maps")
-MOST = 20_000  # of the 65,530 that Linux gives a process
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_anew() -> Iterator[None]:
-    """Programs are let go when they are many: thousands of them take gigabytes, and more mappings
-    of memory than a process may have. Else a file finds the small ones of those before it.
+    """Programs of a file are let go with it: thousands of them take gigabytes, and more mappings of
+    memory than a process may have.
     """
     yield
-    if not MAPPINGS.exists() or MAPPINGS.read_bytes().count(b"\n") > MOST:
-        jax.clear_caches()
+    jax.clear_caches()
 
 
 @pytest.fixture
