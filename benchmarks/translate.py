@@ -61,8 +61,8 @@ PUBLISHED = {
         "arXiv:1707.04481, text alone)."
     ),
     "de-en": (
-        "Published, of the test set of 2016, by tutorials on GPUs: GRU 20.6, GRU that attends "
-        "28.3, transformer 36.5 (github.com/bentrevett/pytorch-seq2seq)."
+        "Published, of the test set of 2016, by tutorials, cut into words in another way: GRU "
+        "20.6, GRU that attends 28.3, transformer 36.5 (github.com/bentrevett/pytorch-seq2seq)."
     ),
 }
 

@@ -96,10 +96,7 @@ METHODS = {
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(
-    ("name", "how"),
-    slow_but(QUICK, itertools.product(BLOCKS, METHODS)),
-)
+@pytest.mark.parametrize(("name", "how"), slow_but(QUICK, itertools.product(BLOCKS, METHODS)))
 def test_a_block_computes_and_learns_as_in_other_peoples_code(name, how):
     method = METHODS[how]
     file = told(name)
