@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
-from . import _checks
-from ._cell import AbstractCell, Inputs, Marks, Output, State, Zeros
-from ._methods.base import AbstractMethod
+from ._core import arguments as _checks
+from ._core.cell import AbstractCell, Inputs, Marks, Output, State, Zeros
+from ._core.method import AbstractMethod
 from ._methods.blocks import scan_blocks
 from ._methods.default import default_method
-from ._methods.report import Report, over_time, run_with_report
-from ._probes import Slot
-from ._varying import varying_alike
+from ._methods.report import Stats, over_time, run_with_report
+from ._core.perturbations import Slot
+from ._core.shard_map import varying_alike
 
 
 def unroll(
@@ -27,7 +27,7 @@ def unroll(
     *,
     lengths: Int[Array | np.ndarray, "*batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-    probes: State | Zeros | Slot | None = None,
+    perturbations: State | Zeros | Slot | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
     chunk: int | None = None,
@@ -56,7 +56,7 @@ def unroll(
         resets: `resets[t]` says that x[t] begins a new sequence in time: the state before it is
             `cell.init_state()`. With `reverse`, the state before x[t−1] is. Nothing passes a reset
             but the sum of the parameters' gradients.
-        probes: added to the state at each step: the gradient with respect to zeros of the states'
+        perturbations: added to the state at each step: the gradient with respect to zeros of the states'
             shapes, [time, *batch, ...], is ∂L/∂s_t.
         reverse: run from the last valid step to the first; `ys[t]` stays beside `xs[t]`.
         method: how to spend the time; None is the best exact method for the cell.
@@ -77,21 +77,21 @@ def unroll(
         >>> state.shape, ys.shape
         ((2, 5), (7, 2, 5))
     """
-    return _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk)[:2]
+    return _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk)[:2]
 
 
-def unroll_with_report(
+def solve(
     cell: AbstractCell,
     state: State,
     xs: PyTree[Shaped[Array, "time ..."]],
     *,
     lengths: Int[Array | np.ndarray, "*batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-    probes: State | Zeros | Slot | None = None,
+    perturbations: State | Zeros | Slot | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
     chunk: int | None = None,
-) -> tuple[State, Output, Report]:
+) -> tuple[State, Output, Stats]:
     """`seqmem.unroll`, and what the method has to tell about each sequence.
 
     Methods that cannot fail report success and no sweeps.
@@ -103,27 +103,27 @@ def unroll_with_report(
         >>> import jax, seqmem
         >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((7, 2, 3))
-        >>> method = seqmem.Newton(max_sweeps=1, otherwise=None)
-        >>> _, _, report = seqmem.unroll_with_report(cell, cell.init_state(), xs, method=method)
-        >>> report.converged.tolist(), report.sweeps.tolist()
+        >>> method = seqmem.Newton(max_iters=1, fallback=None)
+        >>> _, _, report = seqmem.solve(cell, cell.init_state(), xs, method=method)
+        >>> report.converged.tolist(), report.iterations.tolist()
         ([False, False], [1, 1])
     """
-    *out, report = _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk)
+    *out, report = _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk)
     return *out, over_time(report, _checks.leading_axes(cell, xs)[1:])
 
 
-def _checked(cell, state, xs, lengths, resets, probes, reverse, method, chunk):
-    if isinstance(probes, Slot):
-        probes.note(jax.eval_shape(cell.init_state), _checks.leading_axes(cell, xs))
-        probes = None
-    _checks.check_unroll(cell, state, xs, lengths, resets, probes, method, chunk)
+def _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk):
+    if isinstance(perturbations, Slot):
+        perturbations.note(jax.eval_shape(cell.init_state), _checks.leading_axes(cell, xs))
+        perturbations = None
+    _checks.check_unroll(cell, state, xs, lengths, resets, perturbations, method, chunk)
     return _unroll(
-        cell, state, xs, lengths, resets, probes, reverse=bool(reverse), method=method, chunk=chunk
+        cell, state, xs, lengths, resets, perturbations, reverse=bool(reverse), method=method, remat_every=chunk
     )
 
 
 @functools.partial(jax.jit, static_argnames=("reverse", "method", "chunk"))
-def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk):
+def _unroll(cell, state, xs, lengths, resets, perturbations, *, reverse, method, chunk):
     time, *batch = _checks.leading_axes(cell, xs)
     init = cell.init_state()
     state = jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state)
@@ -145,7 +145,7 @@ def _unroll(cell, state, xs, lengths, resets, probes, *, reverse, method, chunk)
     border = None
     if method.looks_at_borders:  # going back, the step run first is the last, whose border is none
         border = jnp.broadcast_to((steps + int(reverse)) % max(total, 1), (time, *batch))
-    inputs = Inputs(xs, Marks(resets, hold, probes, border))
+    inputs = Inputs(xs, Marks(resets, hold, perturbations, border))
     cell, init, state, inputs = varying_alike((cell, init, state, inputs))
     run = functools.partial(run_with_report, method, batch_axes=len(batch), reverse=reverse)
     if chunk is None or chunk >= time:

@@ -2,9 +2,9 @@
 
 import functools
 
-from .._cell import AbstractCell
-from .base import AbstractMethod
-from .scan import Scan
+from .._core.cell import AbstractCell
+from .._core.method import AbstractMethod
+from .scan.scan import Scan
 
 
 @functools.singledispatch

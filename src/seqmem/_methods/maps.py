@@ -11,8 +11,8 @@ pieces, here or elsewhere, then runs it.
 import functools
 from typing import Any
 
-from .._cell import AbstractCell, Inputs, State
-from .._errors import bad_input
+from .._core.cell import AbstractCell, Inputs, State
+from .._core.errors import bad_input
 
 Map = Any  # a class of its own for each family, by which `compose` and `apply` find theirs
 

@@ -6,14 +6,14 @@ import functools
 import jax
 from jaxtyping import PyTree
 
-from .._affine import affine_states
-from .._cell import AbstractCell, Inputs, State
-from .._diagonal.base import AbstractDiagonalCell
-from .._diagonal.maps import map_of_step
-from .._errors import bad_input
-from .._per_example import each
-from .base import AbstractMethod
-from .bptt import show, shown_from
+from .recurrence import affine_states
+from .._core.cell import AbstractCell, Inputs, State
+from .._cells.diagonal.base import AbstractDiagonalCell
+from .._cells.diagonal.maps import map_of_step
+from .._core.errors import bad_input
+from .._core.batching import each
+from .._core.method import AbstractMethod
+from .scan.bptt import show, shown_from
 
 DIAGONAL_BLOCK = 16
 
@@ -30,9 +30,9 @@ class Parallel(AbstractMethod):
     bound it by `chunk`, or use `Scan`.
 
     Fast weights: blocks one after another, each as a few products of matrices; one state per block
-    is kept, and none per step. With probes, which have the size of all states, it is `Scan`.
+    is kept, and none per step. With perturbations, which have the size of all states, it is `Scan`.
 
-    Windows: one convolution, or attention in a band; with probes it is `Scan`.
+    Windows: one convolution, or attention in a band; with perturbations it is `Scan`.
 
     Args:
         block: steps of one block; None is the family's own: 16 for diagonal cells, 64 for fast
@@ -56,7 +56,7 @@ class Parallel(AbstractMethod):
     def __post_init__(self):
         if self.block is not None and self.block < 1:
             raise bad_input(
-                f"Parallel(block={self.block}).",
+                f"Parallel(chunk_size={self.block}).",
                 "a number of steps, at least 1, or None.",
                 "leave it out for the family's own.",
             )

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
-from .._cell import AbstractCell, Inputs, State
-from .base import AbstractMethod
+from .._core.cell import AbstractCell, Inputs, State
+from .._core.method import AbstractMethod
 
 
-class Report(NamedTuple):
+class Stats(NamedTuple):
     """Whether a method found the states of each sequence, and what it took.
 
     Attributes:
         converged: whether the method itself found all states of the sequence. Where it did not,
-            they are those of its `otherwise`, or wrong if it has none.
+            they are those of its `fallback`, or wrong if it has none.
         sweeps: the most sweeps that any block of the sequence took; 0 for methods without sweeps.
     """
 
@@ -33,7 +33,7 @@ def run_with_report(
     *,
     batch_axes: int,
     reverse: bool,
-) -> tuple[State, PyTree, Report | None]:
+) -> tuple[State, PyTree, Stats | None]:
     """`method.run` and a report of each step, [time, *batch]; None where there is nothing to tell.
 
     A method that has something to tell registers it.
@@ -41,15 +41,15 @@ def run_with_report(
     return *method.run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse), None
 
 
-def both(one: Report | None, other: Report | None) -> Report | None:
+def both(one: Stats | None, other: Stats | None) -> Stats | None:
     """The report of two runs that both must have succeeded."""
     if one is None or other is None:
         return other if one is None else one
-    return Report(one.converged & other.converged, jnp.maximum(one.sweeps, other.sweeps))
+    return Stats(one.converged & other.converged, jnp.maximum(one.iterations, other.iterations))
 
 
-def over_time(report: Report | None, batch: tuple[int, ...]) -> Report:
+def over_time(report: Stats | None, batch: tuple[int, ...]) -> Stats:
     """The report of whole sequences, from that of their steps."""
     if report is None:
-        return Report(jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32))
-    return Report(report.converged.all(0), report.sweeps.max(0, initial=0))
+        return Stats(jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32))
+    return Stats(report.converged.all(0), report.iterations.max(0, initial=0))

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._errors import bad_input
-from .base import AbstractMethod
-from .clock import Clock
+from .._core.errors import bad_input
+from .._core.method import AbstractMethod
+from .._core.time_shard import Clock
 from .maps import Map, apply, compose, summarise
 from .parallel import Parallel
 

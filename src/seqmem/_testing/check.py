@@ -8,16 +8,16 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell
-from .._diagonal.base import AbstractDiagonalCell
-from .._errors import bad_input
-from .._fast_weights.base import AbstractFastWeightCell
-from .._methods.base import AbstractMethod
+from .._core.cell import AbstractCell
+from .._cells.diagonal.base import AbstractDiagonalCell
+from .._core.errors import bad_input
+from .._cells.fast_weights.base import AbstractFastWeightCell
+from .._core.method import AbstractMethod
 from .._methods.parallel import Parallel
-from .._methods.scan import Scan
-from .._stateless.base import AbstractStatelessCell
-from .._window.base import AbstractWindowCell
-from ..layers.layer_by_layer import AbstractMadeOfCells, LayerByLayer
+from .._methods.scan.scan import Scan
+from .._cells.pointwise import AbstractPointwiseCell
+from .._cells.window.base import AbstractWindowCell
+from .._methods.layer_by_layer import AbstractContainer, LayerByLayer
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
 from .verdict import LawBroken, NotJudged
@@ -34,7 +34,7 @@ LAWS: dict[str, Callable[[Trial], None]] = {
     "reverse": time_laws.reverse,
     "causality": time_laws.causality,
     "splitting": time_laws.splitting,
-    "probes": time_laws.probes,
+    "perturbations": time_laws.perturbations,
     "examples": transform_laws.examples,
     "ensembles": transform_laws.ensembles,
     "second order": transform_laws.second_order,
@@ -44,32 +44,32 @@ LAWS: dict[str, Callable[[Trial], None]] = {
 @functools.singledispatch
 def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
     """Every method that a family offers; one that offers more registers it."""
-    return Scan(), Scan(block=3), Scan(recompute=True), Scan("autodiff")
+    return Scan(), Scan(tile=3), Scan(recompute=True), ReferenceScan()
 
 
 @family_methods.register
 def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
-    return Scan(), Parallel(block=3), Parallel(), Scan(block=3), Scan("autodiff")
+    return Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()
 
 
 @family_methods.register
 def _(cell: AbstractFastWeightCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Parallel(block=2), Scan(), Scan("autodiff")
+    return Parallel(), Parallel(chunk_size=2), Scan(), ReferenceScan()
 
 
 @family_methods.register
 def _(cell: AbstractWindowCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Scan(), Scan("autodiff")
+    return Parallel(), Scan(), ReferenceScan()
 
 
 @family_methods.register
-def _(cell: AbstractStatelessCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Scan(), Scan("autodiff")
+def _(cell: AbstractPointwiseCell) -> tuple[AbstractMethod, ...]:
+    return Parallel(), Scan(), ReferenceScan()
 
 
 @family_methods.register
-def _(cell: AbstractMadeOfCells) -> tuple[AbstractMethod, ...]:
-    return LayerByLayer(), LayerByLayer(Scan("autodiff")), Scan(), Scan("autodiff")
+def _(cell: AbstractContainer) -> tuple[AbstractMethod, ...]:
+    return LayerByLayer(), LayerByLayer(ReferenceScan()), Scan(), ReferenceScan()
 
 
 def check_cell(
@@ -98,7 +98,7 @@ def check_cell(
         reverse         running backward is flipping the valid steps by hand
         causality       no output depends on a later input
         splitting       a sequence run in two parts, the state carried, is the sequence at once
-        probes          the gradients of probes are those of the states
+        perturbations          the gradients of perturbations are those of the states
         examples        `jax.vmap` over examples is a batch axis
         ensembles       `jax.vmap` over parameters is one cell after another
         second order    the gradient of a gradient is that of a Python loop
@@ -125,7 +125,7 @@ def check_cell(
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.IndRNN(2, 3, activation=jax.numpy.tanh, key=jax.random.key(0))
-        >>> set(seqmem.testing.check_cell(cell, methods=[seqmem.Scan("autodiff")]).values())
+        >>> set(seqmem.testing.check_cell(cell, methods=[seqmem.ReferenceScan()]).values())
         {'holds'}
     """
     if x is None:

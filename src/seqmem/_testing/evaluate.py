@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array, PyTree
 
-from .._cell import AbstractCell
-from .._methods.base import AbstractMethod
+from .._core.cell import AbstractCell
+from .._core.method import AbstractMethod
 from .._unroll import unroll
 from .loop import pulled
 
@@ -17,12 +17,12 @@ class Setting(NamedTuple):
     method: AbstractMethod
     chunk: int | None = None
     reverse: bool = False
-    bare: bool = False  # without lengths, resets and probes, from the initial state that all share
+    bare: bool = False  # without lengths, resets and perturbations, from the initial state that all share
 
     def __str__(self) -> str:
         words = [repr(self.method)]
         if self.chunk is not None:
-            words.append(f"chunk={self.chunk}")
+            words.append(f"remat_every={self.chunk}")
         if self.reverse:
             words.append("reverse=True")
         return ", ".join(words)
@@ -37,9 +37,9 @@ def both_ways(methods: Sequence[AbstractMethod]) -> list[tuple[Setting, Setting]
     settings = []
     for i, method in enumerate(methods):
         if i and getattr(method, "block", None) is None:
-            settings.append((Setting(method, chunk=1), Setting(method, reverse=True)))
+            settings.append((Setting(method, remat_every=1), Setting(method, reverse=True)))
         else:
-            backward = Setting(method, chunk=5 if i else 3, reverse=True)
+            backward = Setting(method, remat_every=5 if i else 3, reverse=True)
             settings.append((Setting(method), backward))
     return settings
 
@@ -51,26 +51,26 @@ def evaluate(
     xs: PyTree,
     lengths: Array | None,
     resets: Array | None,
-    probes: PyTree,
+    perturbations: PyTree,
     cotangents: PyTree,
 ) -> dict[str, PyTree]:
     """Everything that `unroll` determines; the keys are the words of a complaint."""
 
-    def run(cell, state, xs, probes):
+    def run(cell, state, xs, perturbations):
         return unroll(
             cell,
             cell.init_state() if setting.bare else state,
             xs,
             lengths=lengths,
             resets=resets,
-            probes=probes,
+            perturbations=perturbations,
             reverse=setting.reverse,
             method=setting.method,
-            chunk=setting.chunk,
+            remat_every=setting.chunk,
         )
 
     (final, ys), (d_cell, d_state, d_xs, d_probes) = pulled(
-        run, lambda _: cotangents, cell, state, xs, probes
+        run, lambda _: cotangents, cell, state, xs, perturbations
     )
     return {
         "ys": ys,
@@ -83,5 +83,5 @@ def evaluate(
 
 
 def without_probes(out: dict[str, PyTree]) -> dict[str, PyTree]:
-    """All but the gradients of the probes, which have a law of their own."""
+    """All but the gradients of the perturbations, which have a law of their own."""
     return {name: tree for name, tree in out.items() if name != "gradient of the states"}

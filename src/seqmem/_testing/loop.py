@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
-from .._cell import AbstractCell, project, readout, update
-from .._precision import inexact, split
+from .._core.cell import AbstractCell, project, readout, update
+from .._core.precision import inexact, split
 from .compiler import compiled
 
 
@@ -27,12 +27,12 @@ class Variation(NamedTuple):
     resets: Bool[np.ndarray, "time batch"]
 
 
-def step(cell: AbstractCell, state: PyTree, x: PyTree, probe: PyTree) -> tuple[PyTree, PyTree]:
-    """The definition: one call of the cell. A probe disturbs the new state before it is seen."""
-    if probe is None:
+def step(cell: AbstractCell, state: PyTree, x: PyTree, perturbation: PyTree) -> tuple[PyTree, PyTree]:
+    """The definition: one call of the cell. A perturbation disturbs the new state before it is seen."""
+    if perturbation is None:
         return cell(state, x)
     drive = project(cell, x, state)
-    state = jax.tree.map(jnp.add, update(cell, state, drive), probe)
+    state = jax.tree.map(jnp.add, update(cell, state, drive), perturbation)
     return state, readout(cell, state, drive)
 
 
@@ -75,12 +75,12 @@ def looped(
     cotangents: PyTree,
     *,
     reverse: bool,
-    probes: PyTree = None,
+    perturbations: PyTree = None,
 ) -> dict[str, PyTree]:
     """Everything that `unroll` determines, by the loop. A state of None is the initial one."""
     time, batch = variation.resets.shape
     given = [None] * batch if state is None else unstacked(state, batch)
-    inputs, disturbances = (_steps(tree, time, batch) for tree in (xs, probes))
+    inputs, disturbances = (_steps(tree, time, batch) for tree in (xs, perturbations))
     d_finals, d_outputs = unstacked(cotangents[0], batch), _steps(cotangents[1], time, batch)
     total = jax.tree.map(np.zeros_like, inexact(cell))
     alone = [
@@ -108,20 +108,20 @@ def looped(
     return over_time | over_batch | {"gradient of the parameters": total}
 
 
-def _sequence(cell, state, xs, probes, steps, d_state, d_ys) -> dict[str, PyTree]:
+def _sequence(cell, state, xs, perturbations, steps, d_state, d_ys) -> dict[str, PyTree]:
     """One sequence, forward and then back; `steps` are the t in order, and where it begins anew."""
     begins_itself = state is None
     if begins_itself:
         state = compiled(first)(cell)
-    nothing = jax.eval_shape(step, cell, state, xs[0], probes[0])[1]
+    nothing = jax.eval_shape(step, cell, state, xs[0], perturbations[0])[1]
     ys = [jax.tree.map(lambda y: np.zeros(y.shape, y.dtype), nothing)] * len(xs)
     before = {}
     for t, begins in steps:
         before[t] = compiled(first)(cell) if begins else state
-        state, ys[t] = compiled(step)(cell, before[t], xs[t], probes[t])
+        state, ys[t] = compiled(step)(cell, before[t], xs[t], perturbations[t])
 
     d_cell = jax.tree.map(np.zeros_like, inexact(cell))
-    d_xs, d_probes = (jax.tree.map(np.zeros_like, inexact(tree)) for tree in (xs, probes))
+    d_xs, d_probes = (jax.tree.map(np.zeros_like, inexact(tree)) for tree in (xs, perturbations))
 
     def begin(d_cell: PyTree, d_state: PyTree) -> tuple[PyTree, PyTree]:
         (d_begun,) = compiled(pull, 0)(first, d_state, cell)
@@ -129,7 +129,7 @@ def _sequence(cell, state, xs, probes, steps, d_state, d_ys) -> dict[str, PyTree
 
     for t, begins in reversed(steps):
         d_here, d_state, d_xs[t], d_probes[t] = compiled(pull, 0)(
-            step, (d_state, d_ys[t]), cell, before[t], xs[t], probes[t]
+            step, (d_state, d_ys[t]), cell, before[t], xs[t], perturbations[t]
         )
         d_cell = jax.tree.map(np.add, d_cell, d_here)
         if begins:

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Drive, State
-from .._diagonal.base import AbstractDiagonalCell, affine_map
-from .._fast_weights.base import AbstractFastWeightCell
-from .._gated.base import AbstractGatedCell, gate, mix
-from .._stateless.base import AbstractStatelessCell
-from .._window.base import AbstractWindowCell
-from .._window.past import Past
+from .._core.cell import AbstractCell, Drive, State
+from .._cells.diagonal.base import AbstractDiagonalCell, affine_map
+from .._cells.fast_weights.base import AbstractFastWeightCell
+from .._cells.gated.base import AbstractGatedCell, gate, mix
+from .._cells.pointwise import AbstractPointwiseCell
+from .._cells.window.base import AbstractWindowCell
+from .._cells.window.history import History
 
 
 class Draws(Protocol):
@@ -115,13 +115,13 @@ def _(cell: AbstractGatedCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTr
 
 
 @promises.register
-def _(cell: AbstractStatelessCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
+def _(cell: AbstractPointwiseCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyTree]]:
     yield "a state without leaves", jax.tree.leaves(cell.init_state()), []
 
 
 @functions.register
 def _(cell: AbstractWindowCell, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
-    return {"over_time(past, drives)": lambda: cell.over_time(*_three_steps(state, [drive] * 3))}
+    return {"readout_sequence(history, drives)": lambda: cell.readout_sequence(*_three_steps(state, [drive] * 3))}
 
 
 @promises.register
@@ -132,18 +132,18 @@ def _(cell: AbstractWindowCell, draws: Draws) -> Iterator[tuple[str, PyTree, PyT
         cell.update(state, drive),
         AbstractWindowCell.update(cell, state, drive),
     )
-    past, drives = _three_steps(state, [drive, draws.drive(), draws.drive()])
+    history, drives = _three_steps(state, [drive, draws.drive(), draws.drive()])
     for age in (None, jnp.array([0, 1, 0])):
-        past = past._replace(age=age)
+        history = history._replace(steps_since_reset=age)
         yield (
-            "over_time(past, u)_t = readout(past.windows()_t, u_t)",
-            cell.over_time(past, drives),
-            jax.vmap(cell.readout)(past.windows(), drives),
+            "readout_sequence(history, u)_t = readout(history.windows()_t, u_t)",
+            cell.readout_sequence(history, drives),
+            jax.vmap(cell.readout)(history.windows(), drives),
         )
 
 
-def _three_steps(state: State, drives: list[Drive]) -> tuple[Past, Drive]:
+def _three_steps(state: State, drives: list[Drive]) -> tuple[History, Drive]:
     stacked = jax.tree.map(lambda *steps: jnp.stack(steps), *drives)
     state = jax.tree.map(jnp.asarray, state)
     entries = jax.tree.map(lambda s, e: jnp.concatenate([s, e]), state, stacked[0])
-    return Past(entries, state, None), stacked
+    return History(entries, state, None), stacked

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, project, readout, update
-from .._methods.base import AbstractMethod
-from .._precision import as_precision, inexact, precision, split
+from .._core.cell import AbstractCell, project, readout, update
+from .._core.method import AbstractMethod
+from .._core.precision import as_precision, inexact, precision, split
 from .._unroll import unroll
 from .compiler import compiled
 from .loop import pull, pulled, step, unstacked

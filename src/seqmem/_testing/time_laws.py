@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .._methods.base import AbstractMethod
+from .._core.method import AbstractMethod
 from .._unroll import unroll
 from .compiler import compiled
 from .evaluate import Setting, without_probes
@@ -171,15 +171,15 @@ def splitting(trial: Trial) -> None:
     )
 
 
-def probes(trial: Trial) -> None:
-    """The gradient of a probe is what a change of the state at its step does to all after it."""
+def perturbations(trial: Trial) -> None:
+    """The gradient of a perturbation is what a change of the state at its step does to all after it."""
     name = "gradient of the states"
     for setting in trial.settings:
         trial.agree(
-            "probes",
-            lambda s=setting: {name: trial.run(s, BOTH, probed=True)[name]},
-            {name: trial.loop(setting, BOTH, probed=True)[name]},
-            f"with {setting}, the gradients of the probes are not those of the states",
+            "perturbations",
+            lambda s=setting: {name: trial.run(s, BOTH, perturbed=True)[name]},
+            {name: trial.loop(setting, BOTH, perturbed=True)[name]},
+            f"with {setting}, the gradients of the perturbations are not those of the states",
         )
 
 

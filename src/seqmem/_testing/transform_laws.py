@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell
-from .._methods.base import AbstractMethod
-from .._precision import inexact
+from .._core.cell import AbstractCell
+from .._core.method import AbstractMethod
+from .._core.precision import inexact
 from .._unroll import unroll
 from .compiler import compiled
 from .evaluate import Setting, evaluate, without_probes

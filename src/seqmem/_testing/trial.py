@@ -11,12 +11,12 @@ import jaxlib.version
 import numpy as np
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, project
-from .._fast_weights.base import AbstractFastWeightCell
-from .._methods.base import AbstractMethod
-from .._precision import as_precision, precision
+from .._core.cell import AbstractCell, project
+from .._cells.fast_weights.base import AbstractFastWeightCell
+from .._core.method import AbstractMethod
+from .._core.precision import as_precision, precision
 from .._unroll import unroll
-from .._window.base import AbstractWindowCell
+from .._cells.window.base import AbstractWindowCell
 from .compiler import compiled, compiler_is_suspect
 from .evaluate import Setting, both_ways, evaluate
 from .loop import Variation, first, looped, stacked, step, unstacked
@@ -60,8 +60,8 @@ def inexact_shapes(shapes: PyTree) -> PyTree:
 
 @functools.singledispatch
 def runs_apart_with_probes(cell: AbstractCell) -> bool:
-    """Whether the family's methods run a cell in another way where there are probes, so that laws
-    without probes say nothing when tested with them.
+    """Whether the family's methods run a cell in another way where there are perturbations, so that laws
+    without perturbations say nothing when tested with them.
     """
     return False
 
@@ -94,7 +94,7 @@ class Trial:
         self.state = self.reached(BATCH)
         shapes = jax.eval_shape(functools.partial(unroll, self.cell), self.state, self.xs)
         self.cotangents = jax.tree.map(self.normal, inexact_shapes(shapes))
-        self.probes = jax.tree.map(
+        self.perturbations = jax.tree.map(
             lambda leaf: np.zeros((TIME, *leaf.shape), leaf.dtype), self.state
         )
         self.tolerance = tolerance(self.state)
@@ -149,14 +149,14 @@ class Trial:
         return jnp.asarray(np.where(leaf == 0, 0.1 * self.normal(leaf), leaf))
 
     def run(
-        self, setting: Setting, variation: Variation, *, probed: bool = False, **other: PyTree
+        self, setting: Setting, variation: Variation, *, perturbed: bool = False, **other: PyTree
     ) -> dict[str, PyTree]:
         """What a setting makes of a variation, where given of other xs, state or cotangents."""
-        probed = probed or not runs_apart_with_probes(self.cell)
+        perturbed = perturbed or not runs_apart_with_probes(self.cell)
 
         def compute() -> dict[str, PyTree]:
             given = {"xs": self.xs, "state": self.state, "cotangents": self.cotangents} | other
-            marks = (variation.lengths, variation.resets, self.probes if probed else None)
+            marks = (variation.lengths, variation.resets, self.perturbations if perturbed else None)
             out = compiled(evaluate, 0)(
                 setting,
                 self.cell,
@@ -169,14 +169,14 @@ class Trial:
 
         if other or jax.config.jax_disable_jit:  # pyright: ignore
             return compute()
-        return self._remembered((setting, variation.name, probed), compute)
+        return self._remembered((setting, variation.name, perturbed), compute)
 
     def loop(
-        self, setting: Setting, variation: Variation, *, probed: bool = False
+        self, setting: Setting, variation: Variation, *, perturbed: bool = False
     ) -> dict[str, PyTree]:
         """What the Python loop makes of it."""
         return self._remembered(
-            ("loop", setting.bare, setting.reverse, variation.name, probed),
+            ("loop", setting.bare, setting.reverse, variation.name, perturbed),
             lambda: looped(
                 self.cell,
                 None if setting.bare else self.state,
@@ -184,7 +184,7 @@ class Trial:
                 variation,
                 self.cotangents,
                 reverse=setting.reverse,
-                probes=self.probes if probed else None,
+                perturbations=self.perturbations if perturbed else None,
             ),
         )
 

@@ -8,4 +8,5 @@ from .images import Images as Images, fashion_mnist as fashion_mnist, mnist as m
 from .multi30k import Translations as Translations, multi30k as multi30k
 from .shakespeare import tiny_shakespeare as tiny_shakespeare
 from .sound import log_mel as log_mel, read_wav as read_wav
+from .text import Vocabulary as Vocabulary, read_text as read_text, windows as windows
 from .words import WordVocabulary as WordVocabulary

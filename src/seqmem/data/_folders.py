@@ -11,7 +11,7 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 TIMEOUT = 60  # seconds without a byte
 

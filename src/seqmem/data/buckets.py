@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from .draws import generator
 
 NONE = -1  # in the place of an example
@@ -31,7 +31,7 @@ class Buckets:
         the batches of all buckets are shuffled.
 
     So a jitted step is compiled once for each bucket, and a batch is a pure function of a key and a
-    position, as `seqmem.training.train` wants it.
+    position, as `seqmem.experiment.train` wants it.
 
     Attributes:
         times: the padded lengths, from the shortest.

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from ._folders import check_sum, download, folder_of, sum_of
 from .sound import read_wav
 

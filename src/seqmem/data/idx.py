@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from ._folders import check_name, fetcher, file_in, folder_of
 from .idx import read_idx
 

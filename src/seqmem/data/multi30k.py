@@ -3,7 +3,7 @@
 import os
 from typing import Literal, NamedTuple
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from ._folders import check_name, fetcher, file_in, folder_of
 
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"

@@ -2,7 +2,7 @@
 
 import os
 
-from ..tasks.text import read_text
+from .text import read_text
 from ._folders import fetcher, file_in, folder_of
 
 COMMIT = "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"

@@ -7,7 +7,7 @@ import wave
 import numpy as np
 from jaxtyping import Float32
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 LEAST = 1e-10  # of an energy, under the logarithm: rounding to 16 bits makes more
 

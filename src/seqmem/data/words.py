@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 
 @dataclasses.dataclass(frozen=True)

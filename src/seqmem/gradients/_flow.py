@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._cell import State, Zeros
-from .._errors import bad_input
-from .._norms import tree_norm
-from .._precision import inexact, split
-from .._probes import Slot
+from .._core.cell import State, Zeros
+from .._core.errors import bad_input
+from .._core.trees import tree_norm
+from .._core.precision import inexact, split
+from .._core.perturbations import Slot
 
 
 class Flow(eqx.Module):
@@ -38,35 +38,35 @@ class Flow(eqx.Module):
         return tree_norm(self.d, self.leading)
 
 
-def value_and_grad(loss: Callable, *, has_aux: bool = False) -> Callable:
+def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
     """The value of a loss, its gradient, and the gradient with respect to every state on the way.
 
-        L = loss(model, ..., probes=probes),    ∂L/∂θ,    ∂L/∂s_t for t = 1 … T
+        L = loss(model, ..., perturbations=perturbations),    ∂L/∂θ,    ∂L/∂s_t for t = 1 … T
 
     in one backward pass: zeros are added to the states, and their gradients are the second. Works
     in a jitted training step, with lengths, resets, batch axes, stacks and chunks.
 
     Args:
-        loss: a function of a model and anything else, which hands its keyword argument `probes` to
-            one `seqmem.unroll`, or `probes["name"]` to each of several. It is traced once more, to
+        loss: a function of a model and anything else, which hands its keyword argument `perturbations` to
+            one `seqmem.unroll`, or `perturbations["name"]` to each of several. It is traced once more, to
             learn the shapes.
         has_aux: whether it returns (value, anything else).
 
     Returns:
-        A function of the same arguments but `probes`, that returns (value, gradient, flow). The
+        A function of the same arguments but `perturbations`, that returns (value, gradient, flow). The
         value is (value, aux) with `has_aux`. The gradient is that with respect to the inexact
         arrays of the model, None elsewhere. The flow is a `Flow`, or a dict of them by name.
 
     Raises:
-        ValueError: where the loss is no scalar, or `probes` reach no unroll or two.
+        ValueError: where the loss is no scalar, or `perturbations` reach no unroll or two.
 
     Example:
         >>> import jax, seqmem
-        >>> def loss(cell, xs, probes):
-        ...     state, ys = seqmem.unroll(cell, cell.init_state(), xs, probes=probes)
+        >>> def loss(cell, xs, perturbations):
+        ...     state, ys = seqmem.unroll(cell, cell.init_state(), xs, perturbations=perturbations)
         ...     return (ys[-1] ** 2).sum()
         >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
-        >>> value, grads, flow = seqmem.gradients.value_and_grad(loss)(cell, jax.numpy.ones((7, 3)))
+        >>> value, grads, flow = seqmem.gradients.value_grad_and_flow(loss)(cell, jax.numpy.ones((7, 3)))
         >>> flow.norm().shape, flow.norms().c.shape
         ((7,), (7,))
     """
@@ -74,8 +74,8 @@ def value_and_grad(loss: Callable, *, has_aux: bool = False) -> Callable:
     def differentiated(model: PyTree, *args: Any, **options: Any) -> tuple[Any, PyTree, PyTree]:
         moving, still = split(model)
 
-        def call(moving: PyTree, probes: PyTree) -> Any:
-            return loss(eqx.combine(moving, still), *args, probes=probes, **options)
+        def call(moving: PyTree, perturbations: PyTree) -> Any:
+            return loss(eqx.combine(moving, still), *args, perturbations=perturbations, **options)
 
         slot = Slot()
         shape = jax.eval_shape(call, moving, slot)
@@ -86,12 +86,12 @@ def value_and_grad(loss: Callable, *, has_aux: bool = False) -> Callable:
                 "one real number, with shape ().",
                 "take its mean or its sum; other results are returned with has_aux=True.",
             )
-        probes, counters = split(slot.filled(lambda shapes, _: Zeros(_zeros(shapes))))
+        perturbations, counters = split(slot.filled(lambda shapes, _: Zeros(_zeros(shapes))))
         value, (grads, d) = jax.value_and_grad(
-            lambda moving, probes: call(moving, eqx.combine(probes, counters)),
+            lambda moving, perturbations: call(moving, eqx.combine(perturbations, counters)),
             argnums=(0, 1),
             has_aux=has_aux,
-        )(moving, probes)
+        )(moving, perturbations)
         leading = slot.filled(lambda _, leading: leading)
         flow = jax.tree.map(lambda leading, d: Flow(inexact(d.values), leading), leading, d)
         return value, grads, flow

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 
 class Horizons(NamedTuple):
@@ -18,7 +18,7 @@ class Horizons(NamedTuple):
     half_life: Float[Array, "*batch"]  # steps in which the straight line through its log halves
 
 
-def horizons(
+def gradient_horizons(
     curve: Float[Array, "lag *batch"], *, fraction: float = 0.36787944, epsilon: float = 0.01
 ) -> Horizons:
     """How far the gradient reaches, from its norms against the lag (`by_lag`).
@@ -37,7 +37,7 @@ def horizons(
     Example:
         >>> import jax.numpy as jnp, seqmem
         >>> halves = 0.5 ** jnp.arange(20.0)
-        >>> [round(float(steps), 3) for steps in seqmem.gradients.horizons(halves)]
+        >>> [round(float(steps), 3) for steps in seqmem.gradients.gradient_horizons(halves)]
         [2.0, 6.0, 1.0]
     """
     for name, value in {"fraction": fraction, "epsilon": epsilon}.items():

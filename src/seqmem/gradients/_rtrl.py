@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._cell import AbstractCell, State, project, readout, update
-from .._errors import bad_input
-from .._precision import as_precision, precision
+from .._core.cell import AbstractCell, State, project, readout, update
+from .._core.errors import bad_input
+from .._core.precision import as_precision, precision
 
 
 class Traced(NamedTuple):

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._cell import AbstractCell, State, project, update
-from .._errors import bad_input
-from .._methods.backward_rule import pull_to
-from .._norms import tree_norm
-from .._per_example import each
-from .._precision import inexact
+from .._core.cell import AbstractCell, State, project, update
+from .._core.errors import bad_input
+from .._methods.scan.vjp_rules import pull_to
+from .._core.trees import tree_norm
+from .._core.batching import each
+from .._core.precision import inexact
 from ._flow import Flow
-from ._trajectory import states_before
+from ..dynamics._trajectory import states_before
 
 
 def gate_gradients(
@@ -27,7 +27,7 @@ def gate_gradients(
         cell: a cell with gates, whose drive has them along its first axis.
         state: the state that the run started from.
         xs: its inputs.
-        flow: its flow, from `value_and_grad`.
+        flow: its flow, from `value_grad_and_flow`.
         options: its `lengths`, `resets` and `reverse`, as they were given to `unroll`.
 
     Raises:
@@ -35,11 +35,11 @@ def gate_gradients(
 
     Example:
         >>> import jax, seqmem
-        >>> def loss(cell, state, xs, probes):
-        ...     return seqmem.unroll(cell, state, xs, probes=probes)[1].sum()
+        >>> def loss(cell, state, xs, perturbations):
+        ...     return seqmem.unroll(cell, state, xs, perturbations=perturbations)[1].sum()
         >>> cell, xs = seqmem.LSTM(3, 5, key=jax.random.key(0)), jax.numpy.ones((7, 3))
         >>> run = cell, cell.init_state(), xs
-        >>> _, _, flow = seqmem.gradients.value_and_grad(loss)(*run)
+        >>> _, _, flow = seqmem.gradients.value_grad_and_flow(loss)(*run)
         >>> seqmem.gradients.gate_gradients(*run, flow)["forget"].shape
         (7, 5)
     """
@@ -107,7 +107,7 @@ def norm_penalty(
 
     Source: Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, section 3.3, equations 9 and 10.
     Arguments as in `gate_gradients`; call it on the parameters to be differentiated, with a flow
-    from `value_and_grad`, and add a multiple of its gradient to the loss's.
+    from `value_grad_and_flow`, and add a multiple of its gradient to the loss's.
     """
     before, d = jax.lax.stop_gradient((states_before(cell, state, xs, **options), flow.d))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from ._window import Recommendation
 
 try:

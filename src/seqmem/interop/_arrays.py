@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._cell import AbstractCell
-from .._errors import bad_input
-from .._precision import precision
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
+from .._core.precision import precision
 from ..layers.stack import Stack
 
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._errors import bad_input
-from ..layers.gated_delta_net import GatedDeltaCore, gated_delta_net
-from ..layers.short_filter import ShortFilter
+from .._core.errors import bad_input
+from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
+from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
 from ._short_filter import taps, weight
@@ -61,7 +61,7 @@ def from_fla_gated_delta_net(
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_gated_delta_net, to_fla_gated_delta_net
-        >>> block = seqmem.layers.gated_delta_net(7, 3, 2, 5, key=jax.random.key(0))
+        >>> block = seqmem.blocks.gated_delta_net_block(7, 3, 2, 5, key=jax.random.key(0))
         >>> weights = to_fla_gated_delta_net(block)
         >>> from_fla_gated_delta_net(weights).init_state()[1].matrix.shape
         (3, 1, 5, 2)
@@ -108,13 +108,13 @@ def to_fla_gated_delta_net(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     arrays with `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.gated_delta_net`, with a strength of 1, or of 2 for a module
+        block: made by `seqmem.blocks.gated_delta_net_block`, with a strength of 1, or of 2 for a module
             with `allow_neg_eigval`.
 
     Raises:
         ValueError: for another cell, or another strength.
     """
-    check_layers(block, "seqmem.layers.gated_delta_net", ShortFilter, GatedDeltaCore)
+    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
     core = at(block, "cells.1")
     check_option("strength", core.strength, (1, 2))
     keys, heads = core.key_heads * core.key_size, len(core.A_log)

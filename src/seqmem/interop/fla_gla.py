@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..layers.gla import GLACore, gla
+from ..blocks.gla import GLACore, gla_block
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
@@ -52,7 +52,7 @@ def from_fla_gla(state_dict: Mapping[str, Any], *, eps: float = 1e-5) -> Stack:
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_gla, to_fla_gla
-        >>> block = seqmem.layers.gla(12, 15, 3, key_size=6, rank=2, key=jax.random.key(0))
+        >>> block = seqmem.blocks.gla_block(12, 15, 3, key_size=6, rank=2, key=jax.random.key(0))
         >>> from_fla_gla(to_fla_gla(block)).init_state()[0].matrix.shape
         (3, 5, 2)
     """
@@ -87,10 +87,10 @@ def to_fla_gla(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.gla`.
+        block: made by `seqmem.blocks.gla_block`.
 
     Raises:
         ValueError: for another cell.
     """
-    check_layers(block, "seqmem.layers.gla", GLACore)
+    check_layers(block, "seqmem.blocks.gla_block", GLACore)
     return {name: np.array(at(block, path)) for name, path in PATHS.items()}

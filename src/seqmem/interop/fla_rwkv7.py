@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..layers.rwkv7 import RWKV7Core, rwkv7
-from ..layers.rwkv7_above import RWKV7CoreAbove, rwkv7_above
+from ..blocks.rwkv7 import RWKV7Core, rwkv7_block
+from ..blocks.rwkv7_upper_block import RWKV7CoreAbove, rwkv7_upper_block
 from ..layers.stack import Stack
-from ..layers.token_shift import Mixed, ShiftBeside, TokenShift
+from ..blocks.token_shift import Mixed, ShiftBeside, TokenShift
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
 CORE = {
@@ -57,8 +57,8 @@ REMEDY = (
 def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -> Stack:
     """The block that computes what fla's `RWKV7Attention` computes.
 
-    It is that of `seqmem.layers.rwkv7` where the names have no v_lora, as in the first layer of a
-    model, and else that of `rwkv7_above`. The parameters get the widest precision among them. It
+    It is that of `seqmem.blocks.rwkv7_block` where the names have no v_lora, as in the first layer of a
+    model, and else that of `rwkv7_upper_block`. The parameters get the widest precision among them. It
     can be differentiated: gradients with respect to JAX arrays in `state_dict` have the module's
     names.
 
@@ -72,7 +72,7 @@ def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_rwkv7, to_fla_rwkv7
-        >>> block = seqmem.layers.rwkv7(10, 2, rank=3, key=jax.random.key(0))
+        >>> block = seqmem.blocks.rwkv7_block(10, 2, rank=3, key=jax.random.key(0))
         >>> from_fla_rwkv7(to_fla_rwkv7(block)).init_state()[1].matrix.shape
         (2, 5, 5)
     """
@@ -92,7 +92,7 @@ def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -
     fields = {path: arrays[name] for name, path in paths.items()}
     fields[paths["r_k"]] = arrays["r_k"].reshape(-1)
     fields[_mu(above)] = jnp.concatenate([arrays[name][0] for name in SHIFTS])
-    return filled(rwkv7_above if above else rwkv7, size, heads, fields=fields, eps=eps)
+    return filled(rwkv7_upper_block if above else rwkv7, size, heads, fields=fields, eps=eps)
 
 
 def to_fla_rwkv7(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
@@ -102,14 +102,14 @@ def to_fla_rwkv7(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.rwkv7` or `rwkv7_above`.
+        block: made by `seqmem.blocks.rwkv7_block` or `rwkv7_upper_block`.
 
     Raises:
         ValueError: for another cell.
     """
     above = isinstance(block, Stack) and isinstance(block.cells[-1], RWKV7CoreAbove)
     layers = (ShiftBeside, RWKV7CoreAbove) if above else (TokenShift, RWKV7Core)
-    check_layers(block, "seqmem.layers.rwkv7 or rwkv7_above", *layers)
+    check_layers(block, "seqmem.blocks.rwkv7_block or rwkv7_upper_block", *layers)
     paths = _paths(above)
     arrays = {name: np.array(at(block, path)) for name, path in paths.items()}
     heads = at(block, "cells.1.core.heads" if above else "cells.1.heads")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .._diagonal.s6 import S6
-from .._precision import as_precision, precision
+from .._cells.diagonal.s6 import S6
+from .._core.precision import as_precision, precision
 from ._arrays import all_floating, check_shapes, check_type, filled
 
 AXES = {"x_proj.weight": 2, "dt_proj.weight": 2, "dt_proj.bias": 1, "A_log": 2, "D": 1}

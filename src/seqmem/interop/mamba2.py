@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._errors import bad_input
-from ..layers.mamba2 import Mamba2Core, mamba2
-from ..layers.short_filter import ShortFilter
+from .._core.errors import bad_input
+from ..blocks.mamba2 import Mamba2Core, mamba2_block
+from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 from ._short_filter import taps, weight
@@ -104,7 +104,7 @@ def to_mamba2(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.mamba2`.
+        block: made by `seqmem.blocks.mamba2_block`.
 
     Raises:
         ValueError: for another cell.
@@ -112,11 +112,11 @@ def to_mamba2(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import to_mamba2
-        >>> block = seqmem.layers.mamba2(3, 30, 6, 7, groups=2, key=jax.random.key(0))
+        >>> block = seqmem.blocks.mamba2_block(3, 30, 6, 7, groups=2, key=jax.random.key(0))
         >>> [(name, array.shape) for name, array in to_mamba2(block).items()][:2]
         [('in_proj.weight', (94, 3)), ('conv1d.weight', (58, 1, 4))]
     """
-    check_layers(block, "seqmem.layers.mamba2", ShortFilter, Mamba2Core)
+    check_layers(block, "seqmem.blocks.mamba2_block", ShortFilter, Mamba2Core)
     front, core = block.cells[0], at(block, "cells.1")
     size = len(core.scale)
     z, a = np.split(at(front, "U"), (size,))

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._errors import bad_input
-from ..layers.gated_delta_net import GatedDeltaCore, gated_delta_net
-from ..layers.short_filter import ShortFilter
+from .._core.errors import bad_input
+from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
+from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
 from ._short_filter import taps, weight
@@ -103,7 +103,7 @@ def to_qwen3_next(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.gated_delta_net`.
+        block: made by `seqmem.blocks.gated_delta_net_block`.
 
     Raises:
         ValueError: for another cell, or another strength than 1.
@@ -111,11 +111,11 @@ def to_qwen3_next(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import to_qwen3_next
-        >>> block = seqmem.layers.gated_delta_net(11, 6, 5, 3, key_heads=2, key=jax.random.key(0))
+        >>> block = seqmem.blocks.gated_delta_net_block(11, 6, 5, 3, key_heads=2, key=jax.random.key(0))
         >>> [(name, array.shape) for name, array in to_qwen3_next(block).items()][:2]
         [('in_proj_qkvz.weight', (56, 11)), ('in_proj_ba.weight', (12, 11))]
     """
-    check_layers(block, "seqmem.layers.gated_delta_net", ShortFilter, GatedDeltaCore)
+    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
     core = at(block, "cells.1")
     check_option("strength", core.strength, (1,))
     heads, value_size = len(core.A_log), len(core.scale)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._diagonal.s5 import S5
+from .._cells.diagonal.s5 import S5
 from ._arrays import all_floating, check_shapes, check_type, filled
 
 AXES = {"Lambda_re": 1, "Lambda_im": 1, "B": 3, "C": 3, "D": 1, "log_step": 2}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..layers.mlstm import MLSTMCore, mlstm
+from ..blocks.xlstm import MLSTMCore, xlstm_block
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
@@ -53,7 +53,7 @@ def from_xlstm(state_dict: Mapping[str, Any], *, cap: float = 15.0, eps: float =
     Example:
         >>> import jax, numpy as np, seqmem
         >>> from seqmem.interop import from_xlstm, to_xlstm
-        >>> block = seqmem.layers.mlstm(10, 14, 2, key_size=6, key=jax.random.key(0))
+        >>> block = seqmem.blocks.xlstm_block(10, 14, 2, key_size=6, key=jax.random.key(0))
         >>> from_xlstm(to_xlstm(block)).init_state()[0].matrix.shape
         (2, 8, 3)
     """
@@ -88,10 +88,10 @@ def to_xlstm(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     `torch.from_numpy`.
 
     Args:
-        block: made by `seqmem.layers.mlstm`.
+        block: made by `seqmem.blocks.xlstm_block`.
 
     Raises:
         ValueError: for another cell.
     """
-    check_layers(block, "seqmem.layers.mlstm", MLSTMCore)
+    check_layers(block, "seqmem.blocks.xlstm_block", MLSTMCore)
     return {name: np.array(at(block, path)) for name, path in PATHS.items()}

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
-from .._cell import AbstractCell, Output, State
-from .._errors import bad_input
-from .._methods.base import AbstractMethod
+from .._core.cell import AbstractCell, Output, State
+from .._core.errors import bad_input
+from .._core.method import AbstractMethod
 from .._unroll import unroll
 
 
@@ -104,7 +104,7 @@ class Bidirectional(eqx.Module):
                 resets=resets,
                 reverse=reverse,
                 method=method,
-                chunk=chunk,
+                remat_every=chunk,
             )
             finals.append(final)
             shown.append(ys)

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._stateless.base import AbstractStatelessCell
+from .._cells.pointwise import AbstractPointwiseCell
 from .sizes import check_sizes
 
 
-class Embedding(AbstractStatelessCell):
+class Embedding(AbstractPointwiseCell):
     """A vector for each token: y_t = E[x_t]. It stands first in a `Stack`.
 
     Shapes: x (), a whole number, 0 <= x < tokens; y (size,). Cost per step: O(size).

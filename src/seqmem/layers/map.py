@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import PyTree
 
-from .._stateless.base import AbstractStatelessCell
+from .._cells.pointwise import AbstractPointwiseCell
 
 
-class Map(AbstractStatelessCell):
+class Map(AbstractPointwiseCell):
     """A function of each step by itself: y_t = fn(x_t).
 
     Its arrays are parameters: it may be a module of Equinox with matrices, or `jax.nn.gelu`.

@@ -4,13 +4,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._normalisation import layer_norm, rms_norm
-from .._precision import as_precision, precision, state_dtype
-from .._stateless.base import AbstractStatelessCell
+from .._cells.normalisation import layer_norm, rms_norm
+from .._core.precision import as_precision, precision, state_dtype
+from .._cells.pointwise import AbstractPointwiseCell
 from .sizes import check_sizes
 
 
-class RMSNorm(AbstractStatelessCell):
+class RMSNorm(AbstractPointwiseCell):
     """y_t = scale ∘ x_t / √(mean(x_t²) + ε), in at least float32.
 
     Source: Zhang & Sennrich 2019, arXiv:1910.07467. Differs: ε.
@@ -39,7 +39,7 @@ class RMSNorm(AbstractStatelessCell):
         return self.scale * as_precision(rms_norm(wide, self.eps), precision(x))
 
 
-class LayerNorm(AbstractStatelessCell):
+class LayerNorm(AbstractPointwiseCell):
     """y_t = scale ∘ (x_t − mean(x_t)) / √(var(x_t) + ε) + shift, in at least float32.
 
     Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450. Differs: ε.

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import check_lengths
-from .._errors import bad_input
-from .._precision import as_precision, precision
+from .._core.arguments import check_lengths
+from .._core.errors import bad_input
+from .._core.precision import as_precision, precision
 from .sizes import check_sizes
 
 Outputs = Float[Array, "time *batch size"]

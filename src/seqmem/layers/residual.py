@@ -5,15 +5,15 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from .._cell import AbstractCell, Drive, Output, State, over, project, readout, update
-from .._errors import bad_input
+from .._core.cell import AbstractCell, Drive, Output, State, over, project, readout, update
+from .._core.errors import bad_input
 from .._methods.default import default_method
 from .._methods.report import run_with_report
-from .._precision import as_precision, precision
-from .layer_by_layer import AbstractMadeOfCells, LayerByLayer, in_layers
+from .._core.precision import as_precision, precision
+from .._methods.layer_by_layer import AbstractContainer, LayerByLayer, in_layers
 
 
-class Residual(AbstractMadeOfCells):
+class Residual(AbstractContainer):
     """A cell beside which its input passes: y_t = x_t + cell(x)_t.
 
     It is a cell: it steps, and every law holds for it. `unroll` runs the cell within by its own

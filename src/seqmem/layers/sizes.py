@@ -1,6 +1,6 @@
 """What blocks accept as sizes."""
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 
 def check_sizes(name: str, **sizes: int) -> None:

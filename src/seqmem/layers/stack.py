@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
-from .._cell import (
+from .._core.cell import (
     AbstractCell,
     Drive,
     Inputs,
@@ -19,16 +19,16 @@ from .._cell import (
     readout,
     update,
 )
-from .._errors import bad_input
-from .._methods.bptt import show
+from .._core.errors import bad_input
+from .._methods.scan.bptt import show
 from .._methods.default import default_method
 from .._methods.report import both, run_with_report
-from .._modifiers.dropped_inputs import with_dropped_inputs
-from .._modifiers.states import with_states
-from .layer_by_layer import AbstractMadeOfCells, LayerByLayer, in_layers
+from .._wrappers.input_dropout import with_input_dropout
+from .._wrappers.learned_state import with_states
+from .._methods.layer_by_layer import AbstractContainer, LayerByLayer, in_layers
 
 
-class Stack(AbstractMadeOfCells):
+class Stack(AbstractContainer):
     """Cells on top of each other: each sees the outputs of the one below.
 
         s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
@@ -104,40 +104,40 @@ def _(cell: Stack, own: LayerByLayer, init, state, inputs, *, batch_axes, revers
             "write None for a layer that should choose its own.",
         )
     final, after, x, report = [], [], inputs.x, None
-    probed = inputs.marks.probe is not None
-    probes = _per_layer(inputs.marks.probe, len(cell.cells))
-    for layer, method, own_init, own_state, probe in zip(
-        cell.cells, methods, init, state, probes, strict=True
+    perturbed = inputs.marks.perturbation is not None
+    perturbations = _per_layer(inputs.marks.perturbation, len(cell.cells))
+    for layer, method, own_init, own_state, perturbation in zip(
+        cell.cells, methods, init, state, perturbations, strict=True
     ):
-        shows = with_states(layer) if probed else layer
+        shows = with_states(layer) if perturbed else layer
         last, shown, told = run_with_report(
             method or default_method(shows),
             shows,
             own_init,
             own_state,
-            Inputs(x, inputs.marks._replace(probe=probe)),
+            Inputs(x, inputs.marks._replace(perturbation=perturbation)),
             batch_axes=batch_axes,
             reverse=reverse,
         )
-        if probed:
+        if perturbed:
             # Added to all states after the step: no layer sees that of another in it, ...
             after.append(shown[1])
-            states = jax.tree.map(jnp.subtract, shown[1], probe_values(probe))
+            states = jax.tree.map(jnp.subtract, shown[1], probe_values(perturbation))
             shown = show(batch_axes, layer, states, x)
         final.append(last)
         x, report = shown, both(report, told)
-    if probed:  # ... but what is shown is made of them all.
+    if perturbed:  # ... but what is shown is made of them all.
         x = show(batch_axes, cell, tuple(after), inputs.x)
     return tuple(final), x, report
 
 
-def _per_layer(probe: Any, layers: int) -> tuple[Any, ...]:
-    if probe is None:
+def _per_layer(perturbation: Any, layers: int) -> tuple[Any, ...]:
+    if perturbation is None:
         return (None,) * layers
-    return tuple(map(Zeros, probe.values)) if isinstance(probe, Zeros) else tuple(probe)
+    return tuple(map(Zeros, perturbation.values)) if isinstance(perturbation, Zeros) else tuple(perturbation)
 
 
-@with_dropped_inputs.register
+@with_input_dropout.register
 def _(cell: Stack, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray) -> Stack:
     first, *above = cell.cells
-    return Stack([with_dropped_inputs(first, rate, batch_shape, key=key), *above])
+    return Stack([with_input_dropout(first, rate, batch_shape, key=key), *above])

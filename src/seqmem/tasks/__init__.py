@@ -2,11 +2,6 @@
 
 from .adding import Adding as Adding
 from .associative_recall import AssociativeRecall as AssociativeRecall
-from .character_model import (
-    CharacterModel as CharacterModel,
-    character_losses as character_losses,
-    train_step as train_step,
-)
 from .copy_memory import CopyMemory as CopyMemory
 from .flip_flop import FlipFlop as FlipFlop
 from .group_words import GroupWords as GroupWords, parity as parity
@@ -22,4 +17,3 @@ from .memory_task import AbstractMemoryTask as AbstractMemoryTask, Examples as E
 from .scenes import Scene as Scene, Scenes as Scenes
 from .selective_copy import SelectiveCopy as SelectiveCopy
 from .temporal_order import TemporalOrder as TemporalOrder
-from .text import Vocabulary as Vocabulary, read_text as read_text, windows as windows

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from .memory_task import AbstractTokenTask, Examples, check_at_least
 
 WRITE, READ, IGNORE, ZERO = range(4)

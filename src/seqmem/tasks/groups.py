@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 from jaxtyping import Int
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import collections
 import numpy as np
 from jaxtyping import Int
 
-from .text import Vocabulary
+from ..data.text import Vocabulary
 
 
 def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:

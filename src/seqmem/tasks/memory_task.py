@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 
 class Examples(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 END = 0  # the id of the end of a description, which also fills what is behind it
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from .memory_task import AbstractTokenTask, Examples, asked_from, check_at_least
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._cell import State
-from .._errors import bad_input
+from .._core.cell import State
+from .._core.errors import bad_input
 
 
 def check_steps(came: str, steps: Any) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 from ._gradient import AbstractGradient
-from ._leaves import place_by
+from ..experiment._leaves import place_by
 from ._step import TrainingState
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -39,7 +39,7 @@ class DataParallel:
         ...     state, ys = seqmem.unroll(cell, state, xs)
         ...     return ((ys - 0.1) ** 2).sum(), ys.size, state
         >>> everywhere = training.DataParallel()
-        >>> gradient, optimiser = training.Truncated(loss, window=7), optax.adam(0.01)
+        >>> gradient, optimiser = training.TruncatedBPTT(loss, window=7), optax.adam(0.01)
         >>> xs, cell = jax.numpy.ones((7, 8, 3)), seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> carry = gradient.begin(jax.numpy.zeros((8, 5)), xs)
         >>> state = training.begin_training(cell, optimiser, carry)

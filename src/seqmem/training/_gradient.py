@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._cell import State
+from .._core.cell import State
 
 Carry = PyTree
 
@@ -24,7 +24,7 @@ class Gradient(NamedTuple):
         weight: over how much it is summed.
         grads: ∂total/∂θ for the inexact arrays of the model, None elsewhere.
         carry: what the next stretch of time starts from.
-        norms: ‖∂total/∂s_t‖ where it was asked for, or a dict of them by the names of the probes;
+        norms: ‖∂total/∂s_t‖ where it was asked for, or a dict of them by the names of the perturbations;
             each is that of the total of its own window.
     """
 

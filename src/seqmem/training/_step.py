@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
-from .._errors import bad_input
-from .._norms import tree_norm
-from .._precision import inexact, split
+from .._core.errors import bad_input
+from .._core.trees import tree_norm
+from .._core.precision import inexact, split
 from ._gradient import AbstractGradient, Carry, Gradient
 
 
@@ -73,10 +73,10 @@ def make_step(
     The memory of the state that is handed in is used for the one that comes out: keep none of it.
 
     Args:
-        gradient: `Truncated`, or `Accumulated` of it.
+        gradient: `TruncatedBPTT`, or `MicroBatched` of it.
         optimiser: of optax; clipping belongs there.
         tell: more that the step has to tell, computed in it, such as
-            lambda found: {"norms": found.mean_norms.mean(1)} with `Truncated(flow=True)`.
+            lambda found: {"norms": found.mean_norms.mean(1)} with `TruncatedBPTT(flow=True)`.
 
     Returns:
         A function (state, batch, lengths=None) -> (state, told), where `told` is of the parameters
@@ -93,7 +93,7 @@ def make_step(
         >>> def loss(cell, state, xs):
         ...     state, ys = seqmem.unroll(cell, state, xs)
         ...     return ((ys - 0.1) ** 2).sum(), ys.size, state
-        >>> gradient, optimiser = training.Truncated(loss, window=7), optax.adam(0.01)
+        >>> gradient, optimiser = training.TruncatedBPTT(loss, window=7), optax.adam(0.01)
         >>> step = training.make_step(gradient, optimiser)
         >>> xs, cell = jax.numpy.ones((7, 2, 3)), seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> carry = gradient.begin(jax.numpy.zeros((2, 5)), xs)
@@ -168,7 +168,7 @@ def stop_where_skipped(position: int, told: Mapping[str, Any]) -> None:
         f"step {position}: loss {float(told['loss'])}, gradient norm "
         f"{float(told['gradient_norm'])}, weight {float(told['weight'])}.",
         "a loss, a gradient and an update that are finite; all is as it was before the step.",
-        "look where it grows by seqmem.gradients.value_and_grad; clip, or lower the rate. A weight "
+        "look where it grows by seqmem.gradients.value_grad_and_flow; clip, or lower the rate. A weight "
         "of 0 is a batch without a valid step.",
     )
     raise FloatingPointError(str(complaint))

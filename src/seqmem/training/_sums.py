@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._errors import bad_input
-from .._precision import state_dtype
+from .._core.errors import bad_input
+from .._core.precision import state_dtype
 from ._gradient import Carry
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from .._errors import bad_input
+from .._core.errors import bad_input
 
 Lengths = Int[Array, "*batch"] | None
 

@@ -1,0 +1,192 @@
+"""The same LSTM or GRU in every library: one function each, from sizes to calls ready to time.
+
+Every program takes xs [time, batch, input] from a zero state to ys [time, batch, hidden]. The
+forward program returns ys; the gradient program returns the sum of the squares of ys and its
+gradient with respect to the parameters, not to the inputs. A library is imported when it is asked
+for, so that a missing one can be said.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import seqmem
+
+from ..common.measure import compile_for, cores
+
+
+class Sizes(NamedTuple):
+    time: int
+    batch: int
+    input: int
+    hidden: int
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+
+class Program(NamedTuple):
+    """Calls that return when their work is done, and what XLA says of the gradient program."""
+
+    forward: Callable[[], Any]
+    gradient: Callable[[], Any]
+    parameters: int
+    compile_seconds: float | None = None
+    temp_bytes: int | None = None
+
+
+class Peer(NamedTuple):
+    package: str
+    build: Callable[[str, Sizes, np.ndarray], Program]
+    differs: str
+    in_jax: bool = True
+
+
+def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, xs: np.ndarray) -> Program:
+    def loss(parameters: Any, xs: Any) -> Any:
+        return jnp.sum(apply(parameters, xs) ** 2)
+
+    args = jax.device_put((parameters, xs), jax.devices()[0])
+    forward = compile_for(apply, *args)
+    gradient = compile_for(jax.value_and_grad(loss), *args)
+    return Program(
+        lambda: jax.block_until_ready(forward.call(*args)),
+        lambda: jax.block_until_ready(gradient.call(*args)),
+        sum(leaf.size for leaf in jax.tree.leaves(args[0])),
+        gradient.seconds,
+        gradient.temp_bytes,
+    )
+
+
+def _seqmem(method: Any) -> Callable[[str, Sizes, np.ndarray], Program]:
+    def build(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+        cell = getattr(seqmem, name)(sizes.input, sizes.hidden, key=jax.random.key(0))
+
+        def apply(cell: Any, xs: Any) -> Any:
+            return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
+
+        return _jax_program(apply, cell, xs)
+
+    return build
+
+
+def _equinox(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+    make = {"LSTM": eqx.nn.LSTMCell, "GRU": eqx.nn.GRUCell}[name]
+    cell = make(sizes.input, sizes.hidden, key=jax.random.key(0))
+    zero = jnp.zeros((sizes.batch, sizes.hidden))
+
+    def apply(cell: Any, xs: Any) -> Any:
+        def step(state: Any, x: Any) -> Any:
+            state = jax.vmap(cell)(x, state)
+            return state, state[0] if name == "LSTM" else state
+
+        return jax.lax.scan(step, (zero, zero) if name == "LSTM" else zero, xs)[1]
+
+    return _jax_program(apply, cell, xs)
+
+
+def _flax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+    from flax import nnx
+
+    make = {"LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}[name]
+    cell = make(sizes.input, sizes.hidden, rngs=nnx.Rngs(0))
+    zero = cell.initialize_carry((sizes.batch, sizes.input), nnx.Rngs(0))
+    # Without a stream of its own for the carry, which could not be advanced under jax.grad.
+    graph, parameters = nnx.split(nnx.RNN(cell, time_major=True, rngs=False))
+
+    def apply(parameters: Any, xs: Any) -> Any:
+        return nnx.merge(graph, parameters)(xs, initial_carry=zero)
+
+    return _jax_program(apply, parameters, xs)
+
+
+def _haiku(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+    import haiku as hk
+
+    def unroll(xs: Any) -> Any:
+        core = {"LSTM": hk.LSTM, "GRU": hk.GRU}[name](sizes.hidden)
+        return hk.dynamic_unroll(core, xs, core.initial_state(sizes.batch))[0]
+
+    init, apply = hk.without_apply_rng(hk.transform(unroll))
+    return _jax_program(apply, init(jax.random.key(0), xs), xs)
+
+
+def _memax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+    from memax.equinox.set_actions.gru import GRU
+    from memax.equinox.set_actions.lstm import LSTM
+
+    front_key, key = jax.random.split(jax.random.key(0))
+    layer = {"LSTM": LSTM, "GRU": GRU}[name](sizes.hidden, key=key)
+    front = None
+    if sizes.input != sizes.hidden:
+        front = eqx.nn.Linear(sizes.input, sizes.hidden, key=front_key)
+    parameters, rest = eqx.partition((front, layer), eqx.is_inexact_array)
+    starts = jnp.zeros(sizes.time, bool)
+
+    def apply(parameters: Any, xs: Any) -> Any:
+        front, layer = eqx.combine(parameters, rest)
+
+        def one(xs: Any) -> Any:
+            embedded = xs if front is None else jax.vmap(front)(xs)
+            return layer(layer.initialize_carry(), (embedded, starts))[1]
+
+        return jax.vmap(one, in_axes=1, out_axes=1)(xs)
+
+    return _jax_program(apply, parameters, xs)
+
+
+def _torch(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(cores())
+    device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"  # where the others run
+    rnn = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[name](sizes.input, sizes.hidden).to(device)
+    x = torch.from_numpy(xs).to(device)
+    parameters = list(rnn.parameters())
+
+    def wait(values: Any) -> Any:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return values
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return wait(rnn(x)[0])
+
+    def gradient() -> Any:
+        loss = rnn(x)[0].square().sum()
+        return wait((loss.detach(), torch.autograd.grad(loss, parameters)))
+
+    return Program(forward, gradient, sum(p.numel() for p in parameters))
+
+
+OURS = {
+    "seqmem": Peer("seqmem", _seqmem(None), "", False),
+    "seqmem lean": Peer(
+        "seqmem", _seqmem(seqmem.Scan(recompute=True)), "`method=Scan(recompute=True)`", False
+    ),
+}
+
+PEERS = {
+    "equinox": Peer("equinox", _equinox, "`vmap` of the cell inside `lax.scan`"),
+    "flax": Peer(
+        "flax",
+        _flax,
+        "`nnx.RNN` of `OptimizedLSTMCell` or `GRUCell` (no bias inside the reset), under "
+        "`jax.jit`, without the cost of `nnx.jit` per call",
+    ),
+    "haiku": Peer("dm-haiku", _haiku, "`hk.dynamic_unroll`; its GRU resets before the product"),
+    "memax": Peer(
+        "memax",
+        _memax,
+        "its cells want inputs as wide as the state, so where they are not, a linear layer stands "
+        "in front; a product per gate, a reset every step; its LSTM has no tanh after c, its GRU "
+        "resets before the product",
+    ),
+    "torch": Peer("torch", _torch, "`nn.LSTM` or `nn.GRU`, two biases per gate", False),
+}

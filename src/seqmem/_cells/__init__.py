@@ -1,0 +1,1 @@
+from . import pointwise_parallel as pointwise_parallel

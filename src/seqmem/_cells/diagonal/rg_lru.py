@@ -1,0 +1,87 @@
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid, sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..initialisers import lecun_normal
+from ..._core.precision import state_dtype
+from .base import AbstractDiagonalCell
+
+C = 8.0  # of equation 3
+STEEPEST = 1000.0  # bound on the derivative of √
+
+
+class RGLRU(AbstractDiagonalCell):
+    """Real-gated linear recurrent unit: a fading memory whose gates decide how fast and of what.
+
+        r_t = σ(W_a x_t + b_a)              gate "recurrence"
+        i_t = σ(W_x x_t + b_x)              gate "input"
+        a_t = a^(c r_t)                     a = σ(Λ), c = 8
+        h_t = a_t ∘ h_{t−1} + √(1 − a_t²) ∘ (i_t ∘ x_t)
+        y_t = h_t
+
+    Shapes: x, h and y (size,). Cost per step: O(size²), of which O(size) is sequential.
+    Source: De et al. 2024 (Griffin), arXiv:2402.19427, equations 1–4; a^c is uniform in
+    [0.9, 0.999] at the start, as in section 2.4. As in the authors' code, recurrentgemma, the
+    derivative of √ is at most 1000: it is infinite where nothing is forgotten. Differs: none from
+    the equations. recurrentgemma lets the first input of a sequence in with gain 1 in the place of
+    √(1 − a_t²), its W_a and W_x are block-diagonal, and a itself, not a^c, starts in [0.9, 0.999];
+    here every step is alike, and both are full.
+
+    Args:
+        size: entries of one input, of the state and of one output, > 0.
+        key: for the initial parameters.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.RGLRU(5, key=jax.random.key(0))
+        >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 5)))
+        >>> state.shape, ys.shape
+        ((5,), (7, 5))
+    """
+
+    gates: ClassVar = ("recurrence", "input")
+
+    Lambda: Float[Array, " size"]
+    W: Float[Array, "2 size size"]
+    b: Float[Array, "2 size"]
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, size: int, *, key: PRNGKeyArray):
+        decay_key, gate_key = jax.random.split(key)
+        powers = jax.random.uniform(decay_key, (size,), minval=0.9, maxval=0.999)
+        log_a = jnp.log(powers) / C
+        self.Lambda = log_a - jnp.log(-jnp.expm1(log_a))
+        self.W = lecun_normal(gate_key, (2, size, size))
+        self.b = jnp.zeros((2, size))
+        self.input_size = size
+
+    def init_state(self):
+        return jnp.zeros(self.input_size, state_dtype(self.b))
+
+    def project(self, x):
+        return x @ self.W.mT + self.b, x
+
+    def update(self, h, u):
+        (r, i), x = u
+        log_a = C * sigmoid(r) * log_sigmoid(self.Lambda)
+        return jnp.exp(log_a) * h + root(-jnp.expm1(2 * log_a)) * sigmoid(i) * x
+
+    def readout(self, h, u):
+        return h
+
+
+@jax.custom_jvp
+def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """√x, with a derivative of at most `STEEPEST`."""
+    return jnp.sqrt(x)
+
+
+@root.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    y = root(x)
+    return y, dx / (2 * jnp.maximum(y, 1 / (2 * STEEPEST)))

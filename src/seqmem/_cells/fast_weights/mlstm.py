@@ -1,0 +1,98 @@
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid, sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..initialisers import lecun_normal
+from ..._core.precision import state_dtype
+from .base import AbstractFastWeightCell, Memory, Write
+from .heads import check_heads, empty_memory, per_head
+
+
+class MLSTM(AbstractFastWeightCell):
+    """Matrix LSTM: an exponential input gate, a forget gate, and a normaliser.
+
+        q_t = W_q x_t + b_q,  k_t = (W_k x_t + b_k) / √d,  v_t = W_v x_t + b_v          of each head
+        i_t = exp(w_iᵀ x_t + b_i),  f_t = σ(w_fᵀ x_t + b_f),  o_t = σ(W_o x_t + b_o)
+        C_t = f_t C_{t−1} + i_t v_t k_tᵀ,    n_t = f_t n_{t−1} + i_t k_t
+        y_t = o_t ∘ C_t q_t / max(|n_tᵀ q_t|, 1)
+
+    n is held as one more row of C, written with the value 1, and both over exp(m_t), where
+    m_t = max(ln f_t + m_{t−1}, ln i_t), so that no gate overflows.
+
+    Shapes: x (input,), C (heads, size/heads + 1, size/heads), m (heads, 1), i and f (heads,), y
+    (size,). Cost per step: O(input · size) and O(size² / heads), of which the latter is done in
+    blocks.
+    Source: Beck et al. 2024, arXiv:2405.04517, equations 19 to 27 with σ in 26, and 15 for m.
+    Differs: √d divides b_k too, as in the authors' code, NX-AI/xlstm, whose gates i and f look at
+    q, k and v. At the start b_f goes from 3 to 6 over the heads, as there; w_i and w_f are small
+    and b_i is 0, where w_i and w_f are 0 there and b_i is drawn from N(0, 0.1²).
+
+    Args:
+        input_size: entries of one input, > 0.
+        size: entries of the output, shared evenly by the heads.
+        heads: > 0.
+        key: for the initial parameters.
+
+    Raises:
+        ValueError: where the heads do not divide the size.
+    """
+
+    W: Float[Array, "4 size input"]
+    b: Float[Array, "4 size"]
+    w_i: Float[Array, "heads input"]
+    b_i: Float[Array, " heads"]
+    w_f: Float[Array, "heads input"]
+    b_f: Float[Array, " heads"]
+    input_size: int = eqx.field(static=True)
+    heads: int = eqx.field(static=True)
+
+    def __init__(self, input_size: int, size: int, heads: int, *, key: PRNGKeyArray):
+        check_heads("MLSTM", size, heads)
+        wide, narrow = jax.random.split(key)
+        self.W = lecun_normal(wide, (4, size, input_size))
+        self.b = jnp.zeros((4, size))
+        self.w_i, self.w_f = 0.1 * lecun_normal(narrow, (2, heads, input_size))
+        self.b_i = jnp.zeros(heads)
+        self.b_f = jnp.linspace(3.0, 6.0, heads)
+        self.input_size = input_size
+        self.heads = heads
+
+    def init_state(self):
+        size = self.b.shape[1] // self.heads
+        empty = empty_memory(self.heads, size + 1, size, self.W)
+        return Memory(empty.matrix, jnp.zeros((self.heads, 1), state_dtype(self.W)))
+
+    def project(self, x):
+        q, k, v, o = x @ self.W.mT + self.b
+        q, k, v = (per_head(leaf, self.heads) for leaf in (q, k, v))
+        i, f = x @ self.w_i.mT + self.b_i, x @ self.w_f.mT + self.b_f
+        return exponentially_gated(q, k, v, i, f), o
+
+    def output(self, reading, extra):
+        return sigmoid(extra) * normalised(reading).ravel()
+
+
+def exponentially_gated(
+    q: Float[Array, "heads key"],
+    k: Float[Array, "heads key"],
+    v: Float[Array, "heads value"],
+    i: Float[Array, " heads"],
+    f: Float[Array, " heads"],
+) -> Write:
+    """C_t = σ(f_t) C_{t−1} + exp(i_t) v_t k_tᵀ / √d, and n_t, which is written with 1, below."""
+    value = jnp.concatenate([v, jnp.ones_like(v[:, :1])], -1)
+    k = k / math.sqrt(k.shape[-1])
+    return Write(q, k, value, log_sigmoid(f)[:, None], log_gain=i[:, None])
+
+
+def normalised(
+    reading: tuple[Float[Array, "heads value_1"], Float[Array, "heads 1"]], eps: float = 0.0
+) -> Float[Array, "heads value"]:
+    """C_t q_t / (max(|n_tᵀ q_t|, 1) + ε exp(m_t)), of what is held over exp(m_t)."""
+    scaled, m = reading
+    n = jnp.abs(scaled[:, -1:])
+    return scaled[:, :-1] / (jnp.maximum(n, jnp.exp(-m)) + eps)

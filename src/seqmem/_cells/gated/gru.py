@@ -1,0 +1,71 @@
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..initialisers import lecun_normal, orthogonal
+from ..._core.precision import state_dtype
+from .base import AbstractGatedCell
+
+
+class GRU(AbstractGatedCell):
+    """Gated recurrent unit: a memory that is its own output, moved towards a candidate where the
+    gate says.
+
+        r_t = σ(W_r x_t + U_r h_{t−1} + b_r)                            reset gate
+        z_t = σ(W_z x_t + U_z h_{t−1} + b_z)                            update gate
+        n_t = tanh(W_n x_t + b_n + r_t ∘ (U_n h_{t−1} + c))             candidate
+        h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}
+        y_t = h_t
+
+    Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
+    O(hidden²) is sequential.
+    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: the reset gate comes after the
+    product and the candidate has a bias c inside it (cuDNN's and PyTorch's form), so that the three
+    products are one. `seqmem.ResetBeforeGRU` is the paper's form.
+
+    Args:
+        input_size: entries of one input, > 0.
+        hidden_size: entries of the state, > 0.
+        key: for the initial parameters.
+    """
+
+    gates: ClassVar = ("reset", "update", "candidate")
+
+    W: Float[Array, "3 hidden input"]
+    U: Float[Array, "3 hidden hidden"]
+    b: Float[Array, "3 hidden"]
+    c: Float[Array, " hidden"]
+    input_size: int = eqx.field(static=True)
+    hidden_size: int = eqx.field(static=True)
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        input_key, recurrent_key = jax.random.split(key)
+        self.W = lecun_normal(input_key, (3, hidden_size, input_size))
+        self.U = orthogonal(recurrent_key, (3, hidden_size, hidden_size))
+        self.b = jnp.zeros((3, hidden_size))
+        self.c = jnp.zeros(hidden_size)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    def init_state(self):
+        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+
+    def project(self, x):
+        return x @ self.W.mT + self.b
+
+    def mix(self, h, u):
+        m = h @ self.U.mT
+        return m[:2] + u[:2], m[2] + self.c, u[2]
+
+    def gate(self, h, pre):
+        (r, z), from_state, from_input = pre
+        n = jnp.tanh(from_input + sigmoid(r) * from_state)
+        z = sigmoid(z)
+        return (1 - z) * n + z * h
+
+    def readout(self, h, u):
+        return h

@@ -1,0 +1,135 @@
+"""Gates by name: their place in a fused matrix is an implementation detail."""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
+
+
+class Gate(NamedTuple):
+    """The parameters of one gate: input matrix, recurrent matrix and bias. A gate that never looks
+    at the state has no recurrent matrix.
+    """
+
+    W: Float[Array, "hidden input"]
+    U: Float[Array, "hidden state"] | None
+    b: Float[Array, " hidden"]
+
+
+@functools.singledispatch
+def gate(cell: AbstractCell, name: str) -> Gate:
+    """The matrices and the bias of one gate.
+
+    Args:
+        cell: a cell with gates.
+        name: one of `cell.gates`.
+
+    Raises:
+        ValueError: where the cell has no such gate.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
+        >>> seqmem.gate(cell, "forget").b
+        Array([1., 1., 1., 1., 1.], dtype=float32)
+    """
+    index = _index(cell, name)
+    fields = (getattr(cell, field, None) for field in Gate._fields)
+    return Gate(*(None if leaf is None else leaf[index] for leaf in fields))  # pyright: ignore
+
+
+@functools.singledispatch
+def with_gate(
+    cell: AbstractCell,
+    name: str,
+    *,
+    W: Float[Array, "hidden input"] | None = None,
+    U: Float[Array, "hidden state"] | None = None,
+    b: Float[Array, " hidden"] | float | None = None,
+) -> AbstractCell:
+    """The same cell with some parameters of one gate written anew; None leaves one as it is.
+
+    Raises:
+        ValueError: where the cell has no such gate or parameter, or a shape does not fit.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
+        >>> seqmem.gate(seqmem.with_gate(cell, "forget", b=2.0), "forget").b
+        Array([2., 2., 2., 2., 2.], dtype=float32)
+    """
+    index = _index(cell, name)
+    for field, value in {"W": W, "U": U, "b": b}.items():
+        if value is None:
+            continue
+        own = getattr(cell, field, None)
+        if own is None:
+            raise bad_input(
+                f"{type(cell).__name__} has no {field}.",
+                f"parameters that gate {name!r} has.",
+                f"leave {field} out; its gates do not look at the state.",
+            )
+        if jnp.shape(value) not in (own.shape[1:], ()):
+            raise bad_input(
+                f"{field} of gate {name!r} has shape {jnp.shape(value)}.",
+                f"{own.shape[1:]}, or one number for all entries.",
+                "write a matrix or bias of the gate's own shape.",
+            )
+        written = own.at[index].set(jnp.asarray(value).astype(own.dtype))
+        cell = eqx.tree_at(lambda tree, field=field: getattr(tree, field), cell, written)
+    return cell
+
+
+def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray) -> AbstractCell:
+    """The same cell, its gates opened at the start for lags up to `longest_lag`.
+
+        b_f ~ ln U[1, T − 1],    b_i = −b_f
+
+    where T is the longest lag, f the gate that keeps (forget; update in a GRU) and i the gate that
+    lets in (input; a GRU has none). A forget gate of bias ln(T − 1) keeps 1 − 1/T of the memory at
+    each step.
+
+    Source: Tallec & Ollivier 2018, arXiv:1804.11188, equation 16 (section 2).
+
+    Args:
+        cell: a cell with a gate "forget" and a gate "input", or "update".
+        longest_lag: T, in steps, > 2.
+        key: for the draw.
+
+    Raises:
+        ValueError: where the cell has no such gates, or the lag is too short.
+    """
+    if longest_lag <= 2:
+        raise bad_input(
+            f"with_chrono_bias got longest_lag={longest_lag}.",
+            "more than 2 steps: biases are drawn from ln U[1, T − 1].",
+            "give the longest dependency that the cell should bridge, in steps.",
+        )
+    # An update gate that looks at the input alone lets in; only a GRU's keeps.
+    keeps = "update" if "update" in cell.gates and gate(cell, "update").U is not None else "forget"
+    if not (keeps == "update" or {"forget", "input"} <= set(cell.gates)):
+        raise bad_input(
+            f"{type(cell).__name__} has the gates {cell.gates}.",
+            "a gate 'forget' and a gate 'input', or the gate 'update' of a GRU.",
+            "use it on an LSTM or a GRU.",
+        )
+    shape = gate(cell, keeps).b.shape
+    bias = jnp.log(jax.random.uniform(key, shape, minval=1.0, maxval=longest_lag - 1.0))
+    cell = with_gate(cell, keeps, b=bias)
+    return with_gate(cell, "input", b=-bias) if "input" in cell.gates else cell
+
+
+def _index(cell: AbstractCell, name: str) -> int:
+    if name not in cell.gates:
+        raise bad_input(
+            f"gate {name!r} of {type(cell).__name__}.",
+            f"one of {cell.gates}." if cell.gates else "a cell with gates; this one has none.",
+            "look at cell.gates.",
+        )
+    return cell.gates.index(name)

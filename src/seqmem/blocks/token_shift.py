@@ -1,0 +1,65 @@
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core.precision import state_dtype
+from .._cells.window.base import AbstractWindowCell
+
+
+class Mixed(NamedTuple):
+    """An input mixed with the one before it, in as many shares as it is used in ways."""
+
+    r: Float[Array, " input"]  # the receptance, RWKV's query
+    w: Float[Array, " input"]  # the decay
+    k: Float[Array, " input"]  # the key
+    v: Float[Array, " input"]  # the value
+    a: Float[Array, " input"]  # the rate of learning
+    g: Float[Array, " input"]  # the gate
+
+
+class TokenShift(AbstractWindowCell):
+    """The first layer of `rwkv7`: x_t + μ ∘ (x_{t−1} − x_t) for the μ of each use.
+
+    Before the first input, and before a reset, x is 0.
+    """
+
+    mu: Float[Array, "uses input"]
+
+    @property
+    def input_size(self) -> int:
+        return self.mu.shape[1]
+
+    def init_state(self):
+        return jnp.zeros((2, self.input_size), state_dtype(self.mu))
+
+    def project(self, x):
+        return x, None
+
+    def readout(self, window, u):
+        before, x = window
+        return Mixed(*(x + mu * (before - x) for mu in self.mu))
+
+    def readout_sequence(self, history, u):
+        before, x = history.shifted(1), history.shifted(0)
+        return Mixed(*(x + mu * (before - x) for mu in self.mu))
+
+
+class ShiftBeside(AbstractWindowCell):
+    """The first layer of `rwkv7_upper_block`: a `TokenShift`, and the first values handed on."""
+
+    input_axes: ClassVar[Any] = (1, 1)
+
+    shift: TokenShift
+
+    def init_state(self):
+        return self.shift.init_state()
+
+    def project(self, x):
+        return x
+
+    def readout(self, window, u):
+        return self.shift.readout(window, u), u[1]
+
+    def readout_sequence(self, history, u):
+        return self.shift.readout_sequence(history, u), u[1]

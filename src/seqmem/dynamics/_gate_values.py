@@ -1,0 +1,81 @@
+"""How far each sigmoid gate stands open at one step."""
+
+import functools
+
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float
+
+from .._core.cell import AbstractCell, Drive, State, update
+from .._core.errors import bad_input
+from .._cells.gated.base import mix
+from .._cells.gated.gru import GRU
+from .._cells.gated.lstm import LSTM
+from .._cells.gated.peephole_lstm import PeepholeLSTM
+from .._cells.gated.projected_lstm import ProjectedLSTM
+from .._wrappers.wrapper import Modified
+from .._cells.unstructured.mgu import MGU
+from .._cells.unstructured.reset_before_gru import ResetBeforeGRU
+
+
+@functools.singledispatch
+def gate_values(
+    cell: AbstractCell, state: State, drive: Drive
+) -> dict[str, Float[Array, " hidden"]]:
+    """The values in (0, 1) of a cell's gates, by name, from the state before a step and its drive.
+
+    For one example and one step. Candidates, which are no gates though they have a name among
+    them, are left out. A cell of one's own registers a rule:
+    `@seqmem.dynamics.gate_values.register`.
+    """
+    raise bad_input(
+        f"the gates of a {type(cell).__name__}.",
+        "a cell whose gate values are known.",
+        "register a rule with @seqmem.dynamics.gate_values.register.",
+    )
+
+
+def _lstm(z: Array) -> dict[str, Array]:
+    i, f, _, o = z
+    return {"input": sigmoid(i), "forget": sigmoid(f), "output": sigmoid(o)}
+
+
+@gate_values.register(LSTM)
+@gate_values.register(ProjectedLSTM)
+def _(cell: LSTM | ProjectedLSTM, state: State, drive: Drive):
+    return _lstm(mix(cell, state, drive))
+
+
+@gate_values.register
+def _(cell: PeepholeLSTM, state: State, drive: Drive):
+    z, (p_i, p_f, p_o) = mix(cell, state, drive), cell.p
+    c = update(cell, state, drive).c
+    return _lstm(jnp.stack([z[0] + p_i * state.c, z[1] + p_f * state.c, z[2], z[3] + p_o * c]))
+
+
+@gate_values.register
+def _(cell: GRU, state: State, drive: Drive):
+    r, z = sigmoid(mix(cell, state, drive)[0])
+    return {"reset": r, "update": z}
+
+
+@gate_values.register
+def _(cell: ResetBeforeGRU, state: State, drive: Drive):
+    r, z = sigmoid(state @ cell.U[:2].mT + drive[:2])
+    return {"reset": r, "update": z}
+
+
+@gate_values.register
+def _(cell: MGU, state: State, drive: Drive):
+    return {"forget": sigmoid(state @ cell.U[0].mT + drive[0])}
+
+
+@gate_values.register
+def _(cell: Modified, state: State, drive: Drive):
+    if not cell.modifier.keeps_gates:
+        raise bad_input(
+            f"the gates of a {type(cell.cell).__name__} with a {type(cell.modifier).__name__}.",
+            "a cell whose gates are those of its class.",
+            "ask for the gates of the cell without what was changed.",
+        )
+    return gate_values(cell.cell, state, drive)

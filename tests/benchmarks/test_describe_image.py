@@ -1,0 +1,92 @@
+"""The benchmark that describes pictures: what it trains, tests and writes."""
+
+import functools
+import json
+import struct
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
+
+from benchmarks.jobs import scene_scores as _scene_scores
+from benchmarks.jobs import describe_image
+from benchmarks.jobs.scene_models import Describer, Encoder, telling_loss
+from seqmem import tasks
+from seqmem.tasks.scenes import END
+
+SCENES = tasks.Scenes(tuple((f"a k{kind}", f"k{kind}s") for kind in range(7)), side=2, cell=8)
+LAYERS = ((3, 1, 5), (2, 2, 7))
+
+
+@pytest.fixture(scope="module")
+@eqx.filter_jit
+def model():
+    keys = jax.random.split(jax.random.key(0))
+    encoder = Encoder(LAYERS, SCENES.cell, 7, 11, key=keys[0])
+    return Describer(encoder, len(SCENES.words), 13, key=keys[1])
+
+
+@pytest.fixture(scope="module")
+def scene():
+    images = np.random.default_rng(1).random((17, 5, 5), np.float32)
+    batch = jax.jit(functools.partial(SCENES.batch, size=3))
+    return batch(jax.random.key(2), images, np.arange(17) * 7 // 17)
+
+
+def test_what_is_said_is_the_likeliest_after_what_was_said(model, scene):
+    said = _scene_scores.told(model, scene.pictures, length=9)
+    logits = model(scene.pictures, said.T)
+    for ids, own in zip(np.asarray(said), logits.argmax(-1).T, strict=True):
+        length = 1 + int((ids != END).sum())
+        np.testing.assert_array_equal(ids[:length], own[:length])
+
+
+def test_words_and_one_end_are_asked_for(model, scene):
+    batch = jax.tree.map(lambda leaf: leaf[None], scene)
+    total, weight, _ = telling_loss(model, (), batch)
+    scores = jax.nn.log_softmax(model(scene.pictures, scene.words))
+    slow = 0.0
+    for example, ids in enumerate(np.asarray(scene.words).T.tolist()):
+        for step, word in enumerate(ids[: ids.index(END) + 1]):
+            slow -= float(scores[step, example, word])
+    assert int(weight) == (np.asarray(scene.words) != END).sum() + 3
+    assert float(total) == pytest.approx(slow, rel=1e-5)
+
+
+def test_attention_that_is_shown_makes_the_context(model, scene):
+    words = scene.words[:5, 0]
+    weights = model.attention(scene.pictures[0], words)
+    places = model.places(scene.pictures[0])
+    assert weights.shape == (5, 4)
+    cell, state = model.over(places)
+    for word, own in zip([END, *words.tolist()], weights, strict=False):
+        state, (_, context) = cell(state, model.words.project(jnp.asarray(word)))
+        np.testing.assert_allclose(context, own @ places, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_writes_what_it_measured(tmp_path, monkeypatch):
+    numbers = np.random.default_rng(0)
+    for split, count in (("train", 53), ("t10k", 47)):
+        images = numbers.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (tmp_path / f"{split}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    options = f"--images {tmp_path} --steps 2 2 --batch 3 --tested 31 --out {tmp_path / 'out'}"
+    monkeypatch.setattr(sys, "argv", ["describe_image", *options.split()])
+    describe_image.main()
+    record = json.loads((tmp_path / "out" / "describe_image_cpu.json").read_text())
+    assert sum(row["scenes"] for row in record["rows"]) == 31
+    assert record["rows"][1]["expected"] == pytest.approx(record["p"] ** 2)
+    assert str(tmp_path) not in json.dumps(record)
+    text = (tmp_path / "out" / "describe_image_cpu.md").read_text()
+    assert "| all differ, never trained on |" in text
+    table = (tmp_path / "out" / "describe_image_cpu.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table] == ["stage", "naming", "telling"]
+    assert (tmp_path / "out" / "describe_image_cpu.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,117 @@
+"""The norms of the benchmark, and the benchmark itself, at a tiny size."""
+
+import csv
+import json
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from benchmarks.common import curves as _curves
+from benchmarks.studies import norms as _norms
+from seqmem import gradients, tasks
+
+TIME, BATCH, SIZE = 11, 3, 7
+
+
+@pytest.fixture
+def model():
+    keys = jax.random.split(jax.random.key(0))
+    return models.CharacterModel(seqmem.LSTM(SIZE, 5, key=keys[0]), SIZE, key=keys[1])
+
+
+@pytest.fixture
+def characters():
+    return np.random.default_rng(0).integers(0, SIZE, (2, TIME, BATCH))
+
+
+def test_a_norm_neither_overflows_nor_underflows():
+    for scale in (1e-30, 1.0, 1e30):
+        tree = [jnp.full((2, 3), 3 * scale), jnp.full((2, 1, 3), 4 * scale)]
+        np.testing.assert_allclose(
+            gradients.tree_norm(tree, 1), np.full(2, 5 * scale * math.sqrt(3)), rtol=1e-6
+        )
+    assert gradients.tree_norm([jnp.zeros(3)]) == 0
+
+
+def test_a_norm_hides_nothing():
+    assert gradients.tree_norm([jnp.array([1.0, jnp.inf])]) == math.inf
+    assert math.isnan(gradients.tree_norm([jnp.array([1.0, jnp.nan])]))
+
+
+def test_state_gradients_belong_to_the_last_loss_alone(model, characters):
+    """At lag 0 nothing but the readout is between: ∂L_T/∂h_T = Vᵀ (p − onehot)."""
+    norms = jax.jit(_norms.state_gradients)(model, *characters)
+    _, logits = model(model.init_state(), characters[0])
+    error = jax.nn.softmax(logits[-1]) - jax.nn.one_hot(characters[1][-1], SIZE)
+    expected = jnp.linalg.norm(error @ model.V, axis=-1)
+    np.testing.assert_allclose(norms["h"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(norms["state"][0], expected, rtol=1e-5)  # c_T is not read
+    assert norms["state"].shape == (TIME, BATCH)
+    assert (norms["state"][1:] > norms["h"][1:]).all()
+
+
+def test_parameter_gradients_are_those_of_each_length_alone(model, characters):
+    lengths = (5, TIME)
+    found = jax.jit(_norms.parameter_gradients, static_argnums=3)(model, *characters, lengths)
+    for length, loss, norm in zip(lengths, *found, strict=True):
+
+        def alone(model, length=length):
+            _, logits = model(model.init_state(BATCH), characters[0, :length])
+            return models.character_losses(logits, characters[1, :length]).mean()
+
+        value, gradient = jax.jit(jax.value_and_grad(alone))(model)
+        np.testing.assert_allclose(loss, value, rtol=1e-5)
+        np.testing.assert_allclose(norm, gradients.tree_norm(gradient), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("float64")
+def test_forward_mode_agrees_with_a_finite_difference(model, characters):
+    direction = gradients.random_direction(jax.random.key(1), model.cell)
+    np.testing.assert_allclose(gradients.tree_norm(direction), 1, rtol=1e-12)
+    changes = jax.jit(_norms.prediction_changes)(model, characters[0], direction)
+    differences = jax.jit(_norms.prediction_differences)(model, characters[0], direction, 1e-5)
+    assert changes.shape == (TIME, BATCH)
+    np.testing.assert_allclose(changes, differences, rtol=1e-6)
+
+
+def test_what_is_not_finite_is_counted_and_told():
+    values = [[1.0, 2.0, 3.0], [1.0, math.inf, 3.0], [math.nan, math.inf, 3.0], [0.0, 0.0, 0.0]]
+    where = {"measure": "lag", "cell": "RNN", "weights": "initial", "of": "state"}
+    rows = list(_curves.curve(range(4), np.array(values), **where))
+    assert [row["median"] for row in rows] == [2, 3, math.inf, 0]
+    assert [row["not_finite"] for row in rows] == [0, 1, 2, 0]
+    assert [row["zero"] for row in rows] == [0, 0, 0, 3]
+    assert _curves.complaints(rows) == ["Not finite: lag, RNN, initial, state: 3 of 12, from 1 on"]
+
+
+def test_benchmark_writes_tables_and_figures(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tqdm")
+    from benchmarks import gradient_norms
+
+    text = tmp_path / "private" / "some.txt"
+    text.parent.mkdir()
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 50)
+    command = "gradient_norms --cells RNNx2 --lengths 4 8 --width 3 --seeds 2 --batch 2"
+    command += f" --training-steps 3 --text {text} --out {tmp_path / 'out'}"
+    monkeypatch.setattr(sys, "argv", command.split())
+    gradient_norms.main()
+
+    with (tmp_path / "out" / "gradient_norms.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lags, lengths, ahead = 8, 2, 8
+    assert len(rows) == 2 * (lags + lengths + ahead)
+    assert all(math.isfinite(float(row["median"])) for row in rows)
+    record = json.loads((tmp_path / "out" / "gradient_norms.json").read_text())
+    assert {"machine", "versions", "command", "date", "seeds", "cells"} <= set(record)
+    assert record["cells"]["RNNx2"]["trained"]["difference_error"] < 1e-2
+    assert str(tmp_path) not in json.dumps(record)
+    for measure in ("lag", "length", "ahead"):
+        picture = (tmp_path / "out" / f"gradient_norms_{measure}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+    assert "| RNNx2 | trained | state" in capsys.readouterr().out

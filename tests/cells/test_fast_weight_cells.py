@@ -1,0 +1,129 @@
+"""Every fast-weight cell in blocks is its plain scan: a thousand steps, decays beyond e^−2000."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.helpers.slow import slow_but
+from tests.cells.test_fast_weights import compared
+
+import seqmem
+
+TIME, INPUT = 1000, 3
+LENGTHS = np.array([0, 1, 2, 63, 64, 65, 200, 1000])
+BATCH = len(LENGTHS)
+METHODS = (seqmem.Parallel(chunk_size=16), seqmem.Parallel(chunk_size=64))
+key = jax.random.key(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How a cell is made, which of its parameters make its decays strong, and how strong.
+
+    With no `strong` the cell has no decay, or one that its equations bound.
+    """
+
+    make: Callable[[], seqmem.AbstractFastWeightCell]
+    strong: dict[str, Any] = dataclasses.field(default_factory=dict)
+    to_nothing: bool = False  # −∞ is among its log-decays
+
+
+def plus_and_minus(x):
+    return jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)], -1)
+
+
+# Two heads; those whose rates are A_log fade gently and strongly. Inputs reach 3, so a gate of 4000
+# times their size is beyond −2000, and σ^(1/16) wants 16 times as much.
+RATES = np.array([0.0, 12.0])
+CASES = {
+    "LinearAttention": Case(lambda: seqmem.LinearAttention(INPUT, 4, 2, key=key)),
+    "LinearAttention, other features": Case(
+        lambda: seqmem.LinearAttention(INPUT, 4, 2, feature_map=plus_and_minus, key=key)
+    ),
+    "RetNet": Case(lambda: seqmem.RetNet(INPUT, 4, 2, key=key)),
+    "GLA": Case(
+        lambda: seqmem.GLA(INPUT, 4, 2, key_size=6, rank=5, key=key),
+        {"W_a": 64_000, "b": np.array([0, 0, 0, 0, 0, -np.inf])},
+        to_nothing=True,
+    ),
+    "HGRN2": Case(lambda: seqmem.HGRN2(INPUT, 4, 2, key=key), {"W_f": 4000}),
+    "HGRN2, bounded": Case(lambda: seqmem.HGRN2(INPUT, 4, 2, lower_bound=0.25, key=key)),
+    "SSD": Case(lambda: seqmem.SSD(INPUT, 4, 2, 5, key=key), {"A_log": RATES}),
+    "MLSTM": Case(
+        lambda: seqmem.MLSTM(INPUT, 6, 3, key=key),
+        {"w_f": 40_000, "b_f": np.array([3, 6, -np.inf])},
+        to_nothing=True,
+    ),
+    "DeltaRule": Case(lambda: seqmem.DeltaRule(INPUT, 4, 2, beta_max=2.0, key=key)),
+    "GatedDeltaRule": Case(lambda: seqmem.GatedDeltaRule(INPUT, 4, 2, key=key), {"A_log": RATES}),
+    "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, 2, key=key)),
+    "KDA": Case(lambda: seqmem.KDA(INPUT, 4, 2, key=key), {"A_log": RATES}),
+    "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, 2, rank=5, key=key)),
+}
+
+
+def made(case):
+    """The cell with strong decays, and a learned memory that no denominator is 0 in."""
+    cell, rng = case.make(), np.random.default_rng(3)
+    for name, value in case.strong.items():
+        old = getattr(cell, name)
+        new = jnp.asarray(value) if np.ndim(value) else old * value
+        cell = eqx.tree_at(lambda c, name=name: getattr(c, name), cell, new)
+    state = cell.init_state()
+    cell = seqmem.with_learned_state(
+        cell, jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape)), state)
+    )
+    given = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, (BATCH, *leaf.shape))), state
+    )
+    return cell, given, jnp.asarray(rng.normal(size=(TIME, BATCH, INPUT)))
+
+
+def at_borders():
+    """Resets at borders of blocks of 16 and of 64 in some sequences, beside and at no border."""
+    resets = np.zeros((TIME, BATCH), bool)
+    resets[[0, 16, 64, 128, 960], 3:6] = True
+    resets[[63, 64, 65, 150, 640], -1] = True
+    resets[16, -2] = True
+    return jnp.asarray(resets)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def everything(method, cell, state, xs):
+    """Outputs, final state, and the gradients of parameters, initial states and inputs."""
+
+    def run(cell, state, xs):
+        return seqmem.unroll(cell, state, xs, lengths=LENGTHS, resets=at_borders(), method=method)
+
+    out, pull = jax.vjp(run, cell, state, xs)
+    rng = np.random.default_rng(7)
+    return out, pull(jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), out))
+
+
+def decays_are_strong(case, cell, xs):
+    """Or the test would not be what it says."""
+    log_decay = jax.jit(jax.vmap(cell.project))(xs[:, -1])[0].log_decay
+    finite = log_decay[jnp.isfinite(log_decay)]
+    return (
+        finite.min() < -2000
+        and finite.max() > -20
+        and jnp.isneginf(log_decay).any() == case.to_nothing
+    )
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", slow_but({"MLSTM"}, CASES))
+def test_a_cell_in_blocks_is_its_plain_scan(name):
+    """Values and gradients, with lengths, resets at borders of blocks, and a learned memory."""
+    case = CASES[name]
+    cell, state, xs = made(case)
+    assert not case.strong or decays_are_strong(case, cell, xs)
+    want = everything(seqmem.ReferenceScan(), cell, state, xs)
+    for method in METHODS:
+        compared(everything(method, cell, state, xs), want, 1e-9)

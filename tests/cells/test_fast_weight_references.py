@@ -1,0 +1,231 @@
+"""Fast weights compute and learn as other people's code says, whose numbers stand in
+reference/fast_weights.npz; make_fast_weights.py there wrote them.
+
+Their layouts are [batch, time, heads, ...], and their states [heads, key, value].
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.helpers.slow import slow
+
+import seqmem
+from seqmem import Memory, Write
+
+with np.load(pathlib.Path(__file__).parent.parent / "reference" / "fast_weights.npz") as file:
+    TOLD = dict(file)
+METHODS = (
+    slow(seqmem.ReferenceScan()),
+    seqmem.Parallel(chunk_size=16),
+    slow(seqmem.Parallel(chunk_size=64)),
+)
+PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, which no sequence has of its own
+
+
+class Given(seqmem.AbstractFastWeightCell):
+    """The input is the write, and the output the reading."""
+
+    start: Memory
+    write_axes: int = eqx.field(static=True)
+
+    @property
+    def input_axes(self) -> Any:
+        return 2, self.write_axes
+
+    def init_state(self):
+        return self.start
+
+    def project(self, x):
+        query, write = x
+        return write._replace(query=query), None
+
+    def output(self, reading, extra):
+        return reading
+
+
+def linear(query, key, value, log_decay=None):
+    return Write(scaled(query), key, value, log_decay)
+
+
+def delta(query, key, value, beta, log_decay=None):
+    remove = beta * key if log_decay is None else beta * jnp.exp(log_decay) * key
+    return Write(scaled(query), key, beta * value, log_decay, remove)
+
+
+def scaled(query):
+    return query * query.shape[-1] ** -0.5
+
+
+def delta_product(query, keys, values, betas, log_decay=None):
+    """Unscaled, as it stands there; their writes of a step follow each other in time."""
+
+    def of_steps(array):  # [batch, time · writes, heads, ...] as [batch, time, heads, writes, ...]
+        steps = array.reshape(array.shape[0], query.shape[1], -1, *array.shape[2:])
+        return jnp.moveaxis(steps, 2, 3)
+
+    key, value, beta = map(of_steps, (keys, values, betas[..., None]))
+    if log_decay is None:
+        return Write(query, key, beta * value, remove=beta * key)
+    later = jnp.zeros((*beta.shape[:3], beta.shape[3] - 1, 1))
+    decay = jnp.concatenate([log_decay[..., None, None], later], 3)
+    return Write(query, key, beta * value, decay, beta * jnp.exp(decay) * key)
+
+
+def mlstm(query, key, value, input_gate, forget_gate):
+    value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    write = linear(query, key, value, jax.nn.log_sigmoid(forget_gate)[..., None])
+    return write._replace(log_gain=input_gate[..., None])
+
+
+def normalised(reading, *_):
+    y, m = reading
+    return y[..., :-1] / jnp.maximum(jnp.abs(y[..., -1:]), jnp.exp(-m))
+
+
+def qwen3_next(query, key, value, log_decay, beta):
+    def unit(array):
+        return array / jnp.sqrt(jnp.sum(array**2, -1, keepdims=True) + 1e-6)
+
+    return delta(unit(query), unit(key), value, beta, log_decay)
+
+
+def mamba2(value, dt, A_log, B, C, D, dt_bias):
+    """Keys and queries are shared by the heads."""
+    dt = jax.nn.softplus(dt + dt_bias)[..., None]
+    return Write(C[..., None, :], B[..., None, :], dt * value, -jnp.exp(A_log)[:, None] * dt)
+
+
+class Reference(NamedTuple):
+    """What the other code is in our terms, and their states in ours."""
+
+    write: Callable  # of its inputs
+    inputs: tuple[str, ...]
+    states: tuple[str, ...] = ("state",)
+    memory: Callable = lambda state: Memory(state.mT)
+    ended: Callable = lambda memory: (memory.matrix.mT,)
+    outputs: Callable = lambda reading, *inputs: reading
+
+
+def per_head(fn):
+    """`fn`, whose inputs behind query, key and value are numbers, one for each head."""
+    return lambda *inputs: fn(*inputs[:3], *(array[..., None] for array in inputs[3:]))
+
+
+QKV = ("query", "key", "value")
+PRODUCTS = ("query", "keys", "values", "betas")
+REFERENCES = {
+    "delta rule": Reference(per_head(delta), (*QKV, "beta")),
+    "gated delta rule": Reference(per_head(delta), (*QKV, "beta", "log_decay")),
+    "simple GLA": Reference(per_head(linear), (*QKV, "log_decay")),
+    "GLA": Reference(linear, (*QKV, "log_decays")),
+    "HGRN2": Reference(
+        lambda q, v, g: linear(q, -jnp.expm1(g), v, g), ("query", "value", "log_decays")
+    ),
+    "KDA": Reference(
+        lambda q, k, v, g, beta: delta(q, k, v, beta[..., None], g), (*QKV, "log_decays", "beta")
+    ),
+    "DPLR": Reference(
+        lambda q, k, v, a, b, g: Write(scaled(q), k, v, g, remove=-a, erase=b),
+        (*QKV, "a", "b", "log_decays"),
+    ),
+    "RWKV-7": Reference(
+        lambda q, g, k, v, kk, rate: Write(scaled(q), k, v, g, remove=kk, erase=kk * rate),
+        ("query", "log_decays", "key", "value", "kk", "rate"),
+    ),
+    "DeltaProduct": Reference(delta_product, PRODUCTS),
+    "gated DeltaProduct": Reference(delta_product, (*PRODUCTS, "log_decay")),
+    "mLSTM": Reference(
+        mlstm,
+        (*QKV, "input_gate", "forget_gate"),
+        states=("state", "n", "m"),
+        memory=lambda c, n, m: Memory(jnp.concatenate([c.mT, n[..., None, :]], -2), m),
+        ended=lambda end: (end.matrix[..., :-1, :].mT, end.matrix[..., -1, :], end.log_scale),
+        outputs=normalised,
+    ),
+    "Qwen3-Next": Reference(per_head(qwen3_next), (*QKV, "log_decay", "beta")),
+    "Mamba-2": Reference(
+        mamba2,
+        ("value", "dt", "A_log", "B", "C", "D", "dt_bias"),
+        states=("ssm_state",),
+        memory=Memory,
+        ended=lambda memory: (memory.matrix,),
+        outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
+    ),
+}
+every_reference = pytest.mark.parametrize("name", REFERENCES)
+every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
+
+
+def run(reference, method, inputs, states=None):
+    """Their outputs and final states, from their inputs and initial states."""
+    write = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), reference.write(*inputs))
+    nothing = (jnp.zeros_like(TOLD[own]) for own in reference.states)
+    cell = Given(reference.memory(*nothing), write.key.ndim - 2)
+    start = cell.init_state() if states is None else reference.memory(*states)
+    xs = write.query, write._replace(query=None)
+    memory, readings = seqmem.unroll(cell, start, xs, method=method)
+    readings = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), readings)
+    return reference.outputs(readings, *inputs), reference.ended(memory)
+
+
+def theirs(name, *, sequences=slice(None)):
+    outputs, *finals = (
+        TOLD[f"{name}: {own}"][sequences]
+        for own in ("outputs", *(f"final {state}" for state in REFERENCES[name].states))
+    )
+    return outputs, tuple(finals)
+
+
+def behind_zeros(*arrays):
+    return tuple(jnp.stack([jnp.zeros_like(array), array]) for array in arrays)
+
+
+def assert_same(ours, expected):
+    assert jax.tree.structure(ours) == jax.tree.structure(expected)
+    for own, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        assert own.shape == other.shape
+        np.testing.assert_allclose(own, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@every_method
+@every_reference
+def test_from_nothing_it_computes_what_the_other_code_does(name, method):
+    reference, first = REFERENCES[name], slice(1)
+    inputs = [TOLD[own] if own in PER_HEAD else TOLD[own][first] for own in reference.inputs]
+    ours = jax.jit(lambda *inputs: run(reference, method, inputs))(*inputs)
+    assert_same(ours, theirs(name, sequences=first))
+
+
+@pytest.mark.usefixtures("float64")
+@every_method
+@every_reference
+def test_it_computes_and_learns_what_the_other_code_does(name, method):
+    """The first sequence begins with nothing; what is learned, is from the second alone."""
+    reference = REFERENCES[name]
+    inputs = tuple(TOLD[own] for own in reference.inputs)
+    states = behind_zeros(*(TOLD[own] for own in reference.states))
+    weights = (
+        *behind_zeros(TOLD["weight"]),
+        behind_zeros(*(TOLD[f"weight of {own}"] for own in reference.states)),
+    )
+
+    @jax.jit
+    def compute(inputs, states):
+        ours, pull = jax.vjp(lambda *given: run(reference, method, *given), inputs, states)
+        return ours, pull(weights)
+
+    ours, (by_inputs, by_states) = compute(inputs, states)
+    assert_same(ours, theirs(name))
+    gradients = zip((*reference.inputs, *reference.states), (*by_inputs, *by_states), strict=True)
+    for own, gradient in gradients:
+        expected = TOLD[f"{name}: gradient of {own}"]
+        if own not in PER_HEAD:
+            (expected,) = behind_zeros(expected)
+        assert_same(gradient, expected)

@@ -1,0 +1,77 @@
+"""What is known exactly of memories that are matrices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.helpers.given_writes import Given
+
+import seqmem
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def recalled(keys, values, queries, beta=None):
+    """What is read after all was written, by both methods."""
+    nothing = jnp.zeros_like(keys[:1])
+    write = seqmem.Write(
+        jnp.concatenate([jnp.zeros_like(keys), queries])[:, None],
+        jnp.concatenate([keys, *[nothing] * len(queries)])[:, None],
+        jnp.concatenate([values, jnp.zeros((len(queries), values.shape[1]))])[:, None],
+        remove=None
+        if beta is None
+        else beta * jnp.concatenate([keys, *[nothing] * len(queries)])[:, None],
+    )
+    memory = seqmem.Memory(jnp.zeros((1, values.shape[1], keys.shape[1])))
+    cell = Given(memory, 2)
+    for method in (seqmem.Scan(), seqmem.Parallel(chunk_size=4)):
+        _, ys = seqmem.unroll(cell, memory, write, method=method)
+        yield ys[len(keys) :, 0]
+
+
+def test_a_value_written_again_is_replaced():
+    """The rewrite test: keys e_1 twice, β = 1."""
+    keys = jnp.zeros((2, 3)).at[:, 0].set(1.0)
+    values = jnp.array([[1.0, 2.0, 3.0], [-1.0, 5.0, 7.0]])
+    for read in recalled(keys, values, keys[:1], beta=1.0):
+        np.testing.assert_array_equal(read, [[-1.0, 5.0, 7.0]])
+
+
+def test_reflections_count_modulo_three():
+    """With β = 2 and unit keys I − β k kᵀ is a reflection; two at 60° rotate by 120°."""
+    angles = jnp.where(jnp.arange(60) % 2, jnp.pi / 3, 0)
+    keys = jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)[:, None]
+    write = seqmem.Write(
+        jnp.broadcast_to(jnp.array([1.0, 0.0]), (60, 1, 2)),
+        keys,
+        jnp.zeros((60, 1, 1)),
+        remove=2 * keys,
+    )
+    memory = seqmem.Memory(jnp.array([[[1.0, 0.0]]]))
+    turns = np.arange(1, 31) * 2 * np.pi / 3
+    for method in (seqmem.Scan(), seqmem.Parallel(chunk_size=16)):
+        _, ys = seqmem.unroll(Given(memory, 2), memory, write, method=method)
+        np.testing.assert_allclose(ys[1::2, 0, 0], np.cos(turns), rtol=0, atol=1e-12)
+
+
+def test_orthonormal_keys_are_recalled_exactly():
+    keys = jnp.linalg.qr(jnp.asarray(normal(1, 7, 7)))[0]
+    values = jnp.asarray(normal(2, 7, 5))
+    for read in recalled(keys, values, keys):
+        np.testing.assert_allclose(read, values, rtol=0, atol=1e-14)
+
+
+def test_random_keys_are_recalled_with_the_known_error():
+    """n unit keys of d entries, added up: relative squared error (n − 1)/d."""
+    n, d, draws = 16, 32, 100
+    keys = normal(3, draws, n, d)
+    keys = jnp.asarray(keys / np.linalg.norm(keys, axis=-1, keepdims=True))
+    values = jnp.asarray(normal(4, draws, n, d))
+    read = jax.vmap(lambda k, v: next(iter(recalled(k, v, k))))(keys, values)
+    error = ((read - values) ** 2).sum((1, 2)) / (values**2).sum((1, 2))
+    standard = error.std() / np.sqrt(draws)
+    assert abs(error.mean() - (n - 1) / d) < 4 * standard

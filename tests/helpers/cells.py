@@ -1,0 +1,81 @@
+"""The list: one line per cell. What stands here is held to every law of seqmem, on every method."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import seqmem
+
+key = jax.random.key(0)
+
+# Sizes are different primes: input 2, hidden 5, output 3 (where the width is one, 2).
+CELLS = {
+    "RNN": lambda: seqmem.RNN(2, 5, key=key),
+    "RNN with output": lambda: seqmem.RNN(2, 5, 3, key=key),
+    "LSTM": lambda: seqmem.LSTM(2, 5, key=key),
+    "PeepholeLSTM": lambda: seqmem.PeepholeLSTM(2, 5, key=key),
+    "ProjectedLSTM": lambda: seqmem.ProjectedLSTM(2, 5, 3, key=key),
+    "GRU": lambda: seqmem.GRU(2, 5, key=key),
+    "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
+    "MGU": lambda: seqmem.MGU(2, 5, key=key),
+    "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
+    "MinGRU": lambda: seqmem.MinGRU(2, 5, key=key),
+    "MinLSTM": lambda: seqmem.MinLSTM(2, 5, key=key),
+    "GILR": lambda: seqmem.GILR(2, 5, key=key),
+    "QRNN": lambda: seqmem.QRNN(2, 5, key=key),
+    "SRU": lambda: seqmem.SRU(2, key=key),
+    "RGLRU": lambda: seqmem.RGLRU(2, key=key),
+    "LRU": lambda: seqmem.LRU(2, 5, key=key),
+    "HGRN": lambda: seqmem.HGRN(2, 5, key=key),
+    "S4D": lambda: seqmem.S4D(2, 5, key=key),
+    "S5": lambda: seqmem.S5(2, 5, key=key),
+    "S6": lambda: seqmem.S6(2, 5, rank=3, key=key),
+    "SLSTM": lambda: seqmem.SLSTM(2, 6, 3, key=key),
+    "LinearAttention": lambda: seqmem.LinearAttention(2, 6, 3, key=key),
+    "RetNet": lambda: seqmem.RetNet(2, 6, 3, key=key),
+    "GLA": lambda: seqmem.GLA(2, 6, 3, key_size=9, rank=5, key=key),
+    "HGRN2": lambda: seqmem.HGRN2(2, 6, 3, lower_bound=0.25, key=key),
+    "SSD": lambda: seqmem.SSD(2, 12, 6, 5, groups=3, key=key),
+    "MLSTM": lambda: seqmem.MLSTM(2, 6, 3, key=key),
+    "DeltaRule": lambda: seqmem.DeltaRule(2, 6, 3, beta_max=2.0, key=key),
+    "GatedDeltaRule": lambda: seqmem.GatedDeltaRule(2, 6, 3, key=key),
+    "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, 3, key=key),
+    "KDA": lambda: seqmem.KDA(2, 6, 3, key=key),
+    "RWKV7": lambda: seqmem.RWKV7(2, 6, 3, rank=5, key=key),
+    "KDA with_learned_state": lambda: seqmem.with_learned_state(seqmem.KDA(2, 6, 3, key=key)),
+    "CausalConv": lambda: seqmem.CausalConv(2, 3, 2, dilation=2, key=key),
+    "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, 3, key=key),
+    "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(2, 1, 3, key=key),
+    "CausalConv with_states": lambda: seqmem.with_states(seqmem.CausalConv(2, 3, 2, key=key)),
+    "SlidingWindowAttention with_learned_state": lambda: seqmem.with_learned_state(
+        seqmem.SlidingWindowAttention(2, 2, 5, key_value_heads=1, positions=seqmem.ALiBi(), key=key)
+    ),
+    "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
+    "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
+    "tcn": lambda: seqmem.blocks.tcn(2, 3, levels=2, width=2, key=key),
+    "gated_delta_net": lambda: seqmem.blocks.gated_delta_net_block(
+        2, 6, 3, 5, key_heads=3, width=2, key=key
+    ),
+    "mamba2": lambda: seqmem.blocks.mamba2_block(2, 12, 6, 5, groups=3, width=2, key=key),
+    "gla": lambda: seqmem.blocks.gla_block(2, 6, 3, key_size=9, rank=5, key=key),
+    "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, 3, key_size=9, key=key),
+    "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, 3, rank=5, key=key),
+    "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
+    "Residual": lambda: seqmem.layers.Residual(
+        seqmem.layers.Stack(
+            [
+                seqmem.layers.RMSNorm(2),
+                seqmem.GRU(2, 5, key=key),
+                seqmem.layers.Map(eqx.nn.Linear(5, 2, key=key)),
+            ]
+        )
+    ),
+}
+
+# One of each family, and of each kind of state: trees, complex numbers, those of a stack, learned
+# ones. With them a test is quick; with the rest of the list it is slow.
+KINDS = {
+    *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
+    *("DeltaRule", "DepthwiseConv"),
+    *("RNN with_states", "MGU with_learned_state", "Stack"),
+}

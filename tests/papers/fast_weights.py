@@ -1,0 +1,225 @@
+"""The papers of the fast-weight cells, in NumPy, head by head, each in its own words.
+
+A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
+cell's loop, and what the cell is made with beside its sizes.
+"""
+
+import numpy as np
+from tests.papers.gated import sigmoid
+
+import seqmem
+
+HEADS, WRITES = 3, 2
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def unit(x):
+    return x / np.sqrt((x * x).sum() + 1e-6)
+
+
+def heads(cell, x):
+    """An array for each head."""
+    return np.split(x, cell.heads)
+
+
+def stacked(memory, matrices):
+    return memory._replace(matrix=np.stack(matrices))
+
+
+def linear_attention(cell, memory, xs):
+    """Katharopoulos et al. 2020, equations 18 to 20."""
+
+    def phi(x):
+        return np.where(x > 0, x + 1, np.exp(x))
+
+    S = [list(head[:-1]) for head in memory.matrix]
+    z = [head[-1] for head in memory.matrix]
+    ys = []
+    for x in xs:
+        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        y = []
+        for h in range(cell.heads):
+            S[h] = S[h] + np.outer(v[h], phi(k[h]))
+            z[h] = z[h] + phi(k[h])
+            y.append(S[h] @ phi(q[h]) / (z[h] @ phi(q[h])))
+        ys.append(np.concatenate(y))
+    return stacked(memory, [np.vstack([S[h], z[h]]) for h in range(cell.heads)]), ys
+
+
+def ret_net(cell, memory, xs):
+    """Sun et al. 2023, equations 6 and 8, without rotation."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        for h in range(cell.heads):
+            gamma = 1 - 2.0 ** (-5 - h)
+            S[h] = gamma * S[h] + np.outer(v[h], k[h]) / np.sqrt(len(k[h]))
+        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def gla(cell, memory, xs):
+    """Yang et al. 2023, equation 3 and section 4.4."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        alpha = heads(cell, sigmoid(cell.W_a @ cell.V_a @ x + cell.b) ** (1 / 16))
+        for h in range(cell.heads):
+            S[h] = S[h] @ np.diag(alpha[h]) + np.outer(v[h], k[h])
+        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def hgrn2(cell, memory, xs):
+    """Qin et al. 2024, with the activations of the authors' hgru2-pytorch."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        f = cell.lower_bound + (1 - cell.lower_bound) * sigmoid(cell.W_f @ x)
+        f, i, o = (heads(cell, leaf) for leaf in (f, silu(cell.W_i @ x), sigmoid(cell.W_o @ x)))
+        for h in range(cell.heads):
+            S[h] = S[h] @ np.diag(f[h]) + np.outer(i[h], 1 - f[h])
+        ys.append(np.concatenate([S[h] @ o[h] for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def ssd(cell, memory, xs):
+    """Dao & Gu 2024: the recurrence of section 2, discretised as in their code."""
+    count = len(cell.b)
+    S = list(memory.matrix.reshape(count, *memory.matrix.shape[2:]))
+    ys = []
+    for x in xs:
+        delta = softplus(cell.W_delta @ x + cell.b)
+        v = np.split(cell.W_v @ x, count)
+        B, C = (np.split(W @ x, cell.groups) for W in (cell.W_B, cell.W_C))
+        y = []
+        for h in range(count):
+            group = h * cell.groups // count
+            decay = np.exp(-np.exp(cell.A_log[h]) * delta[h])
+            S[h] = decay * S[h] + delta[h] * np.outer(v[h], B[group])
+            y.append(S[h] @ C[group] + cell.D[h] * v[h])
+        ys.append(np.concatenate(y))
+    return memory._replace(matrix=np.stack(S).reshape(memory.matrix.shape)), ys
+
+
+def mlstm(cell, memory, xs):
+    """Beck et al. 2024, equations 19 to 27, without a stabiliser."""
+    m = memory.log_scale[:, 0]
+    C = [np.exp(m[h]) * head[:-1] for h, head in enumerate(memory.matrix)]
+    n = [np.exp(m[h]) * head[-1] for h, head in enumerate(memory.matrix)]
+    ys = []
+    for x in xs:
+        q, k, v, o = (W @ x + b for W, b in zip(cell.W, cell.b, strict=True))
+        q, k, v = (heads(cell, leaf) for leaf in (q, k, v))
+        log_i, f = cell.w_i @ x + cell.b_i, sigmoid(cell.w_f @ x + cell.b_f)
+        y = []
+        for h in range(cell.heads):
+            key = k[h] / np.sqrt(len(k[h]))
+            C[h] = f[h] * C[h] + np.exp(log_i[h]) * np.outer(v[h], key)
+            n[h] = f[h] * n[h] + np.exp(log_i[h]) * key
+            y.append(C[h] @ q[h] / max(abs(n[h] @ q[h]), 1))
+        ys.append(sigmoid(o) * np.concatenate(y))
+        m = np.maximum(np.log(f) + m, log_i)
+    C = [np.vstack([C[h], n[h]]) / np.exp(m[h]) for h in range(cell.heads)]
+    return memory._replace(matrix=np.stack(C), log_scale=m[:, None]), ys
+
+
+def delta_net(cell, memory, xs):
+    """Yang et al. 2024, section 2.2; β up to 2 as in Grazzi et al. 2024."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
+        for h in range(cell.heads):
+            key = unit(k[h])
+            old = S[h] @ key
+            S[h] = S[h] - beta[h] * np.outer(old - v[h], key)
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def gated_delta_net(cell, memory, xs):
+    """Yang, Kautz & Hatamizadeh 2024, third version, equation 10."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
+        alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.b))
+        for h in range(cell.heads):
+            key = unit(k[h])
+            transition = alpha[h] * (np.eye(len(key)) - beta[h] * np.outer(key, key))
+            S[h] = S[h] @ transition + beta[h] * np.outer(v[h], key)
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def delta_product(cell, memory, xs):
+    """Siems et al. 2025, without a forget gate."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        for j in range(len(cell.W_k)):
+            k, v = (heads(cell, silu(W[j] @ x)) for W in (cell.W_k, cell.W_v))
+            beta = cell.beta_max * sigmoid(cell.W_beta[j] @ x)
+            for h in range(cell.heads):
+                key = unit(k[h])
+                reflection = np.eye(len(key)) - beta[h] * np.outer(key, key)
+                S[h] = S[h] @ reflection + beta[h] * np.outer(v[h], key)
+        q = heads(cell, silu(cell.W_q @ x))
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def kda(cell, memory, xs):
+    """Kimi Team 2025, equation 1 and section 4."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        beta = sigmoid(cell.W_beta @ x)
+        step = heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
+        for h in range(cell.heads):
+            key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
+            faded = S[h] * alpha
+            S[h] = faded - beta[h] * np.outer(faded @ key - v[h], key)
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+    return stacked(memory, S), ys
+
+
+def rwkv7(cell, memory, xs):
+    """Peng et al. 2025, equations 4 to 20, and their reading without its norm."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        k = cell.W_k @ x
+        w = np.exp(-np.exp(-0.5) * sigmoid(cell.w_0 + cell.W_w @ np.tanh(cell.V_w @ x)))
+        a = sigmoid(cell.a_0 + cell.W_a @ cell.V_a @ x)
+        written = k * (1 + (a - 1) * cell.alpha)
+        leaves = (cell.W_r @ x, cell.W_v @ x, written, cell.xi * k, w, a, cell.rho)
+        r, v, written, kappa, w, a, rho = (heads(cell, leaf) for leaf in leaves)
+        y = []
+        for h in range(cell.heads):
+            removed = unit(kappa[h])
+            transition = np.diag(w[h]) - np.outer(removed, a[h] * removed)
+            S[h] = S[h] @ transition + np.outer(v[h], written[h])
+            y.append(S[h] @ r[h] + (r[h] @ (rho[h] * written[h])) * v[h])
+        ys.append(np.concatenate(y))
+    return stacked(memory, S), ys
+
+
+PAPERS = {
+    seqmem.LinearAttention: (linear_attention, {"size": 6, "heads": HEADS}),
+    seqmem.RetNet: (ret_net, {"size": 6, "heads": HEADS}),
+    seqmem.GLA: (gla, {"size": 6, "heads": HEADS, "key_size": 9, "rank": 5}),
+    seqmem.HGRN2: (hgrn2, {"size": 6, "heads": HEADS, "lower_bound": 0.25}),
+    seqmem.SSD: (ssd, {"size": 12, "heads": 6, "groups": HEADS}),
+    seqmem.MLSTM: (mlstm, {"size": 6, "heads": HEADS}),
+    seqmem.DeltaRule: (delta_net, {"size": 6, "heads": HEADS, "beta_max": 2.0}),
+    seqmem.GatedDeltaRule: (gated_delta_net, {"size": 6, "heads": HEADS}),
+    seqmem.DeltaProduct: (delta_product, {"size": 6, "heads": HEADS, "writes": WRITES}),
+    seqmem.KDA: (kda, {"size": 6, "heads": HEADS}),
+    seqmem.RWKV7: (rwkv7, {"size": 6, "heads": HEADS, "rank": 5}),
+}
