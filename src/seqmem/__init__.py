@@ -1,15 +1,36 @@
-"""seqmem: memories for sequences.
+"""Memories for sequences in JAX: cells, exact ways to run them, and instruments for their gradients.
 
-A cell is project → update → readout; a method is a way to spend time; `unroll` brings them
-together, and every method gives the numbers of a plain scan, gradients included.
+A cell is project → update → readout over one tree of parameters: `seqmem.LSTM`, `GRU`, `LRU`,
+`MinGRU`, `GatedDeltaRule`, `CausalConv` and some thirty more. A method evaluates the recurrence over
+time: `Scan`, `Parallel`, `Newton`. `unroll` brings them together:
+
+    cell = seqmem.LSTM(3, 64, key=jax.random.key(0))
+    state, ys = seqmem.unroll(cell, None, xs)            # xs: [time, *batch, 3]
+
+Every method returns the numbers of a plain `lax.scan`, gradients included. The sub-packages are
+imported when they are first used:
+
+    layers       stacks, residuals, bidirectional and deep networks, norms, embeddings, dropout
+    blocks       the networks in which papers run their cells
+    models       whole models: sequence to sequence with attention, characters
+    decoding     greedy, sampled and beam search
+    gradients    what gradients do over time
+    dynamics     what states do over time
+    training     truncated BPTT, micro-batches, mixed precision, devices
+    experiment   a loop, checkpoints that resume to the bit, metrics
+    tasks        synthetic tasks with known answers
+    data         speech, translation, images, text
+    interop      weights from and to other libraries
+    testing      every law of seqmem, for a cell of your own
 """
 
 import importlib
 from typing import Any
 
-from . import layers as layers
-from ._core.cell import AbstractCell as AbstractCell
-from ._cells.diagonal.base import AbstractDiagonalCell as AbstractDiagonalCell
+from ._cells.diagonal.family import (
+    DIAGONAL as DIAGONAL,
+    AbstractDiagonalCell as AbstractDiagonalCell,
+)
 from ._cells.diagonal.gilr import GILR as GILR
 from ._cells.diagonal.hgrn import HGRN as HGRN
 from ._cells.diagonal.lru import LRU as LRU
@@ -21,13 +42,12 @@ from ._cells.diagonal.s4d import S4D as S4D
 from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
 from ._cells.diagonal.sru import SRU as SRU
-from ._cells.fast_weights.base import (
-    AbstractFastWeightCell as AbstractFastWeightCell,
-    Memory as Memory,
-    Write as Write,
-)
-from ._cells.fast_weights.delta_rule import DeltaRule as DeltaRule
 from ._cells.fast_weights.delta_product import DeltaProduct as DeltaProduct
+from ._cells.fast_weights.delta_rule import DeltaRule as DeltaRule
+from ._cells.fast_weights.family import (
+    FAST_WEIGHTS as FAST_WEIGHTS,
+    AbstractFastWeightCell as AbstractFastWeightCell,
+)
 from ._cells.fast_weights.gated_delta_rule import GatedDeltaRule as GatedDeltaRule
 from ._cells.fast_weights.gla import GLA as GLA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
@@ -37,50 +57,200 @@ from ._cells.fast_weights.mlstm import MLSTM as MLSTM
 from ._cells.fast_weights.ret_net import RetNet as RetNet
 from ._cells.fast_weights.rwkv7 import RWKV7 as RWKV7
 from ._cells.fast_weights.ssd import SSD as SSD
-from ._cells.gated.base import AbstractGatedCell as AbstractGatedCell
+from ._cells.fast_weights.write import Memory as Memory, Write as Write
+from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
-from ._cells.gated.lstm import LSTM as LSTM
+from ._cells.gated.lstm import LSTM as LSTM, LSTMState as LSTMState
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.rnn import RNN as RNN
 from ._cells.gated.slstm import SLSTM as SLSTM
 from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
-from .gradients._memory import MemoryReport as MemoryReport, memory_report as memory_report
-from ._core.method import AbstractMethod as AbstractMethod
-from ._methods.newton.newton import Newton as Newton
-from ._methods.parallel import Parallel as Parallel
-from ._methods.newton.quasi_newton import QuasiNewton as QuasiNewton
-from ._methods.report import Stats as Stats
-from ._methods.scan.scan import Scan as Scan
-from ._methods.sharded import Sharded as Sharded
-from ._wrappers.input_dropout import with_input_dropout as with_input_dropout
-from ._wrappers.weight_dropout import with_weight_dropout as with_weight_dropout
-from ._wrappers.layer_norm import with_layer_norm as with_layer_norm
-from ._wrappers.learned_state import (
-    with_learned_state as with_learned_state,
-    with_states as with_states,
-)
-from ._wrappers.variational_dropout import with_variational_dropout as with_variational_dropout
-from ._wrappers.zoneout import with_zoneout as with_zoneout
-from ._core.batching import PerExample as PerExample
+from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
 from ._cells.unstructured.mgu import MGU as MGU
 from ._cells.unstructured.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
-from ._core.precision import state_dtype as state_dtype
-from ._cells.pointwise import AbstractPointwiseCell as AbstractPointwiseCell
-from ._unroll import unroll as unroll, solve as solve
-from ._cells.window.base import AbstractWindowCell as AbstractWindowCell
 from ._cells.window.causal_conv import CausalConv as CausalConv
 from ._cells.window.depthwise_conv import DepthwiseConv as DepthwiseConv
+from ._cells.window.family import WINDOW as WINDOW, AbstractWindowCell as AbstractWindowCell
 from ._cells.window.history import History as History
 from ._cells.window.positions import ALiBi as ALiBi, RoPE as RoPE
 from ._cells.window.sliding_window_attention import SlidingWindowAttention as SlidingWindowAttention
+from ._core.batching import PerExample as PerExample, vmap_batch as vmap_batch
+from ._core.cell import AbstractCell as AbstractCell, AbstractLayer as AbstractLayer
+from ._core.container import (
+    AbstractContainer as AbstractContainer,
+    AbstractContainerCell as AbstractContainerCell,
+)
+from ._core.family import (
+    UNSTRUCTURED as UNSTRUCTURED,
+    Family as Family,
+    Law as Law,
+    TransitionRule as TransitionRule,
+)
+from ._core.method import AbstractMethod as AbstractMethod
+from ._core.perturbations import (
+    PerturbationRecorder as PerturbationRecorder,
+    ZeroPerturbations as ZeroPerturbations,
+)
+from ._core.precision import (
+    as_precision as as_precision,
+    precision as precision,
+    state_dtype as state_dtype,
+)
+from ._core.problem import (
+    Problem as Problem,
+    Solution as Solution,
+    Stats as Stats,
+    StepFlags as StepFlags,
+)
+from ._core.step import (
+    advance as advance,
+    apply_padding as apply_padding,
+    apply_reset as apply_reset,
+)
+from ._core.time_shard import TimeShard as TimeShard
+from ._core.vjp_rule import (
+    AbstractVJPRule as AbstractVJPRule,
+    BackwardTile as BackwardTile,
+    TileSizes as TileSizes,
+)
+from ._methods.newton.newton import Newton as Newton
+from ._methods.newton.quasi_newton import QuasiNewton as QuasiNewton
+from ._methods.parallel import Parallel as Parallel
+from ._methods.scan.reference import ReferenceScan as ReferenceScan
+from ._methods.scan.scan import Scan as Scan
+from ._methods.scan.vjp_rules import PlainRule as PlainRule
+from ._methods.sharded import Sharded as Sharded
+from ._unroll import solve as solve, unroll as unroll
+from ._wrappers.input_dropout import with_input_dropout as with_input_dropout
+from ._wrappers.layer_norm import with_layer_norm as with_layer_norm
+from ._wrappers.learned_state import with_learned_state as with_learned_state
+from ._wrappers.variational_dropout import with_variational_dropout as with_variational_dropout
+from ._wrappers.weight_dropout import with_weight_dropout as with_weight_dropout
+from ._wrappers.zoneout import with_zoneout as with_zoneout
 
 __version__ = "0.1.0"
 
+SUBPACKAGES = (
+    "blocks",
+    "data",
+    "decoding",
+    "dynamics",
+    "experiment",
+    "gradients",
+    "interop",
+    "layers",
+    "models",
+    "tasks",
+    "testing",
+    "training",
+)
+__all__ = (
+    *SUBPACKAGES,
+    "ALiBi",
+    "AbstractCell",
+    "AbstractContainer",
+    "AbstractContainerCell",
+    "AbstractDiagonalCell",
+    "AbstractFastWeightCell",
+    "AbstractGatedCell",
+    "AbstractLayer",
+    "AbstractMethod",
+    "AbstractPointwiseCell",
+    "AbstractVJPRule",
+    "AbstractWindowCell",
+    "BackwardTile",
+    "CausalConv",
+    "DIAGONAL",
+    "DeltaProduct",
+    "DeltaRule",
+    "DepthwiseConv",
+    "FAST_WEIGHTS",
+    "Family",
+    "GATED",
+    "GILR",
+    "GLA",
+    "GRU",
+    "GatedDeltaRule",
+    "HGRN",
+    "HGRN2",
+    "History",
+    "IndRNN",
+    "KDA",
+    "LRU",
+    "LSTM",
+    "LSTMState",
+    "Law",
+    "LinearAttention",
+    "MGU",
+    "MLSTM",
+    "Memory",
+    "MinGRU",
+    "MinLSTM",
+    "Newton",
+    "POINTWISE",
+    "Parallel",
+    "PeepholeLSTM",
+    "PerExample",
+    "PerturbationRecorder",
+    "PlainRule",
+    "Problem",
+    "ProjectedLSTM",
+    "QRNN",
+    "QuasiNewton",
+    "RGLRU",
+    "RNN",
+    "RWKV7",
+    "ReferenceScan",
+    "ResetBeforeGRU",
+    "RetNet",
+    "RoPE",
+    "S4D",
+    "S5",
+    "S6",
+    "SLSTM",
+    "SRU",
+    "SSD",
+    "Scan",
+    "Sharded",
+    "SlidingWindowAttention",
+    "Solution",
+    "Stats",
+    "StepFlags",
+    "TileSizes",
+    "TimeShard",
+    "TransitionRule",
+    "UNSTRUCTURED",
+    "WINDOW",
+    "Write",
+    "ZeroPerturbations",
+    "advance",
+    "apply_padding",
+    "apply_reset",
+    "as_precision",
+    "gate",
+    "precision",
+    "solve",
+    "state_dtype",
+    "unroll",
+    "vmap_batch",
+    "with_chrono_bias",
+    "with_gate",
+    "with_input_dropout",
+    "with_layer_norm",
+    "with_learned_state",
+    "with_variational_dropout",
+    "with_weight_dropout",
+    "with_zoneout",
+)
+
 
 def __getattr__(name: str) -> Any:
-    """The parts that not every program needs are imported when they are first named."""
-    if name in ("decoding", "gradients", "interop", "tasks", "testing", "training"):
+    if name in SUBPACKAGES:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

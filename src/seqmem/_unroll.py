@@ -1,36 +1,49 @@
-"""`unroll`: a cell over a sequence. Axes, lengths, resets and chunks are settled here, once for
-all methods.
-"""
+"""The door: `unroll` and `solve` turn their arguments into a `Problem` and hand it to a method."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
-from ._core import arguments as _checks
-from ._core.cell import AbstractCell, Inputs, Marks, Output, State, Zeros
+from ._core.arguments import (
+    check_arrays,
+    check_input,
+    check_layer,
+    check_lengths,
+    check_mask_method,
+    check_method,
+    check_per_example,
+    check_perturbations,
+    check_state,
+    check_step_flags,
+)
+from ._core.cell import AbstractLayer
+from ._core.errors import bad_input
 from ._core.method import AbstractMethod
-from ._methods.blocks import scan_blocks
+from ._core.perturbations import PerturbationRecorder, ZeroPerturbations
+from ._core.problem import Output, Problem, Solution, State, Stats, StepFlags
+from ._core.shapes import leading_axes
+from ._core.shard_map import match_varying_axes
+from ._methods.compaction import Compaction
 from ._methods.default import default_method
-from ._methods.report import Stats, over_time, run_with_report
-from ._core.perturbations import Slot
-from ._core.shard_map import varying_alike
+from ._methods.remat import Remat
 
 
 def unroll(
-    cell: AbstractCell,
-    state: State,
-    xs: PyTree[Shaped[Array, "time ..."]],
+    cell: AbstractLayer,
+    state: State | None,
+    xs: PyTree[Shaped[Array | np.ndarray, "time ..."]],
     *,
-    lengths: Int[Array | np.ndarray, "*batch"] | None = None,
+    lengths: Int[Array | np.ndarray, "*batch"] | list[int] | None = None,
+    mask: Bool[Array | np.ndarray, "time *batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-    perturbations: State | Zeros | Slot | None = None,
+    perturbations: State | ZeroPerturbations | PerturbationRecorder | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
-    chunk: int | None = None,
+    remat_every: int | None = None,
 ) -> tuple[State, Output]:
     """Run a cell over a sequence, or over a batch of sequences.
 
@@ -38,141 +51,244 @@ def unroll(
         y_t = readout(s_t, project(x_t))
 
     The numbers are those of `jax.lax.scan(lambda s, x: cell(s, x), state, xs)`, and so are all
-    gradients, whatever the method. Works under jit, grad, vmap and inside a scan; it is jitted
-    itself, so calling it outside of jit does not compile anew each time. Batch axes of `xs` cost
-    less memory than `jax.vmap` around `unroll`, which keeps one gradient of the parameters per
-    mapped example.
+    gradients, whatever the method. It works under jit, vmap, reverse-mode differentiation and
+    inside a scan, and is jitted itself. Batch axes of `xs` cost less memory than `jax.vmap` around
+    `unroll`, which keeps one gradient of the parameters per mapped example.
+
+    Forward mode (`jax.jvp`, `jax.jacfwd`, `jax.hessian`) works with `ReferenceScan()` for every
+    cell, and with `Parallel()`. For Hessian-vector products, forward over reverse with
+    `ReferenceScan()` is faster than reverse over reverse with `Scan()`.
 
     Args:
-        cell: the cell.
-        state: the state before the first step that is run. Each leaf has the shape that
-            `cell.init_state()` says, and is then shared by all examples, or the batch axes in
-            front of it.
-        xs: inputs. Axis 0 is time, the last `cell.input_axes` axes are one input, all between are
-            batch.
-        lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped).
-            Outputs beyond are 0, the final state is the one after `length` steps, and whatever
-            stands in the padding changes no bit of anything.
+        cell: the cell, or a network of cells.
+        state: the state before the first step that is run; None is `cell.init_state()`. Each leaf
+            has the shape that `cell.init_state()` has, and is then shared by all examples, or the
+            batch axes in front of it.
+        xs: inputs. Axis 0 is time, the last axes are one input of `cell.input_shape`, all between
+            are batch. NumPy arrays become JAX arrays, with JAX's rules for their dtypes.
+        lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped). The
+            steps after them are padding.
+        mask: `mask[t]` is False at padding, for padding that is not at the end. The result is that
+            of the sequence without its padded steps. With `lengths`, both must allow a step.
         resets: `resets[t]` says that x[t] begins a new sequence in time: the state before it is
             `cell.init_state()`. With `reverse`, the state before x[t−1] is. Nothing passes a reset
             but the sum of the parameters' gradients.
-        perturbations: added to the state at each step: the gradient with respect to zeros of the states'
-            shapes, [time, *batch, ...], is ∂L/∂s_t.
-        reverse: run from the last valid step to the first; `ys[t]` stays beside `xs[t]`.
-        method: how to spend the time; None is the best exact method for the cell.
-        chunk: at most so many steps are kept for the backward pass at once: it keeps one state per
-            chunk and runs the chunk again. Memory then grows as time/chunk + chunk.
+        perturbations: added to the state after each step: the gradient with respect to zeros of
+            the states' shapes, [time, *batch, ...], is ∂L/∂s_t.
+        reverse: run from the last valid step to the first; `ys[t]` belongs to `xs[t]`.
+        method: how the recurrence is evaluated; None picks the default of the cell's family.
+        remat_every: keep one state every so many steps for the backward pass, and compute the
+            steps between again. Memory then grows as time/remat_every + remat_every.
 
     Returns:
-        The final state, batch axes in front, and the outputs, [time, *batch, ...].
+        The final state, batch axes in front, and the outputs, [time, *batch, ...]. At padded steps
+        the state does not change, outputs are 0, and the values of the padding change no bit.
 
     Raises:
-        ValueError: where an argument does not fit, before the cell is traced.
+        ValueError: where an argument does not fit, before anything is run.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((7, 2, 3))                    # time, batch, input
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), xs, lengths=jax.numpy.array([7, 4]))
+        >>> state, ys = seqmem.unroll(cell, None, xs, lengths=[7, 4])
         >>> state.shape, ys.shape
         ((2, 5), (7, 2, 5))
     """
-    return _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk)[:2]
+    solution = solve(
+        cell,
+        state,
+        xs,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        perturbations=perturbations,
+        reverse=reverse,
+        method=method,
+        remat_every=remat_every,
+    )
+    return solution.state, solution.outputs
 
 
 def solve(
-    cell: AbstractCell,
-    state: State,
-    xs: PyTree[Shaped[Array, "time ..."]],
+    cell: AbstractLayer,
+    state: State | None,
+    xs: PyTree[Shaped[Array | np.ndarray, "time ..."]],
     *,
-    lengths: Int[Array | np.ndarray, "*batch"] | None = None,
+    lengths: Int[Array | np.ndarray, "*batch"] | list[int] | None = None,
+    mask: Bool[Array | np.ndarray, "time *batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-    perturbations: State | Zeros | Slot | None = None,
+    perturbations: State | ZeroPerturbations | PerturbationRecorder | None = None,
     reverse: bool = False,
     method: AbstractMethod | None = None,
-    chunk: int | None = None,
-) -> tuple[State, Output, Stats]:
-    """`seqmem.unroll`, and what the method has to tell about each sequence.
-
-    Methods that cannot fail report success and no sweeps.
+    remat_every: int | None = None,
+    return_states: bool = False,
+) -> Solution:
+    """`seqmem.unroll` with the whole answer: on request every state, and how they were found.
 
     Args:
-        cell: this and all others as for `unroll`.
+        cell: this and all others as for `seqmem.unroll`.
+        return_states: whether the solution holds the state after every step. They are
+            differentiable. A fast-weight cell then runs step by step, since `Parallel` never makes
+            all its states.
+
+    Returns:
+        The final state, the outputs, the states (None unless asked for, 0 at padded steps) and
+        `Stats` for each sequence: methods that cannot fail converge in 0 iterations.
 
     Example:
         >>> import jax, seqmem
-        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((7, 2, 3))
         >>> method = seqmem.Newton(max_iters=1, fallback=None)
-        >>> _, _, report = seqmem.solve(cell, cell.init_state(), xs, method=method)
-        >>> report.converged.tolist(), report.iterations.tolist()
+        >>> solution = seqmem.solve(cell, None, xs, method=method, return_states=True)
+        >>> solution.states.c.shape
+        (7, 2, 5)
+        >>> solution.stats.converged.tolist(), solution.stats.iterations.tolist()
         ([False, False], [1, 1])
     """
-    *out, report = _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk)
-    return *out, over_time(report, _checks.leading_axes(cell, xs)[1:])
+    run = _Run(cell, state, xs, lengths, mask, resets, perturbations)
+    run, method = _checked(run, method, remat_every)
+    try:
+        return _solve(run, method, bool(reverse), bool(return_states))
+    except TypeError as error:
+        if "forward-mode" in str(error) and "custom_vjp" in str(error):
+            raise bad_input(
+                f"forward-mode differentiation (jax.jvp, jax.jacfwd) of {method}.",
+                "a method that JAX differentiates by itself.",
+                "pass method=seqmem.ReferenceScan(), which has every mode.",
+            ) from error
+        raise
 
 
-def _checked(cell, state, xs, lengths, resets, perturbations, reverse, method, chunk):
-    if isinstance(perturbations, Slot):
-        perturbations.note(jax.eval_shape(cell.init_state), _checks.leading_axes(cell, xs))
-        perturbations = None
-    _checks.check_unroll(cell, state, xs, lengths, resets, perturbations, method, chunk)
-    return _unroll(
-        cell, state, xs, lengths, resets, perturbations, reverse=bool(reverse), method=method, remat_every=chunk
+class _Run(NamedTuple):
+    """The arguments of `unroll` that hold arrays."""
+
+    cell: AbstractLayer
+    state: State | None
+    inputs: PyTree
+    lengths: Any
+    mask: Any
+    resets: Any
+    perturbations: Any
+
+
+def _checked(
+    run: _Run, method: AbstractMethod | None, remat_every: int | None
+) -> tuple[_Run, AbstractMethod]:
+    """The arguments as arrays, and the method that runs them.
+
+    Raises:
+        ValueError: where one does not fit.
+    """
+    check_layer(run.cell)
+    check_method(run.cell, method, remat_every)
+    method = method or default_method(run.cell)
+    if remat_every is not None:
+        method = Remat(method, remat_every)
+    run = run._replace(
+        state=_as_arrays(run.state),
+        inputs=_as_arrays(run.inputs),
+        lengths=np.asarray(run.lengths) if isinstance(run.lengths, list) else run.lengths,
     )
+    check_arrays(
+        state=run.state, xs=run.inputs, lengths=run.lengths, mask=run.mask, resets=run.resets
+    )
+    leading = leading_axes(run.cell.input_shape, run.inputs)
+    one_state = jax.eval_shape(lambda cell: cell.init_state(), run.cell)
+    if isinstance(run.perturbations, PerturbationRecorder):
+        run.perturbations.record(one_state, leading)
+        run = run._replace(perturbations=None)
+    if run.cell.family.check is not None:
+        run.cell.family.check(run.cell, one_state)
+    check_per_example(run.cell, leading[1:])
+    check_input(run.cell, run.inputs)
+    if run.state is not None:
+        check_state("state", one_state, run.state, leading[1:], may_share=True)
+    if run.perturbations is not None:
+        check_perturbations(one_state, run.perturbations, leading)
+    if run.lengths is not None:
+        check_lengths(run.lengths, leading[0], leading[1:])
+    if run.mask is not None:
+        check_step_flags("mask", run.mask, leading)
+        check_mask_method(method)
+    if run.resets is not None:
+        check_step_flags("resets", run.resets, leading)
+    return run, method
 
 
-@functools.partial(jax.jit, static_argnames=("reverse", "method", "chunk"))
-def _unroll(cell, state, xs, lengths, resets, perturbations, *, reverse, method, chunk):
-    time, *batch = _checks.leading_axes(cell, xs)
-    init = cell.init_state()
-    state = jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state)
+def _as_arrays(tree: PyTree) -> PyTree:
+    """NumPy arrays as JAX arrays; float64 becomes float32 unless JAX's x64 mode is on."""
+    is_numpy = lambda leaf: isinstance(leaf, np.ndarray | np.generic)  # noqa: E731
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if is_numpy(leaf) else leaf, tree)
 
-    method = method or default_method(cell)
-    steps = method.clock.steps(time).reshape(-1, *[1] * len(batch))
-    total = method.clock.total(time)
-    hold = None
-    if lengths is not None:
-        hold = steps >= jnp.clip(lengths, 0, total)
-        xs = _zero_where(hold, xs)
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _solve(run: _Run, method: AbstractMethod, reverse: bool, return_states: bool) -> Solution:
+    time, *batch = leading_axes(run.cell.input_shape, run.inputs)
+    compaction = None
+    if run.mask is not None:
+        compaction = Compaction.of(run.mask, run.lengths)
+        run = run._replace(
+            lengths=compaction.lengths,
+            inputs=compaction.compact(run.inputs),
+            resets=compaction.compact(run.resets),
+            perturbations=compaction.compact(run.perturbations),
+        )
+    shard = method.time_shard
+    steps = shard.steps(time).reshape(-1, *[1] * len(batch))
+    length = shard.total(time)
+    padding, inputs, resets = None, run.inputs, run.resets
+    if run.lengths is not None:
+        length = jnp.clip(run.lengths, 0, length)
+        padding = steps >= length
+        inputs = _zero_where(padding, inputs)
     if resets is not None:
         resets = jnp.asarray(resets)
-        if hold is not None:
-            resets = resets & ~hold
+        if padding is not None:
+            resets = resets & ~padding
         if reverse:  # going back, what separates x[t] from x[t−1] is met before x[t−1]
-            resets = method.clock.earlier(resets)
-
-    border = None
-    if method.looks_at_borders:  # going back, the step run first is the last, whose border is none
-        border = jnp.broadcast_to((steps + int(reverse)) % max(total, 1), (time, *batch))
-    inputs = Inputs(xs, Marks(resets, hold, perturbations, border))
-    cell, init, state, inputs = varying_alike((cell, init, state, inputs))
-    run = functools.partial(run_with_report, method, batch_axes=len(batch), reverse=reverse)
-    if chunk is None or chunk >= time:
-        state, ys, report = run(cell, init, state, inputs)
-    else:
-        remembered = jax.checkpoint(run)
-
-        def body(state: State, inputs: Inputs, _: None) -> tuple[State, tuple[Output, Any]]:
-            state, ys, report = remembered(cell, init, state, inputs)
-            return state, (ys, report)
-
-        state, (ys, report) = scan_blocks(body, state, inputs, chunk, time=time, reverse=reverse)
-    return state, ys if hold is None else _zero_where(hold, ys), report
+            resets = shard.earlier(resets)
+    step_index = None
+    if method.needs_step_index:  # going back, 0 is the last valid step, which is run first
+        step_index = (steps + int(reverse)) % jnp.maximum(length, 1)
+        step_index = jnp.broadcast_to(step_index, (time, *batch))
+    init = run.cell.init_state()
+    state = init if run.state is None else run.state
+    problem = Problem(
+        run.cell,
+        init,
+        jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state),
+        inputs,
+        StepFlags(resets, padding, run.perturbations, step_index),
+        batch_axes=len(batch),
+        reverse=reverse,
+        return_states=return_states,
+    )
+    solution = method.run(match_varying_axes(problem))
+    outputs, states = solution.outputs, solution.states
+    if padding is not None:
+        outputs, states = _zero_where(padding, (outputs, states))
+    if compaction is not None:
+        outputs, states = compaction.expand((outputs, states))
+    return Solution(solution.state, outputs, states, _stats(solution.stats, tuple(batch)))
 
 
 def _give_batch(init: Array, leaf: Array, *, batch: tuple[int, ...]) -> Array:
-    leaf = jnp.asarray(leaf)
-    return (
-        leaf
-        if leaf.shape[: len(batch)] == batch and leaf.ndim > jnp.ndim(init)
-        else (jnp.broadcast_to(leaf, batch + leaf.shape))
-    )
+    has_batch = leaf.shape[: len(batch)] == batch and leaf.ndim > jnp.ndim(init)
+    return leaf if has_batch else jnp.broadcast_to(leaf, batch + leaf.shape)
 
 
-def _zero_where(hold: Bool[Array, "time *batch"], tree: PyTree) -> PyTree:
+def _zero_where(padding: Bool[Array, "time *batch"], tree: PyTree) -> PyTree:
     def clear(leaf: Array) -> Array:
-        flags = hold.reshape(hold.shape + (1,) * (leaf.ndim - hold.ndim))
+        flags = padding.reshape(padding.shape + (1,) * (leaf.ndim - padding.ndim))
         return jnp.where(flags, jnp.zeros_like(leaf), leaf)
 
     return jax.tree.map(clear, tree)
+
+
+def _stats(stats: Stats | None, batch: tuple[int, ...]) -> Stats:
+    """The statistics of whole sequences, from those of their steps."""
+    if stats is None:
+        return Stats(jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32))
+    return Stats(stats.converged.all(0), stats.iterations.max(0, initial=0))

@@ -253,7 +253,7 @@ def test_sizes_that_do_not_fit_are_refused(make, came):
 
 
 @pytest.mark.slow
-def test_rwkv7_above_keeps_every_law():
+def test_rwkv7_upper_block_keeps_every_law():
     cell = blocks.rwkv7_upper_block(6, 3, rank=5, key=KEY)
     report = seqmem.testing.check_cell(
         cell, (np.zeros(6, np.float32),) * 2, methods=[layers.LayerByLayer()]

@@ -1,1 +1,0 @@
-from . import pointwise_parallel as pointwise_parallel

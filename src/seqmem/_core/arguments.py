@@ -1,6 +1,5 @@
-"""What `unroll` accepts. Each refusal says what came, what was expected and what to do."""
+"""What `unroll` and `solve` accept. A refusal says what came, what was expected and what to do."""
 
-import functools
 from typing import Any
 
 import jax
@@ -9,207 +8,184 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
-from .cell import AbstractCell, probe_values
+from .batching import per_example_parts, vmap_batch
+from .cell import AbstractCell, AbstractLayer
 from .errors import bad_input
 from .method import AbstractMethod
-from .batching import each, parts_of_examples
+from .perturbations import perturbation_values
 from .precision import as_precision, precision
+from .problem import State
+from .shapes import fits, leading_axes, leaf_shapes, tree_names, vector_size
+from .validation import check_count
 
 
-def check_unroll(cell, state, xs, lengths, resets, perturbations, method, chunk) -> None:
-    """Raise a `ValueError` where the arguments of `unroll` do not fit each other."""
-    if not isinstance(cell, AbstractCell):
-        raise bad_input(
-            f"unroll got a cell of type {type(cell).__name__}.",
-            "an instance of seqmem.AbstractCell.",
-            "pass the cell itself, e.g. seqmem.LSTM(...), not its class or its parameters.",
-        )
+def check_layer(cell: Any) -> None:
+    """Refuse what is no layer."""
+    if isinstance(cell, AbstractLayer):
+        return
+    if isinstance(cell, type):
+        remedy = f"make an instance first: {cell.__name__}(..., key=jax.random.key(0))."
+    else:
+        remedy = "pass a cell such as seqmem.LSTM(3, 5, key=key), or a network of cells."
+    raise bad_input(
+        f"unroll got a cell of type {type(cell).__name__}.",
+        "an instance of seqmem.AbstractCell or seqmem.AbstractLayer.",
+        remedy,
+    )
+
+
+def check_method(cell: AbstractLayer, method: Any, remat_every: Any) -> None:
+    """Refuse a method that is none, and chunks of time that cannot be rematerialised."""
     if method is not None and not isinstance(method, AbstractMethod):
         raise bad_input(
             f"unroll got method={method!r}.",
             "an instance of a method, such as seqmem.Scan(), or None.",
             "leave it out, or write method=seqmem.Scan().",
         )
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+    if method is not None and method.needs_cell and not cell.can_step:
         raise bad_input(
-            f"unroll got remat_every={chunk!r}.",
-            "a number of steps, at least 1, or None.",
-            "leave it out to keep every step, or choose about the square root of the time.",
+            f"{method} got a {type(cell).__name__}, which has no single step.",
+            "a method that runs a network layer by layer.",
+            "leave the method out, or write seqmem.layers.LayerByLayer(method).",
         )
-    if chunk is not None and method is not None and method.clock.axis_name is not None:
+    if remat_every is None:
+        return
+    check_count(
+        "unroll",
+        "remat_every",
+        remat_every,
+        remedy="leave it out to keep every step, or choose about the square root of the time.",
+    )
+    if method is not None and method.time_shard.axis_name is not None:
         raise bad_input(
-            f"unroll got remat_every={chunk} with {method}.",
-            "no chunk where time is sharded: each device has its share at once.",
+            f"unroll got remat_every={remat_every} with {method}.",
+            "no remat_every where time is sharded: each device runs its share at once.",
             "use more devices, or put jax.checkpoint around the call.",
         )
-    given = {"state": state, "xs": xs, "lengths": lengths, "resets": resets}
-    given["perturbations"] = probe_values(perturbations)
-    for name, tree in given.items():
-        _check_arrays(name, tree)
-    init = jax.eval_shape(cell.init_state)
-    check_family(cell, init)
-    time, *batch = leading_axes(cell, xs)
-    _check_parts_of_examples(cell, tuple(batch))
-    check_input(cell, xs, 1 + len(batch))
-    _check_state("state", init, state, tuple(batch), shared=True)
-    if perturbations is not None:
-        _check_state("perturbations", init, probe_values(perturbations), (time, *batch), shared=False)
-    if lengths is not None:
-        check_lengths(lengths, time, tuple(batch))
-    if resets is not None:
-        _check_resets(resets, (time, *batch))
 
 
-@functools.singledispatch
-def check_family(cell: AbstractCell, init: PyTree) -> None:
-    """Raise a `ValueError` where the initial state is none that the cell's family can have."""
+def check_arrays(**trees: PyTree) -> None:
+    """Refuse leaves that are no arrays."""
+    for name, tree in trees.items():
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+                raise bad_input(
+                    f"{name}{jax.tree_util.keystr(path)} is of type {type(leaf).__name__}.",
+                    "arrays of JAX or NumPy.",
+                    "turn it into one array with jax.numpy.asarray.",
+                )
 
 
-def _check_arrays(name: str, tree: PyTree) -> None:
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
-            raise bad_input(
-                f"{name}{jax.tree_util.keystr(path)} is of type {type(leaf).__name__}.",
-                "arrays of JAX or NumPy.",
-                "turn it into one array with jax.numpy.asarray.",
-            )
-
-
-def _check_parts_of_examples(cell: AbstractCell, batch: tuple[int, ...]) -> None:
-    for part in parts_of_examples(cell):
+def check_per_example(cell: AbstractLayer, batch: tuple[int, ...]) -> None:
+    """Refuse a `PerExample` of another batch."""
+    for part in per_example_parts(cell):
         for path, leaf in jax.tree.leaves_with_path(part.value):
             if np.shape(leaf)[: len(batch)] != batch:
                 raise bad_input(
                     f"a PerExample of {type(cell).__name__} holds an array"
                     f"{jax.tree_util.keystr(path)} of shape {np.shape(leaf)}.",
                     f"the batch axes of xs, {batch}, in front.",
-                    "give every example of this batch its own value, or hand the bare value of "
-                    "one, which all share.",
+                    "give every example of this batch its own value, or replace the PerExample by "
+                    "one value, which all examples share.",
                 )
 
 
-def leading_axes(cell: AbstractCell, xs: PyTree) -> tuple[int, ...]:
-    """(time, *batch): the axes of `xs` in front of one input, on which all leaves must agree."""
-    try:
-        axes = jax.tree.map(
-            lambda own, part: jax.tree.map(lambda _: own, part), cell.input_axes, xs
-        )
-    except (ValueError, TypeError) as error:
-        raise bad_input(
-            f"xs is a tree {jax.tree.structure(xs)}.",
-            f"a tree that begins like the cell's input_axes, {cell.input_axes}.",
-            "pass the inputs in the structure that the cell declares.",
-        ) from error
-    named = list(zip(jax.tree.leaves_with_path(xs), jax.tree.leaves(axes), strict=True))
-    if not named:
-        raise bad_input(
-            "xs holds no array.",
-            "at least one array [time, *batch, ...].",
-            "pass the inputs; a cell without input still needs something to count time by.",
-        )
-    found = {}
-    for (path, leaf), own in named:
-        shape = np.shape(leaf)
-        if len(shape) < 1 + own:
-            raise bad_input(
-                f"xs{jax.tree_util.keystr(path)} has shape {shape}.",
-                f"[time, *batch, ...] with {own} axes for one input: at least {1 + own} axes.",
-                "add the missing axis; for one step use cell(state, x).",
-            )
-        found[jax.tree_util.keystr(path)] = shape[: len(shape) - own]
-    if len(set(found.values())) > 1:
-        raise bad_input(
-            f"the leaves of xs disagree on time and batch: {found}.",
-            "the same (time, *batch) in front of every leaf.",
-            "check the cell's input_axes and the order of the axes.",
-        )
-    return next(iter(found.values()))
-
-
-def check_input(cell: AbstractCell, xs: PyTree, leading: int) -> None:
-    """Check the size and the dtype of one input."""
-    own = precision(cell)
-    for leaf in jax.tree.leaves(xs):
+def check_input(cell: AbstractLayer, xs: PyTree) -> None:
+    """Refuse inputs of another shape or dtype than the cell's."""
+    leading = len(leading_axes(cell.input_shape, xs))
+    dtype = precision(cell)
+    for path, leaf, shape in leaf_shapes(cell.input_shape, xs):
         given = precision(leaf)
-        if own is not None and given == jnp.float64 and own != jnp.float64:
+        if dtype is not None and given == jnp.float64 and dtype != jnp.float64:
             raise bad_input(
-                f"xs is {leaf.dtype} and the cell's parameters are {own}.",
+                f"xs{path} is {leaf.dtype} and the cell's parameters are {dtype}.",
                 "inputs that are no wider than the parameters, or 32 bits.",
                 "cast the inputs with astype, or the cell with jax.tree.map.",
             )
-    size = getattr(cell, "input_size", None)
-    if size is not None and cell.input_axes == 1:
-        if not isinstance(xs, jax.Array | np.ndarray):
+        if not fits(leaf.shape, shape):
+            last = leaf.shape[leaf.ndim - len(shape) :]
             raise bad_input(
-                f"xs is a tree {jax.tree.structure(xs)}.",
-                f"one array [time, *batch, {size}].",
-                "stack the inputs into one array, or concatenate them along the last axis.",
-            )
-        shape, dtype = xs.shape, xs.dtype
-        if shape[-1] != size:
-            raise bad_input(
-                f"xs has shape {shape}: {shape[-1]} entries in one input.",
-                f"{size}, the cell's input_size, in the last axis.",
+                f"xs{path} has shape {leaf.shape}: one input has shape {last}.",
+                f"{shape}, the cell's input_shape, in the last axes.",
                 "put time first and features last, or make the cell with the right input_size.",
             )
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise bad_input(
-                f"xs is {dtype}.",
-                "floating point inputs.",
-                "cast them with astype, or turn tokens into vectors with jax.nn.one_hot.",
-            )
-        return
-    one, without_time = (
-        jax.tree.map(
-            lambda leaf, skip=skip: jax.ShapeDtypeStruct(
-                np.shape(leaf)[skip:], jnp.result_type(leaf)
-            ),
-            xs,
-        )
-        for skip in (leading, 1)
-    )
-    try:
-        each_sees = each(lambda cell, x: cell.project(as_precision(x, own)), cell, leading - 1)
-        jax.eval_shape(each_sees, without_time)
-    except (TypeError, ValueError) as error:
+    if vector_size(cell.input_shape) is None:
+        if isinstance(cell, AbstractCell):
+            _try_project(cell, xs, leading)
+    elif not jnp.issubdtype(xs.dtype, jnp.inexact):
         raise bad_input(
-            f"{type(cell).__name__}.project refused one input {one}: {error}",
-            f"an input with input_axes = {cell.input_axes} that the cell can project.",
+            f"xs is {xs.dtype}.",
+            "floating point inputs.",
+            "cast them with astype, or turn tokens into vectors with jax.nn.one_hot.",
+        )
+
+
+def _try_project(cell: AbstractCell, xs: PyTree, leading: int) -> None:
+    """Trace `project` alone where the input's shape says too little, for a readable refusal."""
+    batch = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], jnp.result_type(leaf)), xs
+    )
+
+    def see(cell: AbstractCell, x: PyTree) -> PyTree:
+        return cell.project(as_precision(x, precision(cell)))
+
+    try:
+        jax.eval_shape(vmap_batch(see, cell, leading - 1), batch)
+    except (TypeError, ValueError) as error:
+        one = jax.tree.map(lambda leaf: leaf.shape[leading:], xs)
+        raise bad_input(
+            f"{type(cell).__name__}.project refused one input of shape {one}: {error}",
+            f"an input of shape {cell.input_shape} that the cell can project.",
             "check the order of the axes of xs: time first, then batch, then one input.",
         ) from error
 
 
-def _check_state(
-    name: str, init: PyTree, given: PyTree, leading: tuple[int, ...], *, shared: bool
+def check_state(
+    name: str, one_state: State, given: State, leading: tuple[int, ...], *, may_share: bool
 ) -> None:
-    if jax.tree.structure(init) != jax.tree.structure(given):
+    """Refuse a tree that is not like the state, with `leading` axes in front of its leaves.
+
+    Args:
+        name: in messages.
+        one_state: the shapes of one state.
+        given: the tree.
+        leading: the axes in front.
+        may_share: whether leaves without these axes stand for all examples.
+    """
+    if jax.tree.structure(one_state) != jax.tree.structure(given):
         raise bad_input(
-            f"{name} is a tree {jax.tree.structure(given)}.",
-            f"the tree of the cell's init_state(), {jax.tree.structure(init)}.",
+            f"{name} is a tree {tree_names(given)}.",
+            f"the tree of the cell's init_state(), {tree_names(one_state)}.",
             "start from cell.init_state().",
         )
     leaves = jax.tree.leaves(given)
-    for (path, own), leaf in zip(jax.tree.leaves_with_path(init), leaves, strict=True):
+    for (path, own), leaf in zip(jax.tree.leaves_with_path(one_state), leaves, strict=True):
         label = f"{name}{jax.tree_util.keystr(path)}"
-        shape, dtype = leaf.shape, leaf.dtype
-        allowed = [leading + own.shape] + [own.shape] * shared
-        if shape not in allowed:
+        allowed = [leading + own.shape] + [own.shape] * may_share
+        if leaf.shape not in allowed:
             raise bad_input(
-                f"{label} has shape {shape}.",
+                f"{label} has shape {leaf.shape}.",
                 " or ".join(map(str, dict.fromkeys(reversed(allowed))))
                 + "; nothing else broadcasts.",
                 f"put exactly the axes {leading} in front of what cell.init_state() has.",
             )
-        if dtype != own.dtype:
+        if leaf.dtype != own.dtype:
             raise bad_input(
-                f"{label} is {dtype}.",
+                f"{label} is {leaf.dtype}.",
                 f"{own.dtype}, as cell.init_state() says; a state's dtype never changes.",
                 "cast it with astype, or cast the cell.",
             )
 
 
+def check_perturbations(one_state: State, perturbations: PyTree, leading: tuple[int, ...]) -> None:
+    """Refuse perturbations that are not like the states of all steps."""
+    values = perturbation_values(perturbations)
+    check_arrays(perturbations=values)
+    check_state("perturbations", one_state, values, leading, may_share=False)
+
+
 def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
-    """Check the valid steps of each sequence; where they are traced, their values are not known."""
+    """Refuse lengths of another shape, dtype or range; of traced ones the range is not known."""
     shape, dtype = lengths.shape, lengths.dtype
     if shape != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise bad_input(
@@ -228,11 +204,33 @@ def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
         )
 
 
-def _check_resets(resets: Any, expected: tuple[int, ...]) -> None:
-    shape, dtype = resets.shape, resets.dtype
-    if shape != expected or dtype != jnp.bool_:
+def check_mask_method(method: AbstractMethod) -> None:
+    """Refuse a mask where a device does not have all steps."""
+    if method.time_shard.axis_name is not None:
         raise bad_input(
-            f"resets is {dtype} of shape {shape}.",
-            f"booleans of shape {expected}: [time, *batch].",
-            "compare with astype(bool), and give one flag per step and sequence.",
+            f"unroll got a mask with {method}.",
+            "lengths, where time is sharded over devices.",
+            "move the padding to the end of the sequences and pass lengths.",
         )
+
+
+def check_step_flags(name: str, flags: Any, leading: tuple[int, ...]) -> None:
+    """Refuse what is not one boolean per step and sequence."""
+    shape, dtype = flags.shape, flags.dtype
+    if shape != leading or dtype != jnp.bool_:
+        raise bad_input(
+            f"{name} is {dtype} of shape {shape}.",
+            f"booleans of shape {leading}: [time, *batch].",
+            "cast with astype(bool), and give one flag per step and sequence.",
+        )
+
+
+def check_run(cell: AbstractLayer, state: State, xs: PyTree) -> None:
+    """Refuse a cell, a state and inputs that do not fit each other."""
+    check_layer(cell)
+    check_arrays(state=state, xs=xs)
+    batch = leading_axes(cell.input_shape, xs)[1:]
+    check_per_example(cell, batch)
+    check_input(cell, xs)
+    one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
+    check_state("state", one_state, state, batch, may_share=True)

@@ -1,5 +1,6 @@
-"""What a cell holds of every example by itself, beside the parameters that all examples share."""
+"""Batches: parts of a cell that differ between examples, and the map of functions over a batch."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,16 +10,16 @@ from jaxtyping import PyTree
 
 
 class PerExample(eqx.Module):
-    """A part of a cell that every example of a batch has its own of: a mask that is drawn once per
-    sequence, or the states of an encoder that a decoder attends to.
+    """A part of a cell that differs between the examples of a batch: a dropout mask that is drawn
+    once per sequence, or the encoder states that a decoder attends to.
 
         cell.part = PerExample(value)        each leaf of value is [*batch, ...]
 
-    `unroll` hands to the cell's functions, in its place, the value of one example without the
-    wrapper; so a cell whose part is bare is the same cell with one value for all examples, and for
-    a single step of one example the bare value is what it holds. All other leaves are shared, and
-    so are their gradients; those of `value` are kept per example, once and not per step. Resets and
-    padding do not touch it. `init_state` does not look at it.
+    `unroll` replaces it by the value of one example when it calls the cell's functions. So a cell
+    with a bare value in its place is the same cell with one value for all examples, and a single
+    step of one example needs the bare value. All other leaves are shared, and so are their
+    gradients; those of `value` are kept per example. Resets and padding do not touch it.
+    `init_state` does not depend on it.
 
     Args:
         value: a tree of arrays with exactly the batch axes of `xs` in front.
@@ -45,15 +46,16 @@ class PerExample(eqx.Module):
 
 
 def is_per_example(node: Any) -> bool:
+    """Whether a node of a tree differs between examples."""
     return isinstance(node, PerExample)
 
 
-def parts_of_examples(tree: PyTree) -> list[PerExample]:
+def per_example_parts(tree: PyTree) -> list[PerExample]:
     """Every `PerExample` in a tree."""
     return [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_per_example) if is_per_example(leaf)]
 
 
-def each(
+def vmap_batch(
     fn: Callable,
     tree: PyTree,
     batch_axes: int,
@@ -62,23 +64,42 @@ def each(
     in_axes: Any = 0,
     out_axes: Any = 0,
 ) -> Callable:
-    """`fn(tree, ...)` of every example, a `PerExample` in `tree` handed to each without wrapper.
+    """`fn(tree, ...)` mapped over the batch axes of its other arguments.
 
-    The other arguments and the results are mapped over that many batch axes, which are in front or
-    where `in_axes` (one entry per argument) and `out_axes` say, and with `time` over an axis of
-    time before them.
+    `fn` gets `tree` without its `PerExample` wrappers.
+
+    Args:
+        fn: a function of one example.
+        tree: its first argument, shared but for the parts that are `PerExample`.
+        batch_axes: how many axes are mapped over.
+        time: whether an axis of time in front of them is mapped over too.
+        in_axes: where the batch axes stand, one entry per other argument, as for `jax.vmap`.
+        out_axes: where the batch axes stand in the results.
     """
+    parts = per_example_parts(tree)
+    if not parts:
+        mapped = functools.partial(fn, tree)
+        for _ in range(batch_axes):
+            mapped = jax.vmap(mapped, in_axes=in_axes, out_axes=out_axes)
+        return jax.vmap(mapped) if time else mapped
     leaves, structure = jax.tree.flatten(tree, is_leaf=is_per_example)
 
-    def one(own: list[PerExample], args: tuple) -> PyTree:
-        values = iter(part.value for part in own)
+    def call_one(parts: list[PerExample], args: tuple) -> PyTree:
+        values = iter(part.value for part in parts)
         merged = [next(values) if is_per_example(leaf) else leaf for leaf in leaves]
         return fn(structure.unflatten(merged), *args)
 
     for _ in range(batch_axes):
-        one = jax.vmap(one, in_axes=(0, in_axes), out_axes=out_axes)
+        call_one = jax.vmap(call_one, in_axes=(0, in_axes), out_axes=out_axes)
 
-    def here(*args: PyTree) -> PyTree:
-        return one(parts_of_examples(tree), args)
+    def call_batch(*args: PyTree) -> PyTree:
+        return call_one(parts, args)
 
-    return jax.vmap(here) if time else here
+    return jax.vmap(call_batch) if time else call_batch
+
+
+def vmap_axes(fn: Callable, axes: int) -> Callable:
+    """`fn` mapped over that many leading axes of all its arguments and results."""
+    for _ in range(axes):
+        fn = jax.vmap(fn)
+    return fn

@@ -1,57 +1,90 @@
-"""The one idea: a cell is project → update → readout, and a step is the three in this order.
+"""Layers and cells: what can be run over a sequence, and what can also be run for one step.
 
-    u_t = project(x_t)            what it sees
+    u_t = project(x_t)            what the cell sees of an input
     s_t = update(s_{t−1}, u_t)    how it remembers
     y_t = readout(s_t, u_t)       what it shows
 
-The functions below the class are the cell's three with the dtypes of the contract; everything in
-seqmem that runs a cell runs it through them, so every method computes the same step.
+The functions below the classes are the cell's three with the dtypes of the contract; all methods
+run a cell through them, so that all compute the same step.
 """
 
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
+from .errors import bad_input
+from .family import UNSTRUCTURED, Family
 from .precision import as_precision, precision
-
-State = PyTree
-Drive = PyTree
-Output = PyTree
+from .problem import Drive, Output, State
+from .shapes import fits, leaf_shapes, tree_names, zeros_like_input
 
 
-class AbstractCell(eqx.Module):
+class AbstractLayer(eqx.Module):
+    """What `seqmem.unroll` can run over a sequence: a cell, or a network of cells.
+
+    Attributes:
+        input_shape: the shape of one input: `()` for a token, `(3,)` for a vector, `(5, 7, 2)` for
+            an image, a tree of shapes for a tree of inputs. None in place of a size is any size.
+        family: the promise that the layer makes, which decides what the methods do with it.
+    """
+
+    input_shape: ClassVar[Any] = (None,)
+    family: ClassVar[Family] = UNSTRUCTURED
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        written = cls.__dict__.get("init_state")
+        if written is not None and not getattr(written, "__isabstractmethod__", False):
+            cls.init_state = _with_batch(written)
+
+    @abc.abstractmethod
+    def init_state(self, *batch: int) -> State:
+        """The state before the first input, `batch` in front of every leaf.
+
+        A subclass writes it for one example, `init_state(self)`. The dtypes are the state's for
+        good. The values may be learned.
+        """
+
+    @property
+    def can_step(self) -> bool:
+        """Whether the layer is also a function of one step, `layer(state, x)`."""
+        return False
+
+    @property
+    @abc.abstractmethod
+    def output_shape(self) -> PyTree:
+        """The shape of one output, or a tree of shapes."""
+
+
+class AbstractCell(AbstractLayer):
     """A memory for sequences: three pure functions over one tree of parameters.
 
     A subclass writes `init_state`, `project`, `update` and `readout` for one example and one step,
-    with no batch, mask, loop or dtype in them; `seqmem.unroll` gives it the rest. It reads
-    parameters only through `self` (arrays are leaves, sizes and functions static fields), and its
-    functions and their derivatives are finite at x = 0, since padded inputs are replaced by zeros.
+    with no batch, mask, loop or dtype in them; `seqmem.unroll` adds the rest. It reads parameters
+    only through `self` (arrays are leaves, sizes and functions static fields), and its functions
+    and their derivatives are finite at x = 0, since padded inputs are replaced by zeros.
     `seqmem.testing.check_cell` tests all of it.
 
-    A subclass with an `input_size` attribute gets its inputs checked against it.
-
-    Class attributes:
-        input_axes: how many axes one input has: 1 for a vector, 0 for a token, 3 for an image (a
-            tree of numbers for a tree of inputs).
+    Attributes:
+        input_shape: the shape of one input, as for `seqmem.AbstractLayer`; by default any vector.
         gates: the names of the gates along the first axis of the parameters `W`, `U` and `b`.
+        recurrent_weights: the names of the parameters that multiply the state.
+        is_composite: whether the cell hands its work to other cells, each in its own precision.
     """
 
-    input_axes: ClassVar[Any] = 1
     gates: ClassVar[tuple[str, ...]] = ()
-
-    @abc.abstractmethod
-    def init_state(self) -> State:
-        """The state before the first input; its dtypes are the state's for good. May be learned."""
+    recurrent_weights: ClassVar[tuple[str, ...]] = ()
+    is_composite: ClassVar[bool] = False
 
     @abc.abstractmethod
     def project(self, x: PyTree, /) -> Drive:
-        """What the cell sees of one input; never looks at the state."""
+        """What the cell sees of one input. It does not depend on the state."""
 
     @abc.abstractmethod
     def update(self, state: State, drive: Drive, /) -> State:
@@ -59,13 +92,77 @@ class AbstractCell(eqx.Module):
 
     @abc.abstractmethod
     def readout(self, state: State, drive: Drive, /) -> Output:
-        """What the cell shows of its new state; never looks at other steps."""
+        """What the cell shows of its new state. It does not depend on other steps."""
 
     def __call__(self, state: State, x: PyTree) -> tuple[State, Output]:
-        """One step, state first, in and out, as `jax.lax.scan` wants it."""
+        """One step of one example: `state, y = cell(state, x)`.
+
+        In a loop of your own, write `jax.lax.scan(lambda s, x: cell(s, x), state, xs)`: `lax.scan`
+        hashes its function, and a module with arrays has no hash.
+
+        Args:
+            state: as `init_state()` returns it, without batch axes.
+            x: one input, of the cell's `input_shape`.
+
+        Raises:
+            ValueError: for a batch. Use `jax.vmap(cell)(states, xs)` for one step of a batch, or
+                `seqmem.unroll` for sequences.
+        """
+        _check_step(self, state, x)
         drive = project(self, x, state)
         state = update(self, state, drive)
         return state, readout(self, state, drive)
+
+    @property
+    def can_step(self) -> bool:
+        return True
+
+    @property
+    def output_shape(self) -> PyTree:
+        """The shape of one output, derived from `input_shape` without computing anything.
+
+        Raises:
+            ValueError: where the cell does not say the sizes of its input.
+        """
+        x = zeros_like_input(self.input_shape, precision(self) or jnp.result_type(float))
+        _, y = jax.eval_shape(lambda cell, x: cell(cell.init_state(), x), self, x)
+        return jax.tree.map(lambda leaf: leaf.shape, y)
+
+
+def _with_batch(init_state: Callable[[Any], State]) -> Callable[..., State]:
+    """`init_state` of one example as one that takes batch axes."""
+
+    @functools.wraps(init_state)
+    def batched(self: AbstractLayer, *batch: int) -> State:
+        state = init_state(self)
+        if not batch:
+            return state
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*batch, *leaf.shape)), state)
+
+    return batched
+
+
+def _check_step(cell: AbstractCell, state: State, x: PyTree) -> None:
+    """Refuse a batch of states or inputs, which some cells would compute wrongly."""
+    name = type(cell).__name__
+    remedy = (
+        "for one step of a batch write jax.vmap(cell)(states, xs), for sequences "
+        "seqmem.unroll(cell, state, xs)."
+    )
+    for path, leaf, shape in leaf_shapes(cell.input_shape, x):
+        if jnp.ndim(leaf) != len(shape) or not fits(jnp.shape(leaf), shape):
+            raise bad_input(
+                f"{name} got an input{path} of shape {jnp.shape(leaf)}.",
+                f"one input of shape {shape}.",
+                remedy,
+            )
+    one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
+    if jax.tree.map(jnp.shape, state) != jax.tree.map(jnp.shape, one_state):
+        raise bad_input(
+            f"{name} got a state {tree_names(state)}.",
+            f"the state of one example, {tree_names(one_state)}.",
+            remedy,
+        )
 
 
 def project(cell: AbstractCell, x: PyTree, state: State) -> Drive:
@@ -73,81 +170,17 @@ def project(cell: AbstractCell, x: PyTree, state: State) -> Drive:
     return as_precision(cell.project(as_precision(x, precision(cell))), precision(state))
 
 
-@functools.singledispatch
 def update(cell: AbstractCell, state: State, drive: Drive) -> State:
-    """`cell.update`, in the state's precision unless the family says better or the cell is made of
-    others.
-    """
+    """`cell.update` in the state's precision, unless the family or the cell's parts say which."""
+    if cell.family.update is not None:
+        return cell.family.update(cell, state, drive)
+    if cell.is_composite:
+        return cell.update(state, drive)
     return as_precision(cell, precision(state)).update(state, drive)
 
 
-@functools.singledispatch
 def readout(cell: AbstractCell, state: State, drive: Drive) -> Output:
-    """`cell.readout`, in the state's precision unless the cell is made of others."""
+    """`cell.readout` in the state's precision, unless the cell's parts say which."""
+    if cell.is_composite:
+        return cell.readout(state, drive)
     return as_precision(cell, precision(state)).readout(state, drive)
-
-
-class Zeros(eqx.Module):
-    """Probes that are known to be 0. Only their gradient is wanted, so a method that knows it
-    without adding them need not.
-    """
-
-    values: State
-
-
-def probe_values(perturbation: "State | Zeros") -> State:
-    return perturbation.values if isinstance(perturbation, Zeros) else perturbation
-
-
-class Marks(NamedTuple):
-    """What is special about a step. None is never, and costs nothing."""
-
-    reset: Array | None = None  # the state before this step is the initial one
-    hold: Array | None = None  # this step is padding: the state stays as it is
-    perturbation: State | Zeros | None = None  # added to the new state
-    border: Array | None = None  # which step it is, for methods that look at it
-
-
-class Inputs(NamedTuple):
-    """What a method is given for every step, time first: the inputs, padding already replaced, and
-    marks.
-    """
-
-    x: PyTree
-    marks: Marks = Marks()
-
-    @property
-    def time(self) -> int:
-        return jax.tree.leaves(self)[0].shape[0]
-
-
-def begin(init: State, state: State, marks: Marks) -> State:
-    """The state that a step starts from."""
-    return select(marks.reset, init, state)
-
-
-def conclude(state: State, new: State, marks: Marks) -> State:
-    """The state that a step ends with, from the state before it and the updated one."""
-    if marks.perturbation is not None:
-        new = jax.tree.map(jnp.add, new, probe_values(marks.perturbation))
-    return select(marks.hold, state, new)
-
-
-def advance(cell: AbstractCell, init: State, state: State, drive: Drive, marks: Marks) -> State:
-    """One step of memory, marks included: the definition that every method must reproduce."""
-    new = update(cell, begin(init, state, marks), drive)
-    return conclude(state, new, marks)
-
-
-def select(flag: Array | None, yes: PyTree, no: PyTree) -> PyTree:
-    """`yes` where the flag is set, by selection and never by a product: 0 · NaN is NaN."""
-    if flag is None:
-        return no
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
-
-
-def over(fn: Callable, axes: int) -> Callable:
-    """`fn` mapped over that many leading axes of all its arguments and results."""
-    for _ in range(axes):
-        fn = jax.vmap(fn)
-    return fn

@@ -1,47 +1,51 @@
-"""What a method is: one way to spend time, for any cell of the families it serves."""
+"""Execution strategies: how a recurrence is evaluated over time."""
 
 import abc
 
-from jaxtyping import PyTree
-
-from .cell import AbstractCell, Inputs, State
-from .time_shard import Clock
+from .problem import Problem, Solution
+from .time_shard import TimeShard
 
 
 class AbstractMethod(abc.ABC):
-    """A way to run a cell over time. Subclasses are frozen dataclasses: printable, hashable,
-    static under jit.
+    """A way to evaluate a recurrence. Every method returns the numbers of `seqmem.ReferenceScan()`,
+    gradients included.
+
+    A subclass is a frozen dataclass, so that it prints, hashes and is static under jit, and writes
+    `run`. `seqmem.testing.check_cell(cell, methods=[...])` tests it.
+
+    Example:
+        >>> import dataclasses, jax, seqmem
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Unrolled(seqmem.AbstractMethod):
+        ...     "A Python loop over a problem without batch axes, flags or reverse."
+        ...     def run(self, problem):
+        ...         state, outputs = problem.state, []
+        ...         for t in range(problem.time):
+        ...             x = jax.tree.map(lambda leaf: leaf[t], problem.inputs)
+        ...             state, y = problem.cell(state, x)
+        ...             outputs.append(y)
+        ...         return seqmem.Solution(state, jax.numpy.stack(outputs))
+        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> _, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 3)), method=Unrolled())
+        >>> ys.shape
+        (7, 5)
     """
 
     @property
-    def looks_at_borders(self) -> bool:
-        """Whether `run` wants to know which steps it is given: `Marks.border`."""
+    def needs_step_index(self) -> bool:
+        """Whether `run` reads `StepFlags.step_index`."""
         return False
 
     @property
-    def clock(self) -> Clock:
-        """Which steps of the whole sequence `run` is given."""
-        return Clock()
+    def needs_cell(self) -> bool:
+        """Whether `run` wants a layer that is also a function of one step."""
+        return True
+
+    @property
+    def time_shard(self) -> TimeShard:
+        """Which steps of the whole sequence the problem holds."""
+        return TimeShard()
 
     @abc.abstractmethod
-    def run(
-        self,
-        cell: AbstractCell,
-        init: State,
-        state: State,
-        inputs: Inputs,
-        *,
-        batch_axes: int,
-        reverse: bool,
-    ) -> tuple[State, PyTree]:
-        """The state after all steps and the outputs of each, in the numbers of
-        `seqmem.ReferenceScan()`.
-
-        Args:
-            cell: the cell.
-            init: `cell.init_state()`, evaluated once: where a reset goes.
-            state: the state before the first step that is run, batch axes in front.
-            inputs: for every step, [time, *batch, ...]; nothing in them is flipped.
-            batch_axes: the number of batch axes.
-            reverse: whether the last step is run first.
-        """
+    def run(self, problem: Problem, /) -> Solution:
+        """The solution of one run."""

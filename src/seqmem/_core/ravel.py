@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .cell import State
 from .precision import precision
+from .problem import State
 
 
-class RealView(NamedTuple):
+class RealRavel(NamedTuple):
     """The state's entries, leaf after leaf; of a complex leaf the real parts, then the imaginary.
 
     Linear over the real numbers, so a state that is not complex-affine has a Jacobian in it too.
@@ -34,16 +34,16 @@ class RealView(NamedTuple):
         return jnp.concatenate(parts)
 
     def state(self, vector: Float[Array, " size"]) -> State:
-        """The state that the vector is a view of."""
+        """The inverse of `vector`."""
         leaves, tree = jax.tree.flatten(self.like)
-        found, start = [], 0
+        parts, start = [], 0
         for leaf in leaves:
-            own = vector[start : start + _entries(leaf)].astype(jnp.finfo(leaf.dtype).dtype)
+            part = vector[start : start + _entries(leaf)].astype(jnp.finfo(leaf.dtype).dtype)
             if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-                own = jax.lax.complex(*jnp.split(own, 2))
-            found.append(own.reshape(leaf.shape))
+                part = jax.lax.complex(*jnp.split(part, 2))
+            parts.append(part.reshape(leaf.shape))
             start += _entries(leaf)
-        return jax.tree.unflatten(tree, found)
+        return jax.tree.unflatten(tree, parts)
 
 
 def _entries(leaf: Array) -> int:

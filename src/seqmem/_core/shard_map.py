@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 
-def varying_alike(tree: PyTree) -> PyTree:
+def match_varying_axes(tree: PyTree) -> PyTree:
     """`tree`, each leaf said to differ over all mesh axes over which any leaf does.
 
     A loop's carry and a gradient rule keep one type, so a replicated parameter beside sharded

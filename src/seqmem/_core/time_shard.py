@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int
 
 
 @dataclasses.dataclass(frozen=True)
-class Clock:
+class TimeShard:
     """Time, all here or in equal shares along an axis of a device mesh, in order.
 
     Attributes:

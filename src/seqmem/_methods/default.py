@@ -1,15 +1,10 @@
-"""Which method a cell is run with when nobody chose one."""
+"""The default method of each family."""
 
-import functools
-
-from .._core.cell import AbstractCell
+from .._core.cell import AbstractLayer
 from .._core.method import AbstractMethod
 from .scan.scan import Scan
 
 
-@functools.singledispatch
-def default_method(cell: AbstractCell) -> AbstractMethod:
-    """The best exact method for a cell's family; a family with a better one than `Scan` registers
-    it.
-    """
-    return Scan()
+def default_method(cell: AbstractLayer) -> AbstractMethod:
+    """The method that runs a cell where none is chosen."""
+    return cell.family.default or Scan()

@@ -1,35 +1,30 @@
-"""What is made of cells, and the method that runs it one cell after another."""
+"""`LayerByLayer`: a network runs part by part, each over all of time by its own method."""
 
 import dataclasses
-import functools
 
-from jaxtyping import PyTree
-
-from .._core.cell import AbstractCell, Drive, Inputs, Output, State, readout, update
+from .._core.cell import AbstractLayer
+from .._core.container import AbstractContainer
 from .._core.errors import bad_input
+from .._core.family import Family
 from .._core.method import AbstractMethod
-from .default import default_method
-from .report import Stats, run_with_report
-
-
-class AbstractContainer(AbstractCell):
-    """A cell that hands its work to others, each in its own precision, and that `LayerByLayer` runs
-    by the methods of these: it registers `in_layers`.
-    """
+from .scan.reference import ReferenceScan
+from .scan.scan import Scan
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerByLayer(AbstractMethod):
-    """Run a stack one layer after the other, over all of time each.
+    """Run a network of layers one part after the other, each over all of time.
+
+    It is the default method of `seqmem.layers.Stack` and other networks.
 
     Args:
-        methods: one for each layer, or one for all; None chooses the best for a layer's cell.
-            Without any, that is what every layer gets.
+        methods: one for each part, or one for all; None picks the default of a part's family.
+            Without any, that is what every part gets.
 
     Example:
         >>> import seqmem
         >>> seqmem.layers.LayerByLayer(seqmem.Scan(recompute=True), None)
-        LayerByLayer(Scan(gradient='bptt', recompute=True, block=None, transform=None), None)
+        LayerByLayer(Scan(recompute=True, tile=None, transform=None), None)
     """
 
     methods: tuple[AbstractMethod | None, ...]
@@ -41,49 +36,43 @@ class LayerByLayer(AbstractMethod):
         return f"LayerByLayer({', '.join(map(repr, self.methods))})"
 
     @property
-    def looks_at_borders(self) -> bool:
-        return any(method is not None and method.looks_at_borders for method in self.methods)
+    def needs_step_index(self) -> bool:
+        return any(method is not None and method.needs_step_index for method in self.methods)
 
-    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        return run_with_report(
-            self, cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
-        )[:2]
+    @property
+    def needs_cell(self) -> bool:
+        return False
 
-
-@run_with_report.register
-def _(own: LayerByLayer, cell, init, state, inputs, *, batch_axes, reverse):
-    return in_layers(cell, own, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
-
-
-@functools.singledispatch
-def in_layers(
-    cell: AbstractCell,
-    own: LayerByLayer,
-    init: State,
-    state: State,
-    inputs: Inputs,
-    *,
-    batch_axes: int,
-    reverse: bool,
-) -> tuple[State, PyTree, Stats | None]:
-    """`run_with_report`, one cell after another; what is made of cells registers how."""
-    raise bad_input(
-        f"LayerByLayer got a cell of type {type(cell).__name__}.",
-        "a seqmem.layers.Stack, or another cell that is made of cells.",
-        "pass one of its methods itself, e.g. method=seqmem.Scan().",
-    )
+    def run(self, problem):
+        if not isinstance(problem.cell, AbstractContainer):
+            raise bad_input(
+                f"LayerByLayer got a cell of type {type(problem.cell).__name__}.",
+                "a seqmem.layers.Stack, or another network of layers.",
+                "pass one of its methods itself, e.g. method=seqmem.Scan().",
+            )
+        return problem.cell.run_parts(problem, self.methods)
 
 
-@update.register
-def _(cell: AbstractContainer, state: State, drive: Drive) -> State:
-    return cell.update(state, drive)
+COMPOSITE = Family(
+    "composite",
+    default=LayerByLayer(),
+    methods=(LayerByLayer(), LayerByLayer(ReferenceScan()), Scan(), ReferenceScan()),
+)
 
 
-@readout.register
-def _(cell: AbstractContainer, state: State, drive: Drive) -> Output:
-    return cell.readout(state, drive)
+def method_of_part(
+    part: AbstractLayer, methods: tuple[AbstractMethod | None, ...], index: int, count: int
+) -> AbstractMethod:
+    """The method of one of `count` parts, from the methods of a `LayerByLayer`.
 
-
-@default_method.register
-def _(cell: AbstractContainer) -> AbstractMethod:
-    return LayerByLayer()
+    Raises:
+        ValueError: where the number of methods is neither 0, 1 nor `count`.
+    """
+    if len(methods) not in (0, 1, count):
+        raise bad_input(
+            f"LayerByLayer got {len(methods)} methods for {count} layers.",
+            "none, one, or one for each layer.",
+            "write None for a layer that should get its default.",
+        )
+    chosen = methods[index if len(methods) == count else 0] if methods else None
+    return chosen or part.family.default or Scan()

@@ -1,110 +1,69 @@
-"""All of time at once, for memories that move linearly."""
+"""`Parallel`: all steps at once, for cells whose family has an algorithm for it."""
 
 import dataclasses
-import functools
 
-import jax
-from jaxtyping import PyTree
-
-from .recurrence import affine_states
-from .._core.cell import AbstractCell, Inputs, State
-from .._cells.diagonal.base import AbstractDiagonalCell
-from .._cells.diagonal.maps import map_of_step
+from .._core.container import AbstractContainer
 from .._core.errors import bad_input
-from .._core.batching import each
 from .._core.method import AbstractMethod
-from .scan.bptt import show, shown_from
-
-DIAGONAL_BLOCK = 16
+from .._core.validation import check_count
+from .readouts import has_steps, solve_without_steps
 
 
 @dataclasses.dataclass(frozen=True)
 class Parallel(AbstractMethod):
-    """All steps at once, for cells whose state moves linearly or is a window of what entered last.
-    How is the family's affair.
+    """All steps at once, for cells with a linear state update or a window of past inputs. The
+    algorithm depends on the family.
 
-    Diagonal cells: the maps s ↦ a ∘ s + b of blocks of steps are made side by side, joined in
-    log₂(time / block) levels, and the states within the blocks follow from those between them.
-    Everything is differentiable in every mode, and keeps the states and the maps over time; `chunk`
-    bounds both. A product of many factors of more than 1 overflows though the states are finite:
-    bound it by `chunk`, or use `Scan`.
+    Diagonal cells: the maps s ↦ a ∘ s + b of chunks of steps are composed side by side, joined in
+    log₂(time / chunk_size) levels, and the states within the chunks follow from those between them.
+    Every mode of differentiation works, and keeps the states and the maps over time; `remat_every`
+    bounds both. A product of many factors above 1 overflows though the states are finite: bound it
+    by `remat_every`, or use `Scan`.
 
-    Fast weights: blocks one after another, each as a few products of matrices; one state per block
-    is kept, and none per step. With perturbations, which have the size of all states, it is `Scan`.
+    Fast weights: chunks one after another, each as a few products of matrices; one state per chunk
+    is kept, and none per step. With perturbations, or when all states are asked for, it is `Scan`.
 
-    Windows: one convolution, or attention in a band; with perturbations it is `Scan`.
+    Windows: one convolution, or banded attention; with perturbations, or when all states are asked
+    for, it is `Scan`.
 
     Args:
-        block: steps of one block; None is the family's own: 16 for diagonal cells, 64 for fast
-            weights; windows have no use for it. Diagonal cells run a block of all of time as one
-            loop.
+        chunk_size: steps of one chunk; None is the family's own: 16 for diagonal cells, 64 for fast
+            weights. Windows and pointwise layers do not use it. Diagonal cells run one chunk of all
+            of time as a loop.
 
     Raises:
-        ValueError: for a block below 1, and, when run, for a cell of another family.
+        ValueError: for a chunk size that is not a whole number of at least 1, and, when run, for a
+            cell of another family.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.MinGRU(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((100, 3))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), xs, method=seqmem.Parallel())
+        >>> state, ys = seqmem.unroll(cell, None, xs, method=seqmem.Parallel())
         >>> ys.shape
         (100, 5)
     """
 
-    block: int | None = None
+    chunk_size: int | None = None
 
     def __post_init__(self):
-        if self.block is not None and self.block < 1:
-            raise bad_input(
-                f"Parallel(chunk_size={self.block}).",
-                "a number of steps, at least 1, or None.",
-                "leave it out for the family's own.",
+        if self.chunk_size is not None:
+            check_count(
+                "Parallel", "chunk_size", self.chunk_size, remedy="leave it out for the default."
             )
 
-    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        return in_parallel(
-            cell,
-            init,
-            state,
-            inputs,
-            batch_axes=batch_axes,
-            reverse=reverse,
-            block=self.block,
-        )
-
-
-@functools.singledispatch
-def in_parallel(
-    cell: AbstractCell,
-    init: State,
-    state: State,
-    inputs: Inputs,
-    *,
-    batch_axes: int,
-    reverse: bool,
-    block: int | None,
-) -> tuple[State, PyTree]:
-    """`AbstractMethod.run`, all steps at once; a family that can registers how."""
-    raise bad_input(
-        f"Parallel got a cell of type {type(cell).__name__}.",
-        "a cell whose state moves linearly, of the diagonal or the fast-weight family.",
-        "use method=seqmem.Newton() for all steps at once, or seqmem.Scan(), which runs every "
-        "cell.",
-    )
-
-
-@in_parallel.register
-def _(cell: AbstractDiagonalCell, init, state, inputs, *, batch_axes, reverse, block):
-    x, marks = inputs
-    if not inputs.time:
-        return state, shown_from(batch_axes, cell, init, x)
-
-    maps = each(functools.partial(map_of_step, init), cell, batch_axes, time=True)
-    a, b, cut = maps(x, marks)
-    solve = functools.partial(affine_states, reverse=reverse, block=block or DIAGONAL_BLOCK)
-    if cut is None:
-        states = jax.tree.map(solve, a, b, state)
-    else:
-        states = jax.tree.map(solve, a, b, state, cut)
-    ys = show(batch_axes, cell, states, x)
-    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), ys
+    def run(self, problem):
+        parallel = problem.cell.family.parallel
+        if parallel is None:
+            is_network = isinstance(problem.cell, AbstractContainer)
+            raise bad_input(
+                f"Parallel got a cell of type {type(problem.cell).__name__}.",
+                "a cell with a linear state update: a diagonal or fast-weight cell, or a window.",
+                "use method=seqmem.layers.LayerByLayer(), which runs each layer by its own method."
+                if is_network
+                else "use method=seqmem.Newton() for all steps at once, or seqmem.Scan(), which "
+                "runs every cell.",
+            )
+        if not has_steps(problem):
+            return solve_without_steps(problem)
+        return parallel(problem, self.chunk_size)

@@ -1,32 +1,37 @@
-"""All states of s_t = a_t ∘ s_{t−1} + b_t at once.
+"""All states of a linear recurrence at once, by chunks side by side.
 
-The recurrence is the solution of one linear system, s − a ∘ shift(s) = b. JAX is told so
-(`lax.custom_linear_solve`), so every mode of differentiation is there, keeps the states and nothing
-else over time, and runs the transposed system by the same schedule.
+    s_t = A_t s_{t−1} + b_t
 
-A cut is a flag: a step before which nothing passes selects, and never multiplies by 0, since
-0 · NaN is NaN.
+A map is a tuple (A, b, cut), with A a diagonal or a matrix. `cut` is a flag: at such a step nothing
+of s_{t−1} passes and s_t = b_t. It selects and never multiplies by 0, since 0 · NaN is NaN.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Float, Inexact
 
-from .._core.cell import select
+from .._core.step import select
 
 Flags = Bool[Array, "time ..."] | None
+AffineMap = tuple[Array, Array, Array | None]
 
 
-def affine_states(
+def diagonal_states(
     a: Inexact[Array, "time ..."],
     b: Inexact[Array, "time ..."],
     start: Inexact[Array, "..."],
     cut: Flags = None,
     *,
     reverse: bool = False,
-    block: int | None = None,
+    chunk_size: int | None = None,
 ) -> Inexact[Array, "time ..."]:
     """s_t = a_t ∘ s_{t−1} + b_t for all t, and s_t = b_t where the step is cut off.
+
+    The recurrence is one linear system, s − a ∘ shift(s) = b, and JAX is told so
+    (`lax.custom_linear_solve`): every mode of differentiation works, keeps the states and nothing
+    else over time, and solves the transposed system by the same schedule.
 
     Args:
         a: factors, of the shape of `b`; finite at the first step that is run.
@@ -34,34 +39,54 @@ def affine_states(
         start: the state before the first step that is run.
         cut: where nothing passes from the step before, in the shape of `b`.
         reverse: from the last step to the first: s_t = a_t ∘ s_{t+1} + b_t.
-        block: None is one step after another; else blocks of so many steps run side by side, and
-            log₂(time / block) levels join them.
+        chunk_size: None is one step after another; else chunks of so many steps run side by side,
+            and log₂(time / chunk_size) levels join them.
     """
     if not len(b):
         return b
     first = -1 if reverse else 0
-    begins = None if cut is None else cut[first]
-    b = b.at[first].add(a[first] * cleared(begins, start))
+    cut_first = None if cut is None else cut[first]
+    b = b.at[first].add(a[first] * cleared(cut_first, start))
 
     def matvec(states: Array) -> Array:
         before = jnp.roll(states, -1 if reverse else 1, 0).at[first].set(0)
         return states - a * cleared(cut, before)
 
     def solve(_, b: Array) -> Array:
-        return _solve((a, b, cut), reverse, block)
+        return _states_of((a, b, cut), compose, apply, chunk_size, reverse)
 
     def transposed(_, b: Array) -> Array:  # λ_t = y_t + a_{t+1} ∘ λ_{t+1}
-        def onward(leaf: Array) -> Array:
+        def next_step(leaf: Array) -> Array:
             nothing = jnp.zeros_like(leaf[:1])
             return jnp.concatenate([nothing, leaf[:-1]] if reverse else [leaf[1:], nothing])
 
-        cuts = None if cut is None else onward(cut)
-        return _solve((onward(a), b, cuts), not reverse, block)
+        next_cut = None if cut is None else next_step(cut)
+        return _states_of((next_step(a), b, next_cut), compose, apply, chunk_size, not reverse)
 
     return jax.lax.custom_linear_solve(matvec, b, solve, transposed)
 
 
-Map = tuple[Array, Array, Array | None]  # (a, b, cut): s ↦ b where cut, else a ∘ s + b
+def dense_states(
+    A: Float[Array, "time n n"],
+    b: Float[Array, "time n"],
+    cut: Bool[Array, " time"] | None = None,
+    *,
+    reverse: bool = False,
+    chunk_size: int = 16,
+) -> Float[Array, "time n"]:
+    """s_t = A_t s_{t−1} + b_t for all t from a state of 0, and s_t = b_t where the step is cut off.
+
+    It is not meant to be differentiated.
+
+    Args:
+        A: the matrices.
+        b: what is added.
+        cut: where nothing passes from the step before.
+        reverse: from the last step to the first: s_t = A_t s_{t+1} + b_t.
+        chunk_size: steps that are run one after another; log₂(time / chunk_size) levels join them.
+    """
+    flags = None if cut is None else cut[:, None]
+    return _states_of((A, b, flags), compose_dense, apply_dense, chunk_size, reverse)
 
 
 def cleared(cut: Array | None, state: Array) -> Array:
@@ -69,53 +94,65 @@ def cleared(cut: Array | None, state: Array) -> Array:
     return select(cut, jnp.zeros_like(state), state)
 
 
-def compose(first: Map, second: Map) -> Map:
-    """`second` after `first`."""
-    (a, b, cut), (a_then, b_then, cut_then) = first, second
+def compose(first: AffineMap, then: AffineMap) -> AffineMap:
+    """The diagonal map `then` after `first`. What a cut hides may be infinite or NaN."""
+    (a, b, cut), (a_then, b_then, cut_then) = first, then
     joined = cut if cut_then is None else cut | cut_then  # pyright: ignore
-    return a_then * a, select(cut_then, b_then, a_then * b + b_then), joined
+    return a_then * cleared(cut_then, a), a_then * cleared(cut_then, b) + b_then, joined
 
 
-def apply(map: Map, state: Array) -> Array:
-    """The state behind a stretch of time, from the one before it."""
+def apply(map: AffineMap, state: Array) -> Array:
+    """The state after a diagonal map."""
     a, b, cut = map
     return a * cleared(cut, state) + b
 
 
-def _solve(maps: Map, reverse: bool, block: int | None) -> Array:
+def compose_dense(first: AffineMap, then: AffineMap) -> AffineMap:
+    """The dense map `then` after `first`, for maps side by side."""
+    (A, b, cut), (A_then, _, cut_then) = first, then
+    joined = cut if cut_then is None else cut | cut_then  # pyright: ignore
+    return A_then @ A, apply_dense(then, b), joined
+
+
+def apply_dense(map: AffineMap, states: Array) -> Array:
+    """The states after dense maps side by side."""
+    A, b, cut = map
+    return select(cut, b, (A @ states[..., None])[..., 0] + b)
+
+
+def _states_of(
+    maps: AffineMap, compose: Callable, apply: Callable, chunk_size: int | None, reverse: bool
+) -> Array:
+    """The states after each map, from a state of 0."""
     b = maps[1]
-    if block is None or block >= len(b):
-        return _states(jnp.zeros_like(b[0]), maps, reverse)
-    return _side_by_side(maps, reverse, block)
+    if chunk_size is None or chunk_size >= len(b):
+        return _one_by_one(jnp.zeros_like(b[0]), maps, apply, reverse)
+    time, *rest = b.shape
+    count = -(-time // chunk_size)
+    missing = count * chunk_size - time
+
+    def to_chunks(leaf: Array) -> Array:  # [step, chunk, ...]; the padding is run last
+        padding = [(missing, 0) if reverse else (0, missing)] + [(0, 0)] * (leaf.ndim - 1)
+        leaf = jnp.pad(leaf, padding)
+        return leaf.reshape(count, chunk_size, *leaf.shape[1:]).swapaxes(0, 1)
+
+    chunks = jax.tree.map(to_chunks, maps)
+    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], chunks)
+    others = jax.tree.map(lambda leaf: leaf[:-1] if reverse else leaf[1:], chunks)
+    whole, _ = jax.lax.scan(
+        lambda so_far, map: (compose(so_far, map), None), first, others, reverse=reverse
+    )
+    ends = jax.lax.associative_scan(compose, whole, reverse=reverse)[1]
+    zeros = jnp.zeros_like(ends[:1])
+    starts = jnp.concatenate([ends[1:], zeros] if reverse else [zeros, ends[:-1]])
+    states = _one_by_one(starts, chunks, apply, reverse)
+    states = states.swapaxes(0, 1).reshape(count * chunk_size, *rest)
+    return states[missing:] if reverse else states[:time]
 
 
-def _states(start: Array, maps: Map, reverse: bool) -> Array:
-    def step(state: Array, here: Map) -> tuple[Array, Array]:
-        state = apply(here, state)
+def _one_by_one(start: Array, maps: AffineMap, apply: Callable, reverse: bool) -> Array:
+    def step(state: Array, map: AffineMap) -> tuple[Array, Array]:
+        state = apply(map, state)
         return state, state
 
     return jax.lax.scan(step, start, maps, reverse=reverse)[1]
-
-
-def _side_by_side(maps: Map, reverse: bool, block: int) -> Array:
-    """Blocks next to each other: their maps, the states between them, then the states within."""
-    time, *rest = maps[1].shape
-    count = -(-time // block)
-    short = count * block - time
-
-    def blocks(leaf: Array) -> Array:  # [step, block, ...]; what is missing is run last
-        padding = [(short, 0) if reverse else (0, short)] + [(0, 0)] * len(rest)
-        return jnp.pad(leaf, padding).reshape(count, block, *rest).swapaxes(0, 1)
-
-    here = jax.tree.map(blocks, maps)
-    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], here)
-    others = jax.tree.map(lambda leaf: leaf[:-1] if reverse else leaf[1:], here)
-    whole, _ = jax.lax.scan(
-        lambda so_far, step: (compose(so_far, step), None), first, others, reverse=reverse
-    )
-    between = jax.lax.associative_scan(compose, whole, reverse=reverse)[1]
-    edge = jnp.zeros_like(between[:1])
-    starts = [between[1:], edge] if reverse else [edge, between[:-1]]
-    states = _states(jnp.concatenate(starts), here, reverse)
-    states = states.swapaxes(0, 1).reshape(count * block, *rest)
-    return states[short:] if reverse else states[:time]

@@ -1,6 +1,5 @@
 """`check_cell`: every law of seqmem, on any cell."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,16 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .._core.cell import AbstractCell
-from .._cells.diagonal.base import AbstractDiagonalCell
+from .._core.cell import AbstractCell, AbstractLayer
 from .._core.errors import bad_input
-from .._cells.fast_weights.base import AbstractFastWeightCell
 from .._core.method import AbstractMethod
-from .._methods.parallel import Parallel
+from .._core.shapes import zeros_like_input
+from .._methods.scan.reference import ReferenceScan
 from .._methods.scan.scan import Scan
-from .._cells.pointwise import AbstractPointwiseCell
-from .._cells.window.base import AbstractWindowCell
-from .._methods.layer_by_layer import AbstractContainer, LayerByLayer
 from . import step_laws, time_laws, transform_laws
 from .trial import Trial
 from .verdict import LawBroken, NotJudged
@@ -41,35 +36,10 @@ LAWS: dict[str, Callable[[Trial], None]] = {
 }
 
 
-@functools.singledispatch
-def family_methods(cell: AbstractCell) -> tuple[AbstractMethod, ...]:
-    """Every method that a family offers; one that offers more registers it."""
-    return Scan(), Scan(tile=3), Scan(recompute=True), ReferenceScan()
-
-
-@family_methods.register
-def _(cell: AbstractDiagonalCell) -> tuple[AbstractMethod, ...]:
-    return Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()
-
-
-@family_methods.register
-def _(cell: AbstractFastWeightCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Parallel(chunk_size=2), Scan(), ReferenceScan()
-
-
-@family_methods.register
-def _(cell: AbstractWindowCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Scan(), ReferenceScan()
-
-
-@family_methods.register
-def _(cell: AbstractPointwiseCell) -> tuple[AbstractMethod, ...]:
-    return Parallel(), Scan(), ReferenceScan()
-
-
-@family_methods.register
-def _(cell: AbstractContainer) -> tuple[AbstractMethod, ...]:
-    return LayerByLayer(), LayerByLayer(ReferenceScan()), Scan(), ReferenceScan()
+def family_methods(cell: AbstractLayer) -> tuple[AbstractMethod, ...]:
+    """Every method that a cell's family offers."""
+    default = Scan(), Scan(tile=3), Scan(recompute=True), ReferenceScan()
+    return cell.family.methods or default
 
 
 def check_cell(
@@ -109,7 +79,7 @@ def check_cell(
 
     Args:
         cell: the cell.
-        x: one example of an input, for a cell without an `input_size`. Whole numbers are drawn
+        x: one example of an input, for a cell whose `input_shape` does not say all sizes. Whole numbers are drawn
             between 0 and the example's largest; others are normal, whatever the example's values.
         methods: the ways to run the cell that are compared; None is all that its family offers.
         seed: for inputs and states.
@@ -161,11 +131,11 @@ def _judged(name: str, law: Callable, *args: Any) -> str:
 
 
 def _example(cell: AbstractCell) -> PyTree:
-    size = getattr(cell, "input_size", None)
-    if size is None or cell.input_axes != 1:
+    try:
+        return zeros_like_input(cell.input_shape, np.float32)
+    except ValueError as error:
         raise bad_input(
             f"check_cell got {type(cell).__name__} without an example of its input.",
-            "one input, since the cell has no input_size to make one from.",
+            "one input, since the cell's input_shape does not say all sizes.",
             "pass x, e.g. jax.numpy.zeros(3), or jax.numpy.array(9) for tokens from 0 to 9.",
-        )
-    return np.zeros(size, np.float32)
+        ) from error

@@ -17,7 +17,9 @@ class Setting(NamedTuple):
     method: AbstractMethod
     chunk: int | None = None
     reverse: bool = False
-    bare: bool = False  # without lengths, resets and perturbations, from the initial state that all share
+    bare: bool = (
+        False  # without lengths, resets and perturbations, from the initial state that all share
+    )
 
     def __str__(self) -> str:
         words = [repr(self.method)]
@@ -36,12 +38,17 @@ def both_ways(methods: Sequence[AbstractMethod]) -> list[tuple[Setting, Setting]
     """
     settings = []
     for i, method in enumerate(methods):
-        if i and getattr(method, "block", None) is None:
+        if i and _longest(method) is None:
             settings.append((Setting(method, remat_every=1), Setting(method, reverse=True)))
         else:
             backward = Setting(method, remat_every=5 if i else 3, reverse=True)
             settings.append((Setting(method), backward))
     return settings
+
+
+def _longest(method: AbstractMethod) -> int | None:
+    """The steps of a method's tiles or chunks, where they were chosen."""
+    return getattr(method, "tile", None) or getattr(method, "chunk_size", None)
 
 
 def evaluate(

@@ -27,7 +27,9 @@ class Variation(NamedTuple):
     resets: Bool[np.ndarray, "time batch"]
 
 
-def step(cell: AbstractCell, state: PyTree, x: PyTree, perturbation: PyTree) -> tuple[PyTree, PyTree]:
+def step(
+    cell: AbstractCell, state: PyTree, x: PyTree, perturbation: PyTree
+) -> tuple[PyTree, PyTree]:
     """The definition: one call of the cell. A perturbation disturbs the new state before it is seen."""
     if perturbation is None:
         return cell(state, x)

@@ -15,7 +15,6 @@ from .._core.precision import as_precision, inexact, precision, split
 from .._unroll import unroll
 from .compiler import compiled
 from .loop import pull, pulled, step, unstacked
-from .promises import functions, promises
 from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes, normal, tolerance
 from .verdict import EXACT, LawBroken, NotJudged, furthest, label, not_finite
 
@@ -56,7 +55,7 @@ def pure(cell: AbstractCell, x: PyTree) -> None:
             "project(x)": lambda: project(cell, x, state),
             "update(state, drive)": lambda: update(cell, state, drive),
             "readout(state, drive)": lambda: readout(cell, new, drive),
-            **functions(cell, state, drive),
+            **family_functions(cell, state, drive),
         }
 
     def returned(*args: PyTree) -> dict[str, PyTree]:
@@ -218,7 +217,19 @@ def promise(trial: Trial) -> None:
     """What the cell's family promises, at states that it reaches and at random ones."""
     if precision(trial.state) not in (None, np.float64):
         raise NotJudged("the state is not float64 under float64 parameters")
-    for claim, got, want in promises(trial.cell, trial):
-        where = furthest(got, want, trial.tolerance)
-        if where:
-            raise LawBroken("promise", f"the family of the cell promises {claim}; {where}")
+    for law in trial.cell.family.laws:
+        for statement, left, right in law.equations(trial.cell, trial):
+            where = furthest(left, right, trial.tolerance)
+            if where:
+                raise LawBroken("promise", f"the family of the cell promises {statement}; {where}")
+
+
+def family_functions(
+    cell: AbstractCell, state: PyTree, drive: PyTree
+) -> dict[str, Callable[[], PyTree]]:
+    """The functions that a family adds to project, update and readout, ready to be called."""
+    functions = {}
+    for law in cell.family.laws:
+        if law.functions is not None:
+            functions |= law.functions(cell, state, drive)
+    return functions

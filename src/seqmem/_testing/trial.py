@@ -12,11 +12,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell, project
-from .._cells.fast_weights.base import AbstractFastWeightCell
 from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision
 from .._unroll import unroll
-from .._cells.window.base import AbstractWindowCell
 from .compiler import compiled, compiler_is_suspect
 from .evaluate import Setting, both_ways, evaluate
 from .loop import Variation, first, looped, stacked, step, unstacked
@@ -58,22 +56,11 @@ def inexact_shapes(shapes: PyTree) -> PyTree:
     )
 
 
-@functools.singledispatch
-def runs_apart_with_probes(cell: AbstractCell) -> bool:
-    """Whether the family's methods run a cell in another way where there are perturbations, so that laws
+def runs_apart_with_perturbations(cell: AbstractCell) -> bool:
+    """Whether the family runs a cell in another way where there are perturbations, so that laws
     without perturbations say nothing when tested with them.
     """
-    return False
-
-
-@runs_apart_with_probes.register
-def _(cell: AbstractFastWeightCell) -> bool:
-    return True
-
-
-@runs_apart_with_probes.register
-def _(cell: AbstractWindowCell) -> bool:
-    return True
+    return cell.family.parallel is not None and cell.family.vjp_rule is None
 
 
 class Trial:
@@ -152,7 +139,7 @@ class Trial:
         self, setting: Setting, variation: Variation, *, perturbed: bool = False, **other: PyTree
     ) -> dict[str, PyTree]:
         """What a setting makes of a variation, where given of other xs, state or cotangents."""
-        perturbed = perturbed or not runs_apart_with_probes(self.cell)
+        perturbed = perturbed or not runs_apart_with_perturbations(self.cell)
 
         def compute() -> dict[str, PyTree]:
             given = {"xs": self.xs, "state": self.state, "cotangents": self.cotangents} | other

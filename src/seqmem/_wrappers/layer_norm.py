@@ -8,17 +8,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core.cell import AbstractCell, Drive
-from .._core.errors import bad_input
-from .._cells.gated.base import AbstractGatedCell
+from .._cells.gated.family import GATED
 from .._cells.normalisation import layer_norm
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
 from .._core.precision import as_precision, precision, state_dtype
-from .wrapper import AbstractModifier, modified
+from .._core.problem import Drive
+from .._core.shapes import vector_size
+from .wrapper import AbstractWrapper, WrappedCell
 
 
-def _nothing(cell: AbstractGatedCell) -> tuple[PyTree, PyTree]:
+def _nothing(cell: Any) -> tuple[PyTree, PyTree]:
     """A state and an input of zeros, in the parameters' precision."""
-    zeros = jnp.zeros(cell.input_size)  # pyright: ignore
+    zeros = jnp.zeros(cell.input_shape)
     state = jax.tree.map(jnp.zeros_like, cell.init_state())
     return as_precision((state, zeros), precision(cell))
 
@@ -28,7 +30,7 @@ def _linear(fn: Callable[[PyTree], PyTree], at: PyTree, x: PyTree) -> PyTree:
     return jax.jvp(fn, (at,), (x,))[1]
 
 
-class _LayerNorm(AbstractModifier):
+class _LayerNorm(AbstractWrapper):
     keeps_gates = False
 
     state_gain: PyTree  # of the recurrent part of the pre-activations
@@ -92,8 +94,7 @@ def with_layer_norm(cell: AbstractCell, *, eps: float = 1e-5) -> AbstractCell:
         >>> ys.shape
         (7, 5)
     """
-    size = getattr(cell, "input_size", None)
-    if not isinstance(cell, AbstractGatedCell) or size is None or cell.input_axes != 1:
+    if cell.family is not GATED or vector_size(cell.input_shape) is None:
         raise bad_input(
             f"with_layer_norm got a {type(cell).__name__}.",
             "a gated cell of vectors, whose `mix` holds its recurrent weights.",
@@ -102,4 +103,4 @@ def with_layer_norm(cell: AbstractCell, *, eps: float = 1e-5) -> AbstractCell:
     no_state, no_input = _nothing(cell)
     shapes = jax.eval_shape(lambda: cell.mix(no_state, cell.project(no_input)))
     ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
-    return modified(cell, _LayerNorm(ones, jax.tree.map(jnp.copy, ones), eps))
+    return WrappedCell(cell, _LayerNorm(ones, jax.tree.map(jnp.copy, ones), eps))

@@ -1,43 +1,21 @@
-"""The same cell, seen as one that shows its states, or that learns where it begins."""
+"""A learned initial state."""
 
 import jax
 import jax.numpy as jnp
 
-from .._core.cell import AbstractCell, State, readout
+from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
-from .wrapper import AbstractModifier, modified
+from .._core.problem import State
+from .._core.shapes import tree_names
+from .wrapper import AbstractWrapper, WrappedCell
 
 
-class _WithStates(AbstractModifier):
-    shows_states = True
-
-    def readout(self, cell, state, drive):
-        return readout(cell, state, drive), state
-
-
-class _WithLearnedState(AbstractModifier):
+class _LearnedState(AbstractWrapper):
     learned: State
 
     def init_state(self, cell):
-        own = jax.eval_shape(cell.init_state)
-        return as_precision(self.learned, precision(own))
-
-
-def with_states(cell: AbstractCell) -> AbstractCell:
-    """The same cell, of the same family, whose outputs are (output, state).
-
-    A fast-weight cell leaves its family, which never makes the states of all steps, and runs step
-    by step.
-
-    Example:
-        >>> import jax, seqmem
-        >>> cell = seqmem.with_states(seqmem.LSTM(3, 5, key=jax.random.key(0)))
-        >>> _, (ys, states) = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))
-        >>> ys.shape, states.c.shape
-        ((7, 5), (7, 5))
-    """
-    return modified(cell, _WithStates())
+        return as_precision(self.learned, precision(jax.eval_shape(cell.init_state)))
 
 
 def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
@@ -61,15 +39,12 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
         >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
         True
     """
-    own = cell.init_state()
-    state = own if state is None else state
-    if jax.tree.structure(own) != jax.tree.structure(state) or any(
-        jnp.shape(a) != jnp.shape(b)
-        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(state), strict=True)
-    ):
+    init = cell.init_state()
+    state = init if state is None else state
+    if jax.tree.map(jnp.shape, init) != jax.tree.map(jnp.shape, state):
         raise bad_input(
-            f"with_learned_state got {jax.tree.map(jnp.shape, state)}.",
-            f"the tree and shapes of the cell's init_state(), {jax.tree.map(jnp.shape, own)}.",
+            f"with_learned_state got {tree_names(state)}.",
+            f"the tree and shapes of the cell's init_state(), {tree_names(init)}.",
             "change the values of cell.init_state(), not its shapes.",
         )
-    return modified(cell, _WithLearnedState(jax.tree.map(jnp.copy, state)))
+    return WrappedCell(cell, _LearnedState(jax.tree.map(jnp.copy, state)))

@@ -4,22 +4,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from .._core.cell import AbstractCell, State
-from .._core.errors import bad_input
-from .._cells.gated.base import AbstractGatedCell
-from .masks import check_rate, kept_entries, of_examples
+from .._cells.gated.family import GATED
 from .._core.batching import PerExample
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
 from .._core.precision import precision
-from .wrapper import AbstractModifier, modified
+from .._core.problem import State
+from .._core.validation import check_rate
+from .masks import dropout_mask, per_example
+from .wrapper import AbstractWrapper, WrappedCell
 
 
-class _VariationalDropout(AbstractModifier):
+class _VariationalDropout(AbstractWrapper):
     keeps_gates = False
 
     masks: State | PerExample
 
     def mix(self, cell, state, drive):
-        return cell.mix(jax.tree.map(jnp.multiply, self.masks, state), drive)
+        return cell.mix(jax.tree.map(jnp.multiply, jax.lax.stop_gradient(self.masks), state), drive)
 
 
 def with_variational_dropout(
@@ -56,7 +58,7 @@ def with_variational_dropout(
         >>> state, ys = seqmem.unroll(dropped, cell.init_state(), jax.numpy.ones((7, 2, 3)))
     """
     check_rate("with_variational_dropout", rate)
-    if not isinstance(cell, AbstractGatedCell):
+    if cell.family is not GATED:
         raise bad_input(
             f"with_variational_dropout got a {type(cell).__name__}.",
             "a gated cell, whose `mix` holds its recurrent weights.",
@@ -64,7 +66,7 @@ def with_variational_dropout(
         )
     leaves, tree = jax.tree.flatten(jax.eval_shape(cell.init_state))
     masks = [
-        kept_entries(own, rate, (*batch_shape, *leaf.shape), precision(cell) or leaf.dtype)
-        for own, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+        dropout_mask(subkey, rate, (*batch_shape, *leaf.shape), precision(cell) or leaf.dtype)
+        for subkey, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
     ]
-    return modified(cell, _VariationalDropout(of_examples(tree.unflatten(masks), batch_shape)))
+    return WrappedCell(cell, _VariationalDropout(per_example(tree.unflatten(masks), batch_shape)))

@@ -1,19 +1,18 @@
 """Dropout of recurrent weights."""
 
-import functools
-
 import equinox as eqx
+import jax
 from jaxtyping import PRNGKeyArray
 
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .masks import check_rate, kept_entries
-from .wrapper import Modified
+from .._core.validation import check_rate
+from .masks import dropout_mask
+from .wrapper import WrappedCell
 
 
-@functools.singledispatch
 def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -> AbstractCell:
-    """The same cell, for one step of training: recurrent weights are left out, the others scaled by
+    """The same cell, for one step of training: recurrent weights are dropped, the others scaled by
     1/(1 − rate).
 
         U ← m ∘ U        m drawn once, for all steps and all sequences
@@ -23,12 +22,12 @@ def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182. Differs: none.
 
     Args:
-        cell: a cell with recurrent weights `U` (`seqmem.IndRNN`: `u`).
-        rate: the share of weights to leave out, 0 <= rate < 1.
+        cell: a cell that names its `recurrent_weights`.
+        rate: the share of weights to drop, 0 <= rate < 1.
         key: for the draw.
 
     Raises:
-        ValueError: where the rate is none, or the cell has no such weights.
+        ValueError: if rate is not in [0, 1), or the cell names no recurrent weights.
 
     Example:
         >>> import jax, seqmem
@@ -38,18 +37,18 @@ def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -
         (True, True)
     """
     check_rate("with_weight_dropout", rate)
-    name = next((name for name in ("U", "u") if hasattr(cell, name)), None)
-    if name is None:
+    if isinstance(cell, WrappedCell):
+        inner = with_weight_dropout(cell.cell, rate, key=key)
+        return eqx.tree_at(lambda tree: tree.cell, cell, inner)
+    names = cell.recurrent_weights
+    if not names:
         raise bad_input(
-            f"with_weight_dropout got a {type(cell).__name__}.",
-            "a cell with recurrent weights U.",
-            "use seqmem.with_input_dropout; in a stack, put the call on the cells.",
+            f"with_weight_dropout got a {type(cell).__name__}, which names no recurrent weights.",
+            "a cell whose class attribute `recurrent_weights` names the matrices on its state.",
+            "use seqmem.with_input_dropout; in a network, put the call on the cells.",
         )
-    own = getattr(cell, name)
-    dropped = own * kept_entries(key, rate, own.shape, own.dtype)
-    return eqx.tree_at(lambda cell: getattr(cell, name), cell, dropped)
-
-
-@with_weight_dropout.register
-def _(cell: Modified, rate: float, *, key: PRNGKeyArray) -> AbstractCell:
-    return eqx.tree_at(lambda tree: tree.cell, cell, with_weight_dropout(cell.cell, rate, key=key))
+    for name, subkey in zip(names, jax.random.split(key, len(names)), strict=True):
+        weights = getattr(cell, name)
+        dropped = weights * dropout_mask(subkey, rate, weights.shape, weights.dtype)
+        cell = eqx.tree_at(lambda tree, name=name: getattr(tree, name), cell, dropped)
+    return cell

@@ -4,7 +4,7 @@ import jax
 from jaxtyping import Array
 
 from .._core.cell import AbstractCell, readout, update
-from .wrapper import AbstractModifier, modified
+from .wrapper import AbstractWrapper, WrappedCell
 
 
 def _between(kept: Array, old: Array, new: Array) -> Array:
@@ -12,12 +12,13 @@ def _between(kept: Array, old: Array, new: Array) -> Array:
     return kept * old + (1 - kept) * new
 
 
-class _Zoneout(AbstractModifier):
+class _Zoneout(AbstractWrapper):
     changes_update = True
     keeps_gates = False
 
-    def input_axes(self, cell):
-        return cell.input_axes, jax.tree.map(lambda s: s.ndim, jax.eval_shape(cell.init_state))
+    def input_shape(self, cell):
+        one_state = jax.eval_shape(cell.init_state)
+        return cell.input_shape, jax.tree.map(lambda leaf: leaf.shape, one_state)
 
     def project(self, cell, x):
         x, kept = x
@@ -68,4 +69,4 @@ def with_zoneout(cell: AbstractCell) -> AbstractCell:
         >>> ys.shape
         (7, 2, 5)
     """
-    return modified(cell, _Zoneout())
+    return WrappedCell(cell, _Zoneout())

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell, Memory
 from .._cells.fast_weights.delta_rule import check_beta_max
+from .._cells.fast_weights.family import AbstractFastWeightCell, Memory
 from .._cells.fast_weights.gated_delta_rule import gated_delta_rule
 from .._cells.fast_weights.heads import check_heads, unit
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
 from .._core.precision import state_dtype
-from .short_conv import ShortFilter
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 from ..layers.stack import Stack
+from .short_conv import ShortFilter
 
 
 class GatedDeltaCore(AbstractFastWeightCell):
@@ -27,7 +27,7 @@ class GatedDeltaCore(AbstractFastWeightCell):
     and a. S (key_heads, heads/key_heads, value_size, key_size).
     """
 
-    input_axes: ClassVar[Any] = (1, 1)
+    input_shape: ClassVar[Any] = ((None,), (None,))
 
     A_log: Float[Array, " heads"]
     dt_bias: Float[Array, " heads"]

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax.nn import silu
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell
+from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.gla import GLA
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 from ..layers.stack import Stack
 
 
@@ -26,8 +26,8 @@ class GLACore(AbstractFastWeightCell):
     eps: float = eqx.field(static=True)
 
     @property
-    def input_size(self) -> int:
-        return self.cell.input_size
+    def input_shape(self):
+        return self.cell.input_shape
 
     def init_state(self):
         return self.cell.init_state()

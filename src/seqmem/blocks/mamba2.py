@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from jax.nn import silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell, Memory
+from .._cells.fast_weights.family import AbstractFastWeightCell, Memory
 from .._cells.fast_weights.heads import check_heads
 from .._cells.fast_weights.ssd import ssd
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
 from .._core.precision import state_dtype
-from .short_conv import ShortFilter
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 from ..layers.stack import Stack
+from .short_conv import ShortFilter
 
 
 class Mamba2Core(AbstractFastWeightCell):
@@ -26,7 +26,7 @@ class Mamba2Core(AbstractFastWeightCell):
     S (groups, heads/groups, size/heads, state).
     """
 
-    input_axes: ClassVar[Any] = (1, 1)
+    input_shape: ClassVar[Any] = ((None,), (None,))
 
     A_log: Float[Array, " heads"]
     dt_bias: Float[Array, " heads"]

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell, Write
+from .._cells.fast_weights.family import AbstractFastWeightCell, Write
 from .._cells.fast_weights.heads import check_heads, empty_memory, per_head
-from .._cells.fast_weights.rwkv7 import rwkv7_block as generalised_delta_rule
+from .._cells.fast_weights.rwkv7 import rwkv7 as generalised_delta_rule
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import layer_norm
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 from ..layers.stack import Stack
 from .token_shift import Mixed, TokenShift
 
@@ -35,7 +35,7 @@ class LowRank(eqx.Module):
 class RWKV7Core(AbstractFastWeightCell):
     """The second layer of `rwkv7`, which has its equations."""
 
-    input_axes: ClassVar[Any] = Mixed._make([1] * 6)
+    input_shape: ClassVar[Any] = Mixed._make([(None,)] * 6)
 
     W_r: Float[Array, "size input"]
     W_k: Float[Array, "size input"]

@@ -3,8 +3,8 @@ from jax.nn import silu
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cells.initialisers import lecun_normal
-from .._cells.window.base import AbstractWindowCell
 from .._cells.window.depthwise_conv import DepthwiseConv
+from .._cells.window.family import AbstractWindowCell
 
 
 class ShortFilter(AbstractWindowCell):
@@ -48,8 +48,8 @@ class ShortFilter(AbstractWindowCell):
         self.conv = DepthwiseConv(mixed, width, bias=bias, key=keys[2])
 
     @property
-    def input_size(self) -> int:
-        return self.W.shape[1]
+    def input_shape(self):
+        return (self.W.shape[1],)
 
     def init_state(self):
         return self.conv.init_state()

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._core.errors import bad_input
-from .._wrappers.masks import check_rate, kept_entries
-from .._cells.window.base import AbstractWindowCell
 from .._cells.window.causal_conv import CausalConv
+from .._cells.window.family import AbstractWindowCell
+from .._core.errors import bad_input
+from .._core.validation import check_rate
+from .._wrappers.masks import dropout_mask
 from ..layers.stack import Stack
 
 
@@ -49,8 +50,8 @@ class Branch(AbstractWindowCell):
     normed: NormedConv
 
     @property
-    def input_size(self) -> int:
-        return self.normed.direction.input_size
+    def input_shape(self):
+        return self.normed.direction.input_shape
 
     def init_state(self):
         return self.normed.direction.init_state()
@@ -70,7 +71,7 @@ class Branch(AbstractWindowCell):
 class Join(AbstractWindowCell):
     """y_t = ReLU(ReLU(conv(h)_t) + R x_t) of h_t beside x_t; R is left out where sizes agree."""
 
-    input_axes: ClassVar[Any] = (1, 1)
+    input_shape: ClassVar[Any] = ((None,), (None,))
 
     normed: NormedConv
     R: Float[Array, "output input"] | None
@@ -165,7 +166,7 @@ def with_channel_dropout(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stack
         >>> net = seqmem.blocks.with_channel_dropout(net, 0.05, key=jax.random.key(1))
         >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 3)))
     """
-    if not all(isinstance(cell, Branch | Join) for cell in net.cells):
+    if not all(isinstance(cell, Branch | Join) for cell in net.layers):
         raise bad_input(
             f"with_channel_dropout got {[type(cell).__name__ for cell in net.cells]}.",
             "a stack that seqmem.blocks.tcn made.",
@@ -178,8 +179,8 @@ def with_channel_dropout(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stack
             return cell.normed.g, cell.normed.direction.b
 
         g, b = channels(cell)
-        kept = kept_entries(key, rate, g.shape, g.dtype)
+        kept = dropout_mask(key, rate, g.shape, g.dtype)
         return eqx.tree_at(channels, cell, (g * kept, b * kept))
 
-    keys = jax.random.split(key, len(net.cells))
-    return Stack([scaled(cell, own) for cell, own in zip(net.cells, keys, strict=True)])
+    keys = jax.random.split(key, len(net.layers))
+    return Stack([scaled(cell, own) for cell, own in zip(net.layers, keys, strict=True)])

@@ -3,8 +3,8 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._cells.window.family import AbstractWindowCell
 from .._core.precision import state_dtype
-from .._cells.window.base import AbstractWindowCell
 
 
 class Mixed(NamedTuple):
@@ -27,11 +27,11 @@ class TokenShift(AbstractWindowCell):
     mu: Float[Array, "uses input"]
 
     @property
-    def input_size(self) -> int:
-        return self.mu.shape[1]
+    def input_shape(self):
+        return (self.mu.shape[1],)
 
     def init_state(self):
-        return jnp.zeros((2, self.input_size), state_dtype(self.mu))
+        return jnp.zeros((2, self.input_shape[0]), state_dtype(self.mu))
 
     def project(self, x):
         return x, None
@@ -48,7 +48,7 @@ class TokenShift(AbstractWindowCell):
 class ShiftBeside(AbstractWindowCell):
     """The first layer of `rwkv7_upper_block`: a `TokenShift`, and the first values handed on."""
 
-    input_axes: ClassVar[Any] = (1, 1)
+    input_shape: ClassVar[Any] = ((None,), (None,))
 
     shift: TokenShift
 

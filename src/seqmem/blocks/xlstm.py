@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell, Memory
-from .._cells.fast_weights.mlstm import exponentially_gated, normalised
+from .._cells.fast_weights.family import AbstractFastWeightCell, Memory
 from .._cells.fast_weights.heads import check_heads, empty_memory, per_head
+from .._cells.fast_weights.mlstm import exponentially_gated, normalised
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import layer_norm
 from .._core.precision import state_dtype
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 from ..layers.stack import Stack
 
 
@@ -33,8 +33,8 @@ class MLSTMCore(AbstractFastWeightCell):
     eps: float = eqx.field(static=True)
 
     @property
-    def input_size(self) -> int:
-        return self.W_q.shape[1]
+    def input_shape(self):
+        return (self.W_q.shape[1],)
 
     def init_state(self):
         heads, size, keys = len(self.b_i), len(self.scale), len(self.W_k)

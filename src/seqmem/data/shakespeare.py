@@ -2,8 +2,8 @@
 
 import os
 
-from .text import read_text
 from ._folders import fetcher, file_in, folder_of
+from .text import read_text
 
 COMMIT = "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
 ADDRESS = f"https://raw.githubusercontent.com/karpathy/char-rnn/{COMMIT}/data/tinyshakespeare/"

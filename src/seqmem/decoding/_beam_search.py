@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core.cell import State, select
+from .._core.problem import State
+from .._core.step import select
 from ._checks import check_count, check_number, check_step
 from ._loop import Step, joined_step, log_probabilities, scores_like, split_step
 

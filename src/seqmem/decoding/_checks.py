@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from .._core.cell import State
 from .._core.errors import bad_input
+from .._core.problem import State
 
 
 def check_count(name: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._core.cell import State
+from .._core.problem import State
 from ._loop import Decoded, Step, one_sequence
 
 

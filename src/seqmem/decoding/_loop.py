@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core.cell import State
 from .._core.precision import state_dtype
+from .._core.problem import State
 from ._checks import check_count, check_step
 
 Step = Callable[[State, Int[Array, ""]], tuple[State, Float[Array, " tokens"]]]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._core.cell import State
 from .._core.errors import bad_input
+from .._core.problem import State
 from ._checks import check_count, check_number
 from ._loop import Decoded, Step, one_sequence
 

@@ -6,16 +6,17 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float
 
-from .._core.cell import AbstractCell, Drive, State, update
-from .._core.errors import bad_input
-from .._cells.gated.base import mix
+from .._cells.gated.family import mix
 from .._cells.gated.gru import GRU
 from .._cells.gated.lstm import LSTM
 from .._cells.gated.peephole_lstm import PeepholeLSTM
 from .._cells.gated.projected_lstm import ProjectedLSTM
-from .._wrappers.wrapper import Modified
 from .._cells.unstructured.mgu import MGU
 from .._cells.unstructured.reset_before_gru import ResetBeforeGRU
+from .._core.cell import AbstractCell, update
+from .._core.errors import bad_input
+from .._core.problem import Drive, State
+from .._wrappers.wrapper import WrappedCell
 
 
 @functools.singledispatch
@@ -71,11 +72,21 @@ def _(cell: MGU, state: State, drive: Drive):
 
 
 @gate_values.register
-def _(cell: Modified, state: State, drive: Drive):
-    if not cell.modifier.keeps_gates:
+def _(cell: WrappedCell, state: State, drive: Drive):
+    if not cell.wrapper.keeps_gates:
         raise bad_input(
-            f"the gates of a {type(cell.cell).__name__} with a {type(cell.modifier).__name__}.",
+            f"the gates of a {type(cell.cell).__name__} with a {type(cell.wrapper).__name__}.",
             "a cell whose gates are those of its class.",
             "ask for the gates of the cell without what was changed.",
         )
     return gate_values(cell.cell, state, drive)
+
+
+def check_gates(cell: AbstractCell) -> None:
+    """Raise a `ValueError` for a cell without gates."""
+    if not cell.gates:
+        raise bad_input(
+            f"{type(cell).__name__} has no gates.",
+            "a cell with gates, such as an LSTM or a GRU.",
+            "use Flow.norms, which every cell has, or another cell.",
+        )

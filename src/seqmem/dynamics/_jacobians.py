@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core.cell import AbstractCell, State
-from .._core.arguments import check_unroll, leading_axes
+from .._core.arguments import check_run
+from .._core.batching import vmap_batch
+from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .._core.batching import each
-from ._step_map import step_map
+from .._core.problem import State
+from .._core.shapes import leading_axes
 from ..dynamics._trajectory import states_before
+from ._step_map import step_map
 
 
 def state_jacobians(
@@ -41,7 +43,7 @@ def state_jacobians(
         >>> seqmem.dynamics.state_jacobians(cell, cell.init_state(), xs).shape
         (7, 10, 10)
     """
-    check_unroll(cell, state, xs, None, None, None, None, None)
+    check_run(cell, state, xs)
     flat = step_map(cell)
     time, *batch = leading_axes(cell, xs)
     before = states_before(cell, state, xs, **options)
@@ -50,7 +52,7 @@ def state_jacobians(
         own = step_map(cell)
         return jax.jacfwd(own.moved(state, x))(own.flat(state))
 
-    jacobians = each(one, cell, len(batch), time=True)(before, xs)
+    jacobians = vmap_batch(one, cell, len(batch), time=True)(before, xs)
     lengths = options.get("lengths")
     if lengths is None:
         return jacobians

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._core.cell import AbstractCell, State
-from .._core.arguments import check_unroll, leading_axes
+from .._core.arguments import check_run
+from .._core.batching import vmap_batch
+from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .._core.batching import each
+from .._core.problem import State
+from .._core.shapes import leading_axes
 from ._step_map import step_map
 
 
@@ -79,7 +81,7 @@ def lyapunov_exponents(
         >>> bool(jnp.allclose(found.exponents, 0, atol=1e-5))
         True
     """
-    check_unroll(cell, state, xs, None, None, None, None, None)
+    check_run(cell, state, xs)
     size, time = step_map(cell).size, leading_axes(cell, xs)[0]
     k = size if k is None else k
     whole = all(
@@ -141,4 +143,4 @@ def _lyapunov(cell, state, xs, key, *, k, chunk):
         lambda leaf, own: jnp.broadcast_to(leaf, (*batch, *own.shape)), state, init
     )
     behind = jax.tree.map(lambda x: jnp.moveaxis(x, 0, len(batch)), xs)
-    return each(alone, cell, len(batch))(state, behind)
+    return vmap_batch(alone, cell, len(batch))(state, behind)

@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._core.cell import AbstractCell, State, project
-from .._core.arguments import leading_axes
+from .._core.batching import vmap_batch
+from .._core.cell import AbstractCell, project
 from .._core.errors import bad_input
-from .._wrappers.learned_state import with_states
+from .._core.problem import State
+from .._core.shapes import leading_axes
 from .._core.trees import tree_norm
-from .._core.batching import each
-from .._unroll import unroll
-from ._gate_values import gate_values
-from ..gradients._steps import check_gates
+from .._unroll import solve, unroll
 from ..dynamics._trajectory import states_before
+from ._gate_values import check_gates, gate_values
 
 
 def burn_in(
@@ -59,7 +58,7 @@ def state_norms(
     cell: AbstractCell, state: State, xs: PyTree, **options
 ) -> PyTree[Float[Array, "time *batch"]]:
     """‖s_t‖ for every leaf of the state; options are those of `unroll`."""
-    _, (_, states) = unroll(with_states(cell), state, xs, **options)
+    states = solve(cell, state, xs, return_states=True, **options).states
     leading = len(leading_axes(cell, xs))
     return jax.tree.map(lambda leaf: tree_norm(leaf, leading), states)
 
@@ -84,7 +83,7 @@ def drift(
             f"1 to {time // 2} steps: half of the time in xs, {time}.",
             "choose a shorter window, or pass longer inputs.",
         )
-    _, (_, states) = unroll(with_states(cell), state, xs, **options)
+    states = solve(cell, state, xs, return_states=True, **options).states
     leading = len(leading_axes(cell, xs))
     looks = jax.tree.map(lambda leaf: leaf[window - 1 :: window], states)
     moved = jax.tree.map(lambda leaf: leaf[1:] - leaf[:-1], looks)
@@ -131,7 +130,7 @@ def gate_saturation(
     def one(cell: AbstractCell, state: State, x: PyTree) -> dict[str, Array]:
         return gate_values(cell, state, project(cell, x, state))
 
-    values = each(one, cell, leading - 1, time=True)(before, xs)
+    values = vmap_batch(one, cell, leading - 1, time=True)(before, xs)
     return {
         name: Saturation((value < margin).mean(0), (value > 1 - margin).mean(0))
         for name, value in values.items()

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._core.cell import AbstractCell, State, project, update
+from .._core.cell import AbstractCell, project, update
 from .._core.errors import bad_input
 from .._core.precision import inexact, split
+from .._core.problem import State
 
 
 class StepMap(NamedTuple):

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
-from .._core.cell import AbstractCell, State, over, select
-from .._core.arguments import leading_axes
-from .._wrappers.learned_state import with_states
-from .._unroll import unroll
+from .._core.batching import vmap_axes
+from .._core.cell import AbstractCell
+from .._core.problem import State
+from .._core.shapes import leading_axes
+from .._core.step import select
+from .._unroll import solve
 
 
 def states_before(
@@ -26,7 +28,7 @@ def states_before(
     those of `unroll`. At padded steps it is some finite state.
     """
     marks = {"lengths": lengths, "resets": resets, "reverse": reverse}
-    _, (_, states) = unroll(with_states(cell), state, xs, **marks, **options)
+    states = solve(cell, state, xs, return_states=True, **marks, **options).states
     time, *batch = leading_axes(cell, xs)
     init = cell.init_state()
     first = jax.tree.map(
@@ -42,7 +44,7 @@ def states_before(
     if resets is not None:
         cuts = jnp.roll(resets, -1, 0) if reverse else resets
         cuts = cuts & ~begins if reverse else cuts
-        before = over(lambda cut, s: select(cut, init, s), 1 + len(batch))(cuts, before)
+        before = vmap_axes(lambda cut, s: select(cut, init, s), 1 + len(batch))(cuts, before)
         begins = begins if reverse else begins & ~resets
     whole = jax.tree.map(lambda a, b: jnp.broadcast_to(a, b.shape), first, before)
-    return over(select, 1 + len(batch))(begins, whole, before)
+    return vmap_axes(select, 1 + len(batch))(begins, whole, before)

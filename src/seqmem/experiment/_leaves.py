@@ -13,6 +13,7 @@ from .._core.errors import bad_input
 
 Description = dict[str, list]  # name -> [shape, dtype, checksum]
 SHOWN = 5
+from ..training._placement import numbers, on_devices
 
 
 def arrays_of(tree: PyTree) -> dict[str, Array]:
@@ -33,12 +34,6 @@ def arrays_of(tree: PyTree) -> dict[str, Array]:
                 "make it one with jnp.asarray, or keep it out of the tree.",
             )
     return found
-
-
-def numbers(array: Array) -> Array:
-    """A key as its numbers, and any other array as it is."""
-    is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return jax.random.key_data(array) if is_key else array
 
 
 def strong(tree: PyTree) -> PyTree:
@@ -108,19 +103,6 @@ def place_like(value: np.ndarray, like: Array) -> Array:
     old = numbers(like)
     new = on_devices(value, old.sharding) if old.committed else jnp.array(value)
     return new if old is like else jax.random.wrap_key_data(new, impl=jax.random.key_impl(like))
-
-
-def place_by(array: Array | np.ndarray, sharding: jax.sharding.Sharding) -> Array:
-    """An array, or keys, that every process holds, as the sharding has it."""
-    if isinstance(array, np.ndarray) or numbers(array) is array:
-        return on_devices(np.asarray(array), sharding)
-    new = on_devices(np.asarray(numbers(array)), sharding)
-    return jax.random.wrap_key_data(new, impl=jax.random.key_impl(array))
-
-
-def on_devices(value: np.ndarray, sharding: jax.sharding.Sharding) -> Array:
-    """Each device its part of numbers that every process holds."""
-    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def put_back(tree: PyTree, arrays: Mapping[str, Array]) -> PyTree:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._core.errors import bad_input
-from ._checkpoints import Checkpoints
 from ..training._devices import sent
+from ._checkpoints import Checkpoints
 from ._leaves import strong
 from ._metrics import Metrics
 from ._progress import Progress, check_counts

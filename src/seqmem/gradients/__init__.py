@@ -10,6 +10,7 @@ from .._methods.scan.gradient_transforms import (
 )
 from ._flow import Flow as Flow, by_lag as by_lag, value_grad_and_flow as value_grad_and_flow
 from ._horizons import Horizons as Horizons, gradient_horizons as gradient_horizons
+from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._rtrl import RTRL as RTRL
 from ._sensitivity import random_direction as random_direction, sensitivity as sensitivity
 from ._steps import (

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._core.cell import State, Zeros
 from .._core.errors import bad_input
-from .._core.trees import tree_norm
+from .._core.perturbations import PerturbationRecorder, ZeroPerturbations
 from .._core.precision import inexact, split
-from .._core.perturbations import Slot
+from .._core.problem import State
+from .._core.trees import tree_norm
 
 
 class Flow(eqx.Module):
@@ -77,8 +77,8 @@ def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
         def call(moving: PyTree, perturbations: PyTree) -> Any:
             return loss(eqx.combine(moving, still), *args, perturbations=perturbations, **options)
 
-        slot = Slot()
-        shape = jax.eval_shape(call, moving, slot)
+        recorder = PerturbationRecorder()
+        shape = jax.eval_shape(call, moving, recorder)
         shape = shape[0] if has_aux else shape
         if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
             raise bad_input(
@@ -86,13 +86,15 @@ def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
                 "one real number, with shape ().",
                 "take its mean or its sum; other results are returned with has_aux=True.",
             )
-        perturbations, counters = split(slot.filled(lambda shapes, _: Zeros(_zeros(shapes))))
+        perturbations, counters = split(
+            recorder.map(lambda shapes, _: ZeroPerturbations(_zeros(shapes)))
+        )
         value, (grads, d) = jax.value_and_grad(
             lambda moving, perturbations: call(moving, eqx.combine(perturbations, counters)),
             argnums=(0, 1),
             has_aux=has_aux,
         )(moving, perturbations)
-        leading = slot.filled(lambda _, leading: leading)
+        leading = recorder.map(lambda _, leading: leading)
         flow = jax.tree.map(lambda leading, d: Flow(inexact(d.values), leading), leading, d)
         return value, grads, flow
 

@@ -1,81 +1,79 @@
-"""How many bytes a gradient through time will take, from its program alone: nothing is compiled or
-run.
-"""
+"""How many bytes a gradient takes, by XLA's own analysis: it is compiled, never run."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import PyTree
 
-from .._core.cell import AbstractCell
-from ._liveness import Program
-from .._core.method import AbstractMethod
-from .._core.precision import precision
-from .._unroll import unroll
+from .._core.errors import bad_input
+from .._core.precision import split
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
-    """Bytes of one gradient through time.
+    """Bytes of a compiled gradient.
 
     Attributes:
-        kept: what is kept over all of time for the backward pass, outputs included.
-        peak: the most that is alive at any moment beside the arguments and the results, `kept`
-            included.
+        temporaries: the most that is alive at any moment besides arguments and results: saved
+            activations, buffers of loops, intermediate values.
+        arguments: the arguments.
+        results: the value and the gradient.
     """
 
-    kept: int
-    peak: int
+    temporaries: int
+    arguments: int
+    results: int
 
     def __str__(self) -> str:
-        return f"kept {self.kept / 2**20:.1f} MiB, peak {self.peak / 2**20:.1f} MiB"
+        mib = 2**20
+        return (
+            f"temporaries {self.temporaries / mib:.1f} MiB, arguments "
+            f"{self.arguments / mib:.1f} MiB, results {self.results / mib:.1f} MiB"
+        )
 
 
-def memory_report(
-    cell: AbstractCell,
-    xs_shape: PyTree,
-    method: AbstractMethod | None = None,
-    chunk: int | None = None,
-) -> MemoryReport:
-    """The bytes that the gradient of the sum of all squared outputs takes, before any run.
+def memory_report(loss: Callable, model: Any, *args: Any) -> MemoryReport:
+    """The bytes that `jax.value_and_grad(loss)(model, *args)` takes, before any run.
 
-    An estimate: it follows the program as JAX writes it, array by array, without the compiler's
-    fusions.
+    The program is compiled for the default device and analysed by XLA.
 
     Args:
-        cell: the cell.
-        xs_shape: the shape of the inputs, [time, *batch, ...], in the dtype of the parameters; or
-            a tree of `jax.ShapeDtypeStruct`.
-        method: as for `unroll`.
-        chunk: as for `unroll`.
+        loss: (model, *args) -> a real number.
+        model: its first argument, which is differentiated.
+        args: the others; arrays or `jax.ShapeDtypeStruct`.
 
     Raises:
-        ValueError: where `unroll` would.
+        ValueError: where the platform has no such analysis.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.LSTM(32, 128, key=jax.random.key(0))
-        >>> lean = seqmem.memory_report(cell, (1024, 8, 32), method=seqmem.Scan(recompute=True))
-        >>> plain = seqmem.memory_report(cell, (1024, 8, 32), method=seqmem.ReferenceScan())
-        >>> lean.kept < plain.kept / 3
+        >>> xs = jax.ShapeDtypeStruct((1024, 8, 32), "float32")
+        >>> def loss(cell, xs, method):
+        ...     return (seqmem.unroll(cell, None, xs, method=method)[1] ** 2).sum()
+        >>> def temporaries(method):
+        ...     of_method = lambda cell, xs: loss(cell, xs, method)
+        ...     return seqmem.gradients.memory_report(of_method, cell, xs).temporaries
+        >>> temporaries(seqmem.Scan(recompute=True)) < temporaries(seqmem.ReferenceScan()) / 2
         True
     """
-    if isinstance(xs_shape, tuple) and all(isinstance(size, int) for size in xs_shape):
-        xs_shape = jax.ShapeDtypeStruct(xs_shape, precision(cell) or jnp.result_type(float))
+    differentiable, constant = split(model)
 
-    def run(cell, xs):
-        return unroll(cell, cell.init_state(), xs, method=method, remat_every=chunk)[1]
+    def call(differentiable: Any, *args: Any) -> Any:
+        return loss(eqx.combine(differentiable, constant), *args)
 
-    def residuals(cell, xs):
-        return jax.vjp(lambda cell: run(cell, xs), cell)
-
-    def loss(cell, xs):
-        return sum(jnp.sum(square(y)) for y in jax.tree.leaves(run(cell, xs)))
-
-    def square(y):
-        return jnp.abs(y) ** 2 if jnp.iscomplexobj(y) else y**2
-
-    forward = Program(jax.make_jaxpr(residuals)(cell, xs_shape))
-    both = Program(jax.make_jaxpr(jax.grad(loss, allow_int=True))(cell, xs_shape))
-    return MemoryReport(forward.results, both.peak)
+    compiled = jax.jit(jax.value_and_grad(call)).lower(differentiable, *args).compile()
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise bad_input(
+            f"the platform {jax.default_backend()}, whose compiler reports no memory.",
+            "a platform with a memory analysis, such as cpu, gpu or tpu.",
+            "run memory_report on another platform.",
+        )
+    return MemoryReport(
+        analysis.temp_size_in_bytes,
+        analysis.argument_size_in_bytes,
+        analysis.output_size_in_bytes,
+    )

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._core.cell import AbstractCell, State, project, readout, update
+from .._core.cell import AbstractCell, project, readout, update
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
+from .._core.problem import State
 
 
 class Traced(NamedTuple):
@@ -72,12 +73,8 @@ class RTRL(AbstractCell):
         self.axes = None if owned is None else _axes(cell, owned, state)
 
     @property
-    def input_axes(self) -> Any:  # pyright: ignore
-        return self.cell.input_axes
-
-    @property
-    def input_size(self) -> int | None:
-        return getattr(self.cell, "input_size", None)
+    def input_shape(self) -> Any:  # pyright: ignore
+        return self.cell.input_shape
 
     def init_state(self):
         wide = as_precision(self.cell, precision(jax.eval_shape(self.cell.init_state)))

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._methods.scan.scan import Scan
-from .._core.trees import tree_norm
 from .._core.precision import inexact, split
+from .._core.trees import tree_norm
 
 
 def random_direction(key: PRNGKeyArray, tree: PyTree) -> PyTree:

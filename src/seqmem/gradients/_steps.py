@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core.cell import AbstractCell, State, project, update
-from .._core.errors import bad_input
-from .._methods.scan.vjp_rules import pull_to
-from .._core.trees import tree_norm
-from .._core.batching import each
+from .._core.batching import vmap_batch
+from .._core.cell import AbstractCell, project, update
 from .._core.precision import inexact
-from ._flow import Flow
+from .._core.problem import State
+from .._core.trees import tree_norm
+from .._methods.scan.vjp_rules import pull_to
+from ..dynamics._gate_values import check_gates
 from ..dynamics._trajectory import states_before
+from ._flow import Flow
 
 
 def gate_gradients(
@@ -49,18 +50,8 @@ def gate_gradients(
     def one(cell: AbstractCell, start: State, x: PyTree, d: State) -> Array:
         return pull_to(lambda u: inexact(update(cell, start, u)), d, project(cell, x, start))[0]
 
-    d_drive = each(one, cell, flow.leading - 1, time=True)(before, xs, flow.d)
+    d_drive = vmap_batch(one, cell, flow.leading - 1, time=True)(before, xs, flow.d)
     return {name: d_drive[..., place, :] for place, name in enumerate(cell.gates)}
-
-
-def check_gates(cell: AbstractCell) -> None:
-    """Raise a `ValueError` for a cell without gates."""
-    if not cell.gates:
-        raise bad_input(
-            f"{type(cell).__name__} has no gates.",
-            "a cell with gates, such as an LSTM or a GRU.",
-            "use Flow.norms, which every cell has, or another cell.",
-        )
 
 
 def contributions(
@@ -90,7 +81,7 @@ def contribution(
         def one(cell: AbstractCell, start: State, x: PyTree) -> State:
             return inexact(update(cell, start, project(cell, x, start)))
 
-        return each(one, cell, batch_axes)(start, x)
+        return vmap_batch(one, cell, batch_axes)(start, x)
 
     return pull_to(step, d, cell)[0]
 
@@ -118,4 +109,4 @@ def norm_penalty(
         passed = tree_norm(inexact(pull_to(step, d, start)[0]))
         return jnp.where(some, jnp.square(passed / jnp.where(some, norm, 1.0) - 1), 0.0)
 
-    return each(one, cell, flow.leading - 1, time=True)(before, xs, d).sum(0).mean()
+    return vmap_batch(one, cell, flow.leading - 1, time=True)(before, xs, d).sum(0).mean()

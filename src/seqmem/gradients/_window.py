@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._core.errors import bad_input
+from .._core.precision import inexact, split
+from .._core.trees import tree_norm
 from .._methods.scan.gradient_transforms import Detach
 from .._methods.scan.scan import Scan
-from .._core.trees import tree_norm
-from .._core.precision import inexact, split
 
 
 class Bias(NamedTuple):

@@ -75,7 +75,7 @@ def check_type(cell: AbstractCell, cell_type: type[AbstractCell]) -> None:
 
 
 def at(tree: Any, path: str) -> Any:
-    """What stands at a path such as "cells.1.W_o"."""
+    """What stands at a path such as "layers.1.W_o"."""
     for step in path.split("."):
         tree = tree[int(step)] if step.isdigit() else getattr(tree, step)
     return tree
@@ -83,8 +83,8 @@ def at(tree: Any, path: str) -> Any:
 
 def check_layers(block: AbstractCell, made_by: str, *layers: type[AbstractCell]) -> None:
     """Refuse what is not a stack of such layers."""
-    if not isinstance(block, Stack) or tuple(map(type, block.cells)) != layers:
-        cells = block.cells if isinstance(block, Stack) else [block]
+    if not isinstance(block, Stack) or tuple(map(type, block.layers)) != layers:
+        cells = block.layers if isinstance(block, Stack) else [block]
         raise bad_input(
             f"a cell of {[type(cell).__name__ for cell in cells]}.",
             f"{[layer.__name__ for layer in layers]}, as {made_by} makes it.",

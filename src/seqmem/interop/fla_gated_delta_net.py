@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core.errors import bad_input
-from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
+from ..blocks.gated_delta_net import GatedDeltaCore
 from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
@@ -88,13 +88,13 @@ def from_fla_gated_delta_net(
         return jnp.concatenate([arrays[f"{name}_{kind}.weight"] for name in names])
 
     fields = {
-        "cells.0.W": stacked("proj", MIXED),
-        "cells.0.U": stacked("proj", BESIDE),
-        "cells.0.conv.w": taps(stacked("conv1d", MIXED)),
-        "cells.1.A_log": arrays["A_log"],
-        "cells.1.dt_bias": arrays["dt_bias"],
-        "cells.1.scale": arrays["o_norm.weight"],
-        "cells.1.W_o": arrays["o_proj.weight"],
+        "layers.0.W": stacked("proj", MIXED),
+        "layers.0.U": stacked("proj", BESIDE),
+        "layers.0.conv.w": taps(stacked("conv1d", MIXED)),
+        "layers.1.A_log": arrays["A_log"],
+        "layers.1.dt_bias": arrays["dt_bias"],
+        "layers.1.scale": arrays["o_norm.weight"],
+        "layers.1.W_o": arrays["o_proj.weight"],
     }
     options = {"key_heads": key_heads, "width": width, "strength": strength, "eps": eps}
     sizes = inputs, heads, keys // key_heads, value_size
@@ -115,15 +115,15 @@ def to_fla_gated_delta_net(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
         ValueError: for another cell, or another strength.
     """
     check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
-    core = at(block, "cells.1")
+    core = at(block, "layers.1")
     check_option("strength", core.strength, (1, 2))
     keys, heads = core.key_heads * core.key_size, len(core.A_log)
     values = heads * len(core.scale)
     mixed, beside = np.cumsum((keys, keys)), np.cumsum((values, heads))
-    W, U = np.array(at(block, "cells.0.W")), np.array(at(block, "cells.0.U"))
+    W, U = np.array(at(block, "layers.0.W")), np.array(at(block, "layers.0.U"))
     own = dict(zip(MIXED, np.split(W, mixed), strict=True))
     own |= dict(zip(BESIDE, np.split(U, beside), strict=True))
-    filters = np.split(weight(at(block, "cells.0.conv.w")), mixed)
+    filters = np.split(weight(at(block, "layers.0.conv.w")), mixed)
     arrays = {f"{name}_proj.weight": rows for name, rows in own.items()}
     arrays |= {f"{name}_conv1d.weight": own for name, own in zip(MIXED, filters, strict=True)}
     return arrays | {

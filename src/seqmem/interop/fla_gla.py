@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..blocks.gla import GLACore, gla_block
+from ..blocks.gla import GLACore
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
 PATHS = {
-    "q_proj.weight": "cells.0.cell.W_q",
-    "k_proj.weight": "cells.0.cell.W_k",
-    "v_proj.weight": "cells.0.cell.W_v",
-    "gk_proj.0.weight": "cells.0.cell.V_a",
-    "gk_proj.1.weight": "cells.0.cell.W_a",
-    "gk_proj.1.bias": "cells.0.cell.b",
-    "g_proj.weight": "cells.0.W_g",
-    "g_norm_swish_gate.weight": "cells.0.scale",
-    "o_proj.weight": "cells.0.W_o",
+    "q_proj.weight": "layers.0.cell.W_q",
+    "k_proj.weight": "layers.0.cell.W_k",
+    "v_proj.weight": "layers.0.cell.W_v",
+    "gk_proj.0.weight": "layers.0.cell.V_a",
+    "gk_proj.1.weight": "layers.0.cell.W_a",
+    "gk_proj.1.bias": "layers.0.cell.b",
+    "g_proj.weight": "layers.0.W_g",
+    "g_norm_swish_gate.weight": "layers.0.scale",
+    "o_proj.weight": "layers.0.W_o",
 }
 
 AXES = {name: 2 for name in PATHS} | {"gk_proj.1.bias": 1, "g_norm_swish_gate.weight": 1}

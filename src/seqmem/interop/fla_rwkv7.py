@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..blocks.rwkv7 import RWKV7Core, rwkv7_block
-from ..blocks.rwkv7_upper_block import RWKV7CoreAbove, rwkv7_upper_block
-from ..layers.stack import Stack
+from ..blocks.rwkv7 import RWKV7Core
+from ..blocks.rwkv7_upper import RWKV7CoreAbove, rwkv7_upper_block
 from ..blocks.token_shift import Mixed, ShiftBeside, TokenShift
+from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
 CORE = {
@@ -41,9 +41,9 @@ CORE = {
     "g_norm.bias": "shift",
 }
 ABOVE = {
-    "v_lora.lora.0.weight": "cells.1.nu.V",
-    "v_lora.lora.2.weight": "cells.1.nu.W",
-    "v_lora.lora.2.bias": "cells.1.nu.b",
+    "v_lora.lora.0.weight": "layers.1.nu.V",
+    "v_lora.lora.2.weight": "layers.1.nu.W",
+    "v_lora.lora.2.bias": "layers.1.nu.b",
 }
 SHIFTS = tuple(f"x_{use}" for use in Mixed._fields)
 VECTORS = ("k_k", "k_a", "g_norm.weight", "g_norm.bias")
@@ -107,21 +107,21 @@ def to_fla_rwkv7(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
     Raises:
         ValueError: for another cell.
     """
-    above = isinstance(block, Stack) and isinstance(block.cells[-1], RWKV7CoreAbove)
+    above = isinstance(block, Stack) and isinstance(block.layers[-1], RWKV7CoreAbove)
     layers = (ShiftBeside, RWKV7CoreAbove) if above else (TokenShift, RWKV7Core)
     check_layers(block, "seqmem.blocks.rwkv7_block or rwkv7_upper_block", *layers)
     paths = _paths(above)
     arrays = {name: np.array(at(block, path)) for name, path in paths.items()}
-    heads = at(block, "cells.1.core.heads" if above else "cells.1.heads")
+    heads = at(block, "layers.1.core.heads" if above else "layers.1.heads")
     arrays["r_k"] = arrays["r_k"].reshape(heads, -1)
     mu = np.array(at(block, _mu(above)))
     return arrays | {name: row[None, None] for name, row in zip(SHIFTS, mu, strict=True)}
 
 
 def _paths(above: bool) -> dict[str, str]:
-    core = "cells.1.core" if above else "cells.1"
+    core = "layers.1.core" if above else "layers.1"
     return {name: f"{core}.{path}" for name, path in CORE.items()} | (ABOVE if above else {})
 
 
 def _mu(above: bool) -> str:
-    return "cells.0.shift.mu" if above else "cells.0.mu"
+    return "layers.0.shift.mu" if above else "layers.0.mu"

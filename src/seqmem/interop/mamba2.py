@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core.errors import bad_input
-from ..blocks.mamba2 import Mamba2Core, mamba2_block
+from ..blocks.mamba2 import Mamba2Core
 from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
@@ -83,15 +83,15 @@ def from_mamba2(state_dict: Mapping[str, Any], groups: int, *, eps: float = 1e-5
     )
     rows = arrays["in_proj.weight"]
     fields = {
-        "cells.0.W": rows[size : size + mixed],
-        "cells.0.U": jnp.concatenate([rows[:size], rows[size + mixed :]]),
-        "cells.0.conv.w": taps(arrays["conv1d.weight"]),
-        "cells.0.conv.b": arrays["conv1d.bias"],
-        "cells.1.A_log": arrays["A_log"],
-        "cells.1.dt_bias": arrays["dt_bias"],
-        "cells.1.D": arrays["D"],
-        "cells.1.scale": arrays["norm.weight"],
-        "cells.1.W_o": arrays["out_proj.weight"],
+        "layers.0.W": rows[size : size + mixed],
+        "layers.0.U": jnp.concatenate([rows[:size], rows[size + mixed :]]),
+        "layers.0.conv.w": taps(arrays["conv1d.weight"]),
+        "layers.0.conv.b": arrays["conv1d.bias"],
+        "layers.1.A_log": arrays["A_log"],
+        "layers.1.dt_bias": arrays["dt_bias"],
+        "layers.1.D": arrays["D"],
+        "layers.1.scale": arrays["norm.weight"],
+        "layers.1.W_o": arrays["out_proj.weight"],
     }
     sizes, options = (output, size, heads, both // (2 * groups)), {"groups": groups, "eps": eps}
     return filled(mamba2, *sizes, fields=fields, width=width, **options)
@@ -117,7 +117,7 @@ def to_mamba2(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
         [('in_proj.weight', (94, 3)), ('conv1d.weight', (58, 1, 4))]
     """
     check_layers(block, "seqmem.blocks.mamba2_block", ShortFilter, Mamba2Core)
-    front, core = block.cells[0], at(block, "cells.1")
+    front, core = block.layers[0], at(block, "layers.1")
     size = len(core.scale)
     z, a = np.split(at(front, "U"), (size,))
     return {

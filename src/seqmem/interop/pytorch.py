@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core.cell import AbstractCell
-from .._core.errors import bad_input
 from .._cells.gated.gru import GRU
 from .._cells.gated.lstm import LSTM
 from .._cells.gated.projected_lstm import ProjectedLSTM
 from .._cells.gated.rnn import RNN
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
 from ._arrays import check_shapes, filled, floating
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core.errors import bad_input
-from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
+from ..blocks.gated_delta_net import GatedDeltaCore
 from ..blocks.short_conv import ShortFilter
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_option, check_shapes, filled, no_others
@@ -84,13 +84,13 @@ def from_qwen3_next(state_dict: Mapping[str, Any], key_heads: int, *, eps: float
     of_qkvz, of_ba = _orders(key_heads, *sizes[1:])
     qkvz = arrays["in_proj_qkvz.weight"][of_qkvz]
     fields = {
-        "cells.0.W": qkvz[:mixed],
-        "cells.0.U": jnp.concatenate([qkvz[mixed:], arrays["in_proj_ba.weight"][of_ba]]),
-        "cells.0.conv.w": taps(arrays["conv1d.weight"]),
-        "cells.1.A_log": arrays["A_log"],
-        "cells.1.dt_bias": arrays["dt_bias"],
-        "cells.1.scale": arrays["norm.weight"],
-        "cells.1.W_o": arrays["out_proj.weight"],
+        "layers.0.W": qkvz[:mixed],
+        "layers.0.U": jnp.concatenate([qkvz[mixed:], arrays["in_proj_ba.weight"][of_ba]]),
+        "layers.0.conv.w": taps(arrays["conv1d.weight"]),
+        "layers.1.A_log": arrays["A_log"],
+        "layers.1.dt_bias": arrays["dt_bias"],
+        "layers.1.scale": arrays["norm.weight"],
+        "layers.1.W_o": arrays["out_proj.weight"],
     }
     options = {"key_heads": key_heads, "width": width, "eps": eps}
     return filled(gated_delta_net, *sizes, fields=fields, **options)
@@ -116,15 +116,15 @@ def to_qwen3_next(block: Stack) -> dict[str, Float[np.ndarray, "..."]]:
         [('in_proj_qkvz.weight', (56, 11)), ('in_proj_ba.weight', (12, 11))]
     """
     check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
-    core = at(block, "cells.1")
+    core = at(block, "layers.1")
     check_option("strength", core.strength, (1,))
     heads, value_size = len(core.A_log), len(core.scale)
     of_qkvz, of_ba = _orders(core.key_heads, heads, core.key_size, value_size)
-    rows = np.concatenate([at(block, "cells.0.W"), at(block, "cells.0.U")])
+    rows = np.concatenate([at(block, "layers.0.W"), at(block, "layers.0.U")])
     return {
         "in_proj_qkvz.weight": rows[: len(of_qkvz)][np.argsort(of_qkvz)],
         "in_proj_ba.weight": rows[len(of_qkvz) :][np.argsort(of_ba)],
-        "conv1d.weight": weight(at(block, "cells.0.conv.w")),
+        "conv1d.weight": weight(at(block, "layers.0.conv.w")),
         "A_log": np.array(core.A_log),
         "dt_bias": np.array(core.dt_bias),
         "norm.weight": np.array(core.scale),

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..blocks.xlstm import MLSTMCore, xlstm_block
+from ..blocks.xlstm import MLSTMCore
 from ..layers.stack import Stack
 from ._arrays import at, check_layers, check_shapes, filled, no_others
 
 PATHS = {
-    "q.weight": "cells.0.W_q",
-    "k.weight": "cells.0.W_k",
-    "v.weight": "cells.0.W_v",
-    "ogate_preact.weight": "cells.0.W_g",
-    "igate_preact.weight": "cells.0.W_i",
-    "igate_preact.bias": "cells.0.b_i",
-    "fgate_preact.weight": "cells.0.W_f",
-    "fgate_preact.bias": "cells.0.b_f",
-    "multihead_norm.weight": "cells.0.scale",
-    "out_proj.weight": "cells.0.W_o",
+    "q.weight": "layers.0.W_q",
+    "k.weight": "layers.0.W_k",
+    "v.weight": "layers.0.W_v",
+    "ogate_preact.weight": "layers.0.W_g",
+    "igate_preact.weight": "layers.0.W_i",
+    "igate_preact.bias": "layers.0.b_i",
+    "fgate_preact.weight": "layers.0.W_f",
+    "fgate_preact.bias": "layers.0.b_f",
+    "multihead_norm.weight": "layers.0.scale",
+    "out_proj.weight": "layers.0.W_o",
 }
 
 VECTORS = ("igate_preact.bias", "fgate_preact.bias", "multihead_norm.weight")

@@ -3,6 +3,8 @@
 from .._methods.layer_by_layer import LayerByLayer as LayerByLayer
 from . import pooling as pooling
 from .bidirectional import Bidirectional as Bidirectional
+from .deep import deep as deep
+from .dropout import Dropout as Dropout, with_dropout_keys as with_dropout_keys
 from .embedding import Embedding as Embedding
 from .map import Map as Map
 from .norms import LayerNorm as LayerNorm, RMSNorm as RMSNorm

@@ -1,112 +1,138 @@
-"""Two cells over the same sequence, one from each end."""
+"""`Bidirectional`: two layers over the same sequence, one from each end."""
 
-import equinox as eqx
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Int, PyTree, Shaped
+from jaxtyping import Array, PyTree
 
-from .._core.cell import AbstractCell, Output, State
+from .._core.cell import AbstractLayer
+from .._core.container import AbstractContainer
 from .._core.errors import bad_input
 from .._core.method import AbstractMethod
-from .._unroll import unroll
+from .._core.perturbations import ZeroPerturbations
+from .._core.problem import Problem, Solution, State, StepFlags
+from .._core.shapes import is_shape
+from .._methods.layer_by_layer import COMPOSITE, method_of_part
+from .stack import worst_of
 
 
-class Bidirectional(eqx.Module):
-    """Two cells over the same sequence, one forward and one backward in time.
+class Bidirectional(AbstractContainer):
+    """Two layers over the same sequence, one forward and one backward in time.
 
         y_t = (forward(x_1, ..., x_t), backward(x_t, ..., x_T))        T the sequence's length
 
-    It is called as `seqmem.unroll` is, with the state of both. It is no cell, since it needs the
-    future, so it has no single step and cannot stand in a `Stack`: a deep one is a loop over
-    layers.
+    It needs the future, so it has no single step; it can stand in a `Stack`, and `seqmem.unroll`
+    runs it. The state is a pair: that of the forward layer before the first step, and that of the
+    backward layer after the last valid step. The outputs of the forward layer come first in the
+    last axis. `seqmem.layers.LayerByLayer` chooses the methods of both.
 
     Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11). Differs: none.
 
     Args:
-        forward: the cell that is run from the first step to the last.
-        backward: the cell that is run from the last valid step to the first.
+        forward: the layer that runs from the first step to the last.
+        backward: the layer that runs from the last valid step to the first.
 
     Raises:
-        ValueError: where one of them is no cell.
+        ValueError: where one of them is no layer, and, when run, for `reverse`.
 
     Example:
         >>> import jax, seqmem
-        >>> def layer(size, key):
-        ...     forward, backward = jax.random.split(key)
-        ...     return seqmem.layers.Bidirectional(
-        ...         seqmem.LSTM(size, 5, key=forward), seqmem.LSTM(size, 5, key=backward)
-        ...     )
-        >>> low, high = jax.random.split(jax.random.key(0))
-        >>> lengths = jax.numpy.array([7, 4])
-        >>> ys = jax.numpy.ones((7, 2, 3))
-        >>> for own in (layer(3, low), layer(10, high)):
-        ...     states, ys = own(own.init_state(), ys, lengths=lengths)
+        >>> from seqmem.layers import Bidirectional, Stack
+        >>> keys = jax.random.split(jax.random.key(0), 4)
+        >>> net = Stack([
+        ...     Bidirectional(seqmem.LSTM(3, 5, key=keys[0]), seqmem.LSTM(3, 5, key=keys[1])),
+        ...     Bidirectional(seqmem.LSTM(10, 5, key=keys[2]), seqmem.LSTM(10, 5, key=keys[3])),
+        ... ])
+        >>> state, ys = seqmem.unroll(net, None, jax.numpy.ones((7, 2, 3)), lengths=[7, 4])
         >>> ys.shape
         (7, 2, 10)
     """
 
-    forward: AbstractCell
-    backward: AbstractCell
+    family = COMPOSITE
+
+    forward: AbstractLayer
+    backward: AbstractLayer
 
     def __check_init__(self):
-        both = self.forward, self.backward
-        if not all(isinstance(cell, AbstractCell) for cell in both):
-            raise bad_input(
-                f"Bidirectional got {[type(cell).__name__ for cell in both]}.",
-                "two cells.",
-                "pass the cell that is run forward, then the one that is run backward.",
-            )
+        for layer in (self.forward, self.backward):
+            if not isinstance(layer, AbstractLayer):
+                raise bad_input(
+                    f"Bidirectional got a {type(layer).__name__}.",
+                    "two cells, or other layers.",
+                    "pass the layer that runs forward, then the one that runs backward.",
+                )
 
-    def init_state(self) -> tuple[State, State]:
-        """The states before the first step of each cell."""
+    @property
+    def input_shape(self) -> PyTree:  # pyright: ignore
+        return self.forward.input_shape
+
+    @property
+    def output_shape(self) -> PyTree:
+        return jax.tree.map(
+            lambda a, b: (*a[:-1], a[-1] + b[-1]),
+            self.forward.output_shape,
+            self.backward.output_shape,
+            is_leaf=is_shape,
+        )
+
+    def init_state(self) -> State:
         return self.forward.init_state(), self.backward.init_state()
 
-    def __call__(
-        self,
-        state: tuple[State, State],
-        xs: PyTree[Shaped[Array, "time ..."]],
-        *,
-        lengths: Int[Array | np.ndarray, "*batch"] | None = None,
-        resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
-        method: AbstractMethod | None = None,
-        chunk: int | None = None,
-    ) -> tuple[tuple[State, State], Output]:
-        """Run both cells over all of time.
+    def map_first(self, change: Callable[[Any], Any]) -> "Bidirectional":
+        return Bidirectional(change(self.forward), change(self.backward))
 
-        Args:
-            state: of the forward cell before the first step, and of the backward cell behind the
-                last valid one.
-            xs: this and all others as for `seqmem.unroll`.
-
-        Returns:
-            The final states of both: after the last valid step, and after the first. The outputs,
-            those of the forward cell first in the last axis.
-
-        Raises:
-            ValueError: where an argument does not fit, before anything is run.
-        """
-        if not isinstance(state, tuple) or len(state) != 2:
+    def run_parts(self, problem: Problem, methods: tuple[AbstractMethod | None, ...]) -> Solution:
+        if problem.reverse:
             raise bad_input(
-                f"state is a tree {jax.tree.structure(state)}.",
-                "the states of both cells.",
-                "start from init_state() of the Bidirectional.",
+                "Bidirectional with reverse=True.",
+                "reverse=False: it runs in both directions.",
+                "swap its forward and backward layers.",
             )
-        finals, shown = [], []
-        for cell, own, reverse in zip(
-            (self.forward, self.backward), state, (False, True), strict=True
-        ):
-            final, ys = unroll(
-                cell,
-                own,
-                xs,
-                lengths=lengths,
-                resets=resets,
-                reverse=reverse,
-                method=method,
-                remat_every=chunk,
+        solutions, stats = [], None
+        for index, layer in enumerate((self.forward, self.backward)):
+            is_backward = index == 1
+            flags = problem.flags
+            if is_backward:
+                flags = _reversed_flags(problem)
+            perturbation = problem.flags.perturbation
+            if isinstance(perturbation, ZeroPerturbations):
+                zeros = ZeroPerturbations(perturbation.values[index])
+                flags = flags._replace(perturbation=zeros)
+            elif perturbation is not None:
+                flags = flags._replace(perturbation=perturbation[index])
+            part = problem.replace(
+                cell=layer,
+                init=problem.init[index],
+                state=problem.state[index],
+                flags=flags,
+                reverse=is_backward,
             )
-            finals.append(final)
-            shown.append(ys)
-        joined = jax.tree.map(lambda *both: jnp.concatenate(both, axis=-1), *shown)
-        return tuple(finals), joined
+            solutions.append(method_of_part(layer, methods, index, 2).run(part))
+            stats = worst_of(stats, solutions[-1].stats)
+        outputs = jax.tree.map(
+            lambda a, b: jnp.concatenate([a, b], axis=-1), *(s.outputs for s in solutions)
+        )
+        states = tuple(s.states for s in solutions) if problem.return_states else None
+        return Solution(tuple(s.state for s in solutions), outputs, states, stats)
+
+
+def _reversed_flags(problem: Problem) -> StepFlags:
+    """The flags of a run from last to first, from those of a run from first to last."""
+    flags = problem.flags
+    if flags.reset is not None:  # what separates x[t] from x[t−1] is met before x[t−1]
+        none = jnp.zeros_like(flags.reset[:1])
+        flags = flags._replace(reset=jnp.concatenate([flags.reset[1:], none]))
+    if flags.step_index is not None:
+        flags = flags._replace(step_index=_index_from_end(problem))
+    return flags
+
+
+def _index_from_end(problem: Problem) -> Array:
+    """Step indices as a run from last to first has them: 0 is the last valid step."""
+    padding = problem.flags.padding
+    steps = jnp.arange(problem.time).reshape(-1, *[1] * problem.batch_axes)
+    length = problem.time if padding is None else (~padding).sum(0)
+    step_index = (steps + 1) % jnp.maximum(length, 1)
+    return jnp.broadcast_to(step_index, (problem.time, *problem.batch))

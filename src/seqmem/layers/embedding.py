@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cells.pointwise import AbstractPointwiseCell
-from .sizes import check_sizes
+from .._core.validation import check_sizes
 
 
 class Embedding(AbstractPointwiseCell):
@@ -34,7 +34,7 @@ class Embedding(AbstractPointwiseCell):
         (3, 1, 5)
     """
 
-    input_axes: ClassVar = 0
+    input_shape: ClassVar = ()
 
     E: Float[Array, "tokens size"]
 

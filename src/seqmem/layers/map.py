@@ -16,7 +16,7 @@ class Map(AbstractPointwiseCell):
 
     Args:
         fn: a function of one input, without batch and time; finite at 0, with its derivatives.
-        input_axes: how many axes one input has, as for every cell.
+        input_shape: the shape of one input, as for every cell; None is any size.
 
     Example:
         >>> import equinox as eqx, jax, seqmem
@@ -30,11 +30,11 @@ class Map(AbstractPointwiseCell):
 
     arrays: PyTree
     rest: PyTree = eqx.field(static=True)
-    input_axes: Any = eqx.field(static=True)  # pyright: ignore
+    input_shape: Any = eqx.field(static=True)  # pyright: ignore
 
-    def __init__(self, fn: Callable[[PyTree], PyTree], *, input_axes: Any = 1):
+    def __init__(self, fn: Callable[[PyTree], PyTree], *, input_shape: Any = (None,)):
         self.arrays, self.rest = eqx.partition(fn, eqx.is_array)
-        self.input_axes = input_axes
+        self.input_shape = input_shape
 
     def project(self, x):
         return eqx.combine(self.arrays, self.rest)(x)

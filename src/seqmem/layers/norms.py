@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._cells.normalisation import layer_norm, rms_norm
-from .._core.precision import as_precision, precision, state_dtype
 from .._cells.pointwise import AbstractPointwiseCell
-from .sizes import check_sizes
+from .._core.precision import as_precision, precision, state_dtype
+from .._core.validation import check_sizes
 
 
 class RMSNorm(AbstractPointwiseCell):
@@ -31,8 +31,8 @@ class RMSNorm(AbstractPointwiseCell):
         self.scale, self.eps = jnp.ones(size), eps
 
     @property
-    def input_size(self) -> int:
-        return self.scale.size
+    def input_shape(self):
+        return (self.scale.size,)
 
     def project(self, x):
         wide = as_precision(x, state_dtype(x))
@@ -61,8 +61,8 @@ class LayerNorm(AbstractPointwiseCell):
         self.scale, self.shift, self.eps = jnp.ones(size), jnp.zeros(size), eps
 
     @property
-    def input_size(self) -> int:
-        return self.scale.size
+    def input_shape(self):
+        return (self.scale.size,)
 
     def project(self, x):
         wide = as_precision(x, state_dtype(x))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from .._core.arguments import check_lengths
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
-from .sizes import check_sizes
+from .._core.validation import check_sizes
 
 Outputs = Float[Array, "time *batch size"]
 Lengths = Int[Array | np.ndarray, "*batch"]

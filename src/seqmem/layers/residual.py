@@ -1,30 +1,34 @@
-"""A way around a cell."""
+"""`Residual`: a layer whose input is added to its output."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from jaxtyping import PyTree
 
-from .._core.cell import AbstractCell, Drive, Output, State, over, project, readout, update
+from .._core.batching import vmap_axes
+from .._core.cell import AbstractLayer, readout, update
+from .._core.container import AbstractContainer, AbstractContainerCell
 from .._core.errors import bad_input
-from .._methods.default import default_method
-from .._methods.report import run_with_report
+from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision
-from .._methods.layer_by_layer import AbstractContainer, LayerByLayer, in_layers
+from .._core.problem import Drive, Output, Problem, Solution, State
+from .._core.shapes import tree_names
+from .._methods.layer_by_layer import COMPOSITE, LayerByLayer, method_of_part
 
 
-class Residual(AbstractContainer):
-    """A cell beside which its input passes: y_t = x_t + cell(x)_t.
+class Residual(AbstractContainerCell):
+    """A layer with a residual connection: y_t = x_t + layer(x)_t.
 
-    It is a cell: it steps, and every law holds for it. `unroll` runs the cell within by its own
-    best method, layer by layer where that is a `Stack`; `LayerByLayer` hands its methods on to it,
-    and any other method runs the whole as one cell.
+    Around a cell it is a cell: it steps, and every law holds for it. `unroll` runs the inner layer
+    by its default method; `LayerByLayer` passes its methods on to it, and any other method runs the
+    whole as one cell.
 
     Args:
-        cell: one whose outputs have the shape of its inputs.
+        layer: one whose outputs have the shape of its inputs.
 
     Raises:
-        ValueError: when run, where they have not.
+        ValueError: when run, where the shapes differ.
 
     Example:
         >>> import jax, seqmem
@@ -32,62 +36,63 @@ class Residual(AbstractContainer):
         >>> def block(key):
         ...     return Residual(Stack([RMSNorm(6), seqmem.S5(6, 8, key=key), Map(jax.nn.gelu)]))
         >>> net = Stack([block(key) for key in jax.random.split(jax.random.key(0), 4)])
-        >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 6)))
+        >>> state, ys = seqmem.unroll(net, None, jax.numpy.ones((7, 6)))
         >>> ys.shape
         (7, 6)
     """
 
-    cell: AbstractCell
+    family = COMPOSITE
+
+    layer: AbstractLayer
 
     @property
-    def input_axes(self) -> Any:  # pyright: ignore
-        return self.cell.input_axes
+    def input_shape(self) -> PyTree:  # pyright: ignore
+        return self.layer.input_shape
 
     @property
-    def input_size(self) -> int | None:
-        return getattr(self.cell, "input_size", None)
+    def can_step(self) -> bool:
+        return self.layer.can_step
+
+    @property
+    def output_shape(self) -> PyTree:
+        return self.layer.output_shape
 
     def init_state(self) -> State:
-        return self.cell.init_state()
+        return self.layer.init_state()
 
     def project(self, x: PyTree) -> Drive:
-        return x, self.cell.project(x)
+        return x, self.layer.project(x)  # pyright: ignore
 
     def update(self, state: State, drive: Drive) -> State:
-        return update(self.cell, state, drive[1])
+        _, inner_drive = drive
+        return update(self.layer, state, inner_drive)  # pyright: ignore
 
     def readout(self, state: State, drive: Drive) -> Output:
-        x, seen = drive
-        return added(x, readout(self.cell, state, seen))
+        x, inner_drive = drive
+        return add_residual(x, readout(self.layer, state, inner_drive))  # pyright: ignore
+
+    def map_first(self, change: Callable[[Any], Any]) -> "Residual":
+        return Residual(change(self.layer))
+
+    def run_parts(self, problem: Problem, methods: tuple[AbstractMethod | None, ...]) -> Solution:
+        default = self.layer.family.default
+        if isinstance(self.layer, AbstractContainer) and isinstance(default, LayerByLayer):
+            method: AbstractMethod = LayerByLayer(*methods)
+        else:
+            method = method_of_part(self.layer, methods, 0, 1)
+        solution = method.run(problem.replace(cell=self.layer))
+        x = as_precision(problem.inputs, precision(self.layer))
+        x = as_precision(x, precision(problem.init))
+        outputs = vmap_axes(add_residual, 1 + problem.batch_axes)(x, solution.outputs)
+        return Solution(solution.state, outputs, solution.states, solution.stats)
 
 
-def added(x: PyTree, y: PyTree) -> PyTree:
+def add_residual(x: PyTree, y: PyTree) -> PyTree:
     """x + y, in the precision of x."""
     if jax.tree.map(jax.numpy.shape, x) != jax.tree.map(jax.numpy.shape, y):
         raise bad_input(
-            f"Residual got {jax.tree.map(jax.numpy.shape, y)} from its cell for an input of "
-            f"{jax.tree.map(jax.numpy.shape, x)}.",
+            f"Residual got {tree_names(y)} from its layer for an input of {tree_names(x)}.",
             "an output of the shape of the input.",
-            "choose the sizes of the cell alike, or put a seqmem.layers.Map behind it.",
+            "choose the sizes of the layer alike, or put a seqmem.layers.Map after it.",
         )
     return jax.tree.map(jax.numpy.add, x, as_precision(y, precision(x)))
-
-
-@in_layers.register
-def _(cell: Residual, own: LayerByLayer, init, state, inputs, *, batch_axes, reverse):
-    best = default_method(cell.cell)
-    if isinstance(best, LayerByLayer):
-        method = own
-    elif len(own.methods) > 1:
-        raise bad_input(
-            f"LayerByLayer got {len(own.methods)} methods for one layer.",
-            "none, or one.",
-            "write one method for the cell within the Residual, or None.",
-        )
-    else:
-        method = next(iter(own.methods), None) or best
-    last, shown, report = run_with_report(
-        method, cell.cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse
-    )
-    x = over(lambda x: project(cell, x, init)[0], 1 + batch_axes)(inputs.x)
-    return last, over(added, 1 + batch_axes)(x, shown), report

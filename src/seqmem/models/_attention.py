@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .._cells.initialisers import lecun_normal
 from .._core.arguments import check_lengths
 from .._core.errors import bad_input
-from .._cells.initialisers import lecun_normal
 from .._core.precision import as_precision, precision
-from ..layers.sizes import check_sizes
+from .._core.validation import check_sizes
 
 
 class Attended(NamedTuple):
@@ -38,7 +38,7 @@ class AbstractAttention(eqx.Module):
         a_j = exp(e_j) / Σ_i exp(e_i)    over the valid steps
         c = Σ_j a_j h_j
 
-    `over` computes what does not depend on the query, once; calling it is the rest. Padding is
+    `attend_to` computes what does not depend on the query, once; calling it is the rest. Padding is
     never read, and where no step is valid the context is 0.
     """
 
@@ -55,7 +55,7 @@ class AbstractAttention(eqx.Module):
     ) -> Float[Array, "*queries source"]:
         """How well each step fits."""
 
-    def over(
+    def attend_to(
         self,
         values: Float[Array, "source *batch value"],
         lengths: Int[Array | np.ndarray, "*batch"] | None = None,
@@ -91,7 +91,7 @@ class AbstractAttention(eqx.Module):
 
         Args:
             query: the queries.
-            attended: from `over`, without batch axes.
+            attended: from `attend_to`, without batch axes.
         """
         scores = self.scores(as_precision(query, precision(self)), attended.keys)
         weights = as_precision(
@@ -121,7 +121,7 @@ class AdditiveAttention(AbstractAttention):
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
         >>> attention = seqmem.models.AdditiveAttention(3, 5, 7, key=jax.random.key(0))
-        >>> attended = attention.over(jnp.ones((11, 5)), jnp.array(2))
+        >>> attended = attention.attend_to(jnp.ones((11, 5)), jnp.array(2))
         >>> context, weights = attention(jnp.ones(3), attended)
         >>> context.shape, weights.round(3).tolist()[:4]
         ((5,), [0.5, 0.5, 0.0, 0.0])
@@ -169,7 +169,7 @@ class DotAttention(AbstractAttention):
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
         >>> attention = seqmem.models.DotAttention(3, 5, key=jax.random.key(0))
-        >>> contexts, weights = attention(jnp.ones((13, 3)), attention.over(jnp.ones((11, 5))))
+        >>> contexts, weights = attention(jnp.ones((13, 3)), attention.attend_to(jnp.ones((11, 5))))
         >>> contexts.shape, weights.shape
         ((13, 5), (13, 11))
     """

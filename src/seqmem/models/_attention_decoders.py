@@ -6,16 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._core.cell import AbstractCell, Drive, Output, State, project, readout, update
-from .._core.errors import bad_input
-from .._wrappers.learned_state import with_states
-from .._core.batching import PerExample
-from .._core.precision import precision
-from .._core.ravel import RealView
 from .._cells.pointwise import AbstractPointwiseCell
-from .._unroll import unroll
-from ._attention import AbstractAttention, Attended
+from .._core.batching import PerExample
+from .._core.cell import AbstractCell, project, readout, update
+from .._core.errors import bad_input
+from .._core.precision import precision
+from .._core.problem import Drive, Output, State
+from .._core.ravel import RealRavel
+from .._core.shapes import vector_size
+from .._unroll import solve, unroll
 from ..layers.stack import Stack
+from ._attention import AbstractAttention, Attended
 
 Source = Float[Array, "source *batch value"]
 Lengths = Int[Array | np.ndarray, "*batch"] | None
@@ -28,7 +29,7 @@ class BahdanauDecoder(eqx.Module):
         s_t = update(s_{t−1}, project([x_t; c_t]))
         y_t = (readout(s_t), c_t)
 
-    `over` a source it is a cell; its state holds the context too. Attention is part of the loop
+    `attend_to` a source it is a cell; its state holds the context too. Attention is part of the loop
     over time. Any cell may attend; the query is its state, all leaves in one vector.
 
     Source: Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, section 3.1. Differs: the cell is any.
@@ -48,7 +49,7 @@ class BahdanauDecoder(eqx.Module):
         ...     seqmem.models.DotAttention(7, 5, key=keys[1]),
         ... )
         >>> source, lengths = jnp.ones((11, 2, 5)), jnp.array([11, 4])
-        >>> cell = decoder.over(source, lengths)
+        >>> cell = decoder.attend_to(source, lengths)
         >>> state, (ys, contexts) = seqmem.unroll(cell, cell.init_state(), jnp.ones((13, 2, 3)))
         >>> ys.shape, contexts.shape
         ((13, 2, 7), (13, 2, 5))
@@ -58,38 +59,38 @@ class BahdanauDecoder(eqx.Module):
     attention: AbstractAttention
 
     def __check_init__(self):
-        _check_query(self, RealView(jax.eval_shape(self.cell.init_state)).size, "state")
+        _check_query(self, RealRavel(jax.eval_shape(self.cell.init_state)).size, "state")
 
     def init_state(self) -> State:
         """That of the cell, and a context of 0."""
         zeros = jnp.zeros(self.attention.value_size, precision(self.cell.init_state()))
         return self.cell.init_state(), zeros
 
-    def over(self, source: Source, lengths: Lengths = None) -> AbstractCell:
+    def attend_to(self, source: Source, lengths: Lengths = None) -> AbstractCell:
         """The cell that attends to a source, or to one for each example of a batch.
 
         Args:
             source: the outputs of an encoder, time first.
             lengths: valid steps of each sequence.
         """
-        return _AttendingBefore(self, _own(self.attention.over(source, lengths)))
+        return _AttendingBefore(self, _own(self.attention.attend_to(source, lengths)))
 
     def weights(
         self, cell: AbstractCell, state: State, xs: Float[Array, "time input"]
     ) -> Float[Array, "time source"]:
-        """With which weights a cell that `over` has made of one source looks at each of its steps.
+        """With which weights a cell that `attend_to` has made of one source looks at each of its steps.
 
         Args:
-            cell: from `over`.
+            cell: from `attend_to`.
             state: before the first step.
             xs: the inputs.
         """
-        _, (_, states) = unroll(with_states(cell), state, xs)
+        states = solve(cell, state, xs, return_states=True).states
         before = jax.tree.map(
             lambda one, all: jnp.concatenate([one[None], all[:-1]]), state, states
         )
         own, _ = before
-        queries = jax.vmap(RealView(jax.eval_shape(self.cell.init_state)).vector)(own)
+        queries = jax.vmap(RealRavel(jax.eval_shape(self.cell.init_state)).vector)(own)
         return self.attention(queries, cell.attended)[1]  # pyright: ignore
 
 
@@ -100,7 +101,7 @@ class LuongDecoder(eqx.Module):
         c_t = attention(y_t)
         shown: (y_t, c_t)
 
-    `over` a source it is a cell. The context does not enter the state, so the attention of all of
+    `attend_to` a source it is a cell. The context does not enter the state, so the attention of all of
     time is matrix products behind the loop, and the cell keeps its family and its methods: the fast
     one of the two.
 
@@ -120,7 +121,7 @@ class LuongDecoder(eqx.Module):
         >>> decoder = seqmem.models.LuongDecoder(
         ...     seqmem.GRU(3, 7, key=keys[0]), seqmem.models.DotAttention(7, 5, key=keys[1])
         ... )
-        >>> cell = decoder.over(jnp.ones((11, 2, 5)), jnp.array([11, 4]))
+        >>> cell = decoder.attend_to(jnp.ones((11, 2, 5)), jnp.array([11, 4]))
         >>> state, (ys, contexts) = seqmem.unroll(cell, cell.init_state(), jnp.ones((13, 2, 3)))
         >>> ys.shape, contexts.shape
         ((13, 2, 7), (13, 2, 5))
@@ -130,7 +131,7 @@ class LuongDecoder(eqx.Module):
     attention: AbstractAttention
 
     def __check_init__(self):
-        size = getattr(self.cell, "input_size", None)
+        size = vector_size(self.cell.input_shape)
         if size is not None:
             state = jax.eval_shape(self.cell.init_state)
             one = jax.ShapeDtypeStruct((size,), precision(self.cell))
@@ -141,28 +142,28 @@ class LuongDecoder(eqx.Module):
         """That of the cell, and of the attention, which has none."""
         return self.cell.init_state(), ()
 
-    def over(self, source: Source, lengths: Lengths = None) -> AbstractCell:
+    def attend_to(self, source: Source, lengths: Lengths = None) -> AbstractCell:
         """The cell that attends to a source, or to one for each example of a batch.
 
         Args:
             source: the outputs of an encoder, time first.
             lengths: valid steps of each sequence.
         """
-        attended = _own(self.attention.over(source, lengths))
+        attended = _own(self.attention.attend_to(source, lengths))
         return Stack([self.cell, _Attending(self.attention, attended)])
 
     def weights(
         self, cell: AbstractCell, state: State, xs: Float[Array, "time input"]
     ) -> Float[Array, "time source"]:
-        """With which weights a cell that `over` has made of one source looks at each of its steps.
+        """With which weights a cell that `attend_to` has made of one source looks at each of its steps.
 
         Args:
-            cell: from `over`.
+            cell: from `attend_to`.
             state: before the first step.
             xs: the inputs.
         """
         _, (ys, _) = unroll(cell, state, xs)
-        return self.attention(ys, cell.cells[1].attended)[1]  # pyright: ignore
+        return self.attention(ys, cell.layers[1].attended)[1]  # pyright: ignore
 
 
 def _own(attended: Attended) -> Attended | PerExample:
@@ -191,9 +192,9 @@ class _AttendingBefore(AbstractCell):
     attended: Attended | PerExample
 
     @property
-    def input_size(self) -> int | None:
-        size = getattr(self.decoder.cell, "input_size", None)
-        return None if size is None else size - self.decoder.attention.value_size
+    def input_shape(self) -> tuple[int | None]:  # pyright: ignore
+        size = vector_size(self.decoder.cell.input_shape)
+        return (None if size is None else size - self.decoder.attention.value_size,)
 
     def init_state(self) -> State:
         return self.decoder.init_state()
@@ -203,7 +204,7 @@ class _AttendingBefore(AbstractCell):
 
     def update(self, state: State, drive: Drive) -> State:
         cell, (own, _) = self.decoder.cell, state
-        query = RealView(own).vector(own)
+        query = RealRavel(own).vector(own)
         context, _ = self.decoder.attention(query, self.attended)  # pyright: ignore
         seen = project(cell, jnp.concatenate([drive, context]), own)
         return update(cell, own, seen), context

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._core.cell import AbstractCell, State
 from .._cells.initialisers import lecun_normal
+from .._core.cell import AbstractCell
 from .._core.precision import precision
+from .._core.problem import State
 from .._unroll import unroll
 
 

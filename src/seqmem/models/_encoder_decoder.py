@@ -9,17 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._core.cell import AbstractCell, State, over
-from .._core.errors import bad_input
 from .._cells.initialisers import lecun_normal
-from .._wrappers.masks import check_rate, kept_entries
+from .._core.batching import vmap_axes
+from .._core.cell import AbstractCell
+from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
-from .._core.ravel import RealView
+from .._core.problem import State
+from .._core.ravel import RealRavel
+from .._core.validation import check_rate, check_sizes
 from .._unroll import unroll
-from ._attention_decoders import LuongDecoder, BahdanauDecoder
+from .._wrappers.masks import dropout_mask
 from ..layers.bidirectional import Bidirectional
 from ..layers.embedding import looked_up
-from ..layers.sizes import check_sizes
+from ._attention_decoders import BahdanauDecoder, LuongDecoder
 
 Ids = Int[Array | np.ndarray, "time *batch"]
 Lengths = Int[Array | np.ndarray, "*batch"] | None
@@ -100,7 +102,7 @@ class EncoderDecoder(eqx.Module):
         self.F = lecun_normal(keys[1], (target_tokens, size))
         one = jax.ShapeDtypeStruct((1, size), self.F.dtype)
         last, values = jax.eval_shape(functools.partial(_read, encoder), one)
-        self.B = lecun_normal(keys[2], (RealView(self._own).size, RealView(last).size))
+        self.B = lecun_normal(keys[2], (RealRavel(self._own).size, RealRavel(last).size))
         shown = jax.eval_shape(
             lambda xs, values: _read(_decoder_over(decoder, values, None), xs)[1], one, values
         )
@@ -130,8 +132,8 @@ class EncoderDecoder(eqx.Module):
         last, values = _read(self.encoder, xs, lengths)
         axes = source.ndim - 1
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[axes:], leaf.dtype), last)
-        summary = as_precision(over(RealView(like).vector, axes)(last), precision(self.B))
-        own = over(RealView(self._own).state, axes)(jnp.tanh(summary @ self.B.mT))
+        summary = as_precision(vmap_axes(RealRavel(like).vector, axes)(last), precision(self.B))
+        own = vmap_axes(RealRavel(self._own).state, axes)(jnp.tanh(summary @ self.B.mT))
         cell = _decoder_over(self.decoder, values, lengths)
         if isinstance(self.decoder, AbstractCell):
             return cell, own
@@ -212,7 +214,7 @@ class EncoderDecoder(eqx.Module):
     def _dropped(self, x: Float[Array, "..."], key: PRNGKeyArray | None) -> Float[Array, "..."]:
         if key is None or not self.dropout:
             return x
-        return x * kept_entries(key, self.dropout, x.shape, x.dtype)
+        return x * dropout_mask(key, self.dropout, x.shape, x.dtype)
 
 
 def _read(network: AbstractCell | Bidirectional, xs: Array, lengths: Lengths = None):
@@ -222,4 +224,4 @@ def _read(network: AbstractCell | Bidirectional, xs: Array, lengths: Lengths = N
 
 
 def _decoder_over(decoder, values: Array, lengths: Lengths) -> AbstractCell:
-    return decoder if isinstance(decoder, AbstractCell) else decoder.over(values, lengths)
+    return decoder if isinstance(decoder, AbstractCell) else decoder.attend_to(values, lengths)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._core.cell import AbstractCell, State
+from .._core.batching import vmap_batch
+from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .._core.batching import each
+from .._core.problem import State
 from ._encoder_decoder import EncoderDecoder, Ids, Lengths
 
 
@@ -80,4 +81,4 @@ def scheduled_sampling(
         return jax.lax.scan(body, start, (given, first, keys))[1]
 
     keys = jax.random.split(key, batch)
-    return each(one, cell, len(batch), in_axes=(0, 1, 0), out_axes=1)(state, target, keys)
+    return vmap_batch(one, cell, len(batch), in_axes=(0, 1, 0), out_axes=1)(state, target, keys)

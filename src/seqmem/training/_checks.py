@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core.cell import State
 from .._core.errors import bad_input
+from .._core.problem import State
 
 
 def check_steps(came: str, steps: Any) -> None:

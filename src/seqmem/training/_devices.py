@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._core.errors import bad_input
 from ._gradient import AbstractGradient
-from ..experiment._leaves import place_by
+from ._placement import place_by
 from ._step import TrainingState
 
 Tree = TypeVar("Tree", bound=PyTree)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._core.cell import State
+from .._core.problem import State
 
 Carry = PyTree
 

@@ -12,8 +12,8 @@ import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core.errors import bad_input
-from .._core.trees import tree_norm
 from .._core.precision import inexact, split
+from .._core.trees import tree_norm
 from ._gradient import AbstractGradient, Carry, Gradient
 
 

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from .. import gradients
-from .._core.cell import State, select
 from .._core.errors import bad_input
 from .._core.precision import split
+from .._core.problem import State
+from .._core.step import select
 from ._checks import check_loss, check_steps
 from ._gradient import AbstractGradient, Carry, Gradient
 from ._sums import scan_sums

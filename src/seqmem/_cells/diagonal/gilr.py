@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import lecun_normal
+from .family import AbstractDiagonalCell
 
 
 class GILR(AbstractDiagonalCell):
@@ -41,7 +41,7 @@ class GILR(AbstractDiagonalCell):
 
     W: Float[Array, "2 hidden input"]
     b: Float[Array, "2 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
@@ -55,7 +55,7 @@ class GILR(AbstractDiagonalCell):
     ):
         self.W = lecun_normal(key, (2, hidden_size, input_size))
         self.b = jnp.zeros((2, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
         self.activation = activation
 

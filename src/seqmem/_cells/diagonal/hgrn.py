@@ -7,9 +7,9 @@ from jax.nn import sigmoid, silu
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import lecun_normal
+from .family import AbstractDiagonalCell
 
 EPSILON = 1e-5  # beside the variance of the layer norm
 
@@ -61,7 +61,7 @@ class HGRN(AbstractDiagonalCell):
     theta: Float[Array, " hidden"]
     V: Float[Array, "input two_hidden"]
     d: Float[Array, " input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -85,7 +85,7 @@ class HGRN(AbstractDiagonalCell):
         self.theta = 10000 ** (-2 * jnp.arange(hidden_size) / hidden_size)
         self.V = lecun_normal(output_key, (input_size, 2 * hidden_size))
         self.d = jnp.zeros(input_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from .family import AbstractDiagonalCell
 
 
 class LRU(AbstractDiagonalCell):
@@ -39,7 +39,7 @@ class LRU(AbstractDiagonalCell):
     B: Float[Array, "2 hidden input"]
     C: Float[Array, "2 input hidden"]
     D: Float[Array, " input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -65,7 +65,7 @@ class LRU(AbstractDiagonalCell):
         self.C = jax.random.normal(keys[3], (2, input_size, hidden_size))
         self.C /= math.sqrt(hidden_size)
         self.D = jax.random.normal(keys[4], (input_size,))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def eigenvalues(self) -> Complex[Array, " hidden"]:

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import lecun_normal
+from .family import AbstractDiagonalCell
 
 
 class MinGRU(AbstractDiagonalCell):
@@ -31,13 +31,13 @@ class MinGRU(AbstractDiagonalCell):
 
     W: Float[Array, "2 hidden input"]
     b: Float[Array, "2 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
         self.W = lecun_normal(key, (2, hidden_size, input_size))
         self.b = jnp.zeros((2, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import lecun_normal
+from .family import AbstractDiagonalCell
 
 C = 8.0  # of equation 3
 STEEPEST = 1000.0  # bound on the derivative of √
@@ -48,7 +48,7 @@ class RGLRU(AbstractDiagonalCell):
     Lambda: Float[Array, " size"]
     W: Float[Array, "2 size size"]
     b: Float[Array, "2 size"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
 
     def __init__(self, size: int, *, key: PRNGKeyArray):
         decay_key, gate_key = jax.random.split(key)
@@ -57,10 +57,10 @@ class RGLRU(AbstractDiagonalCell):
         self.Lambda = log_a - jnp.log(-jnp.expm1(log_a))
         self.W = lecun_normal(gate_key, (2, size, size))
         self.b = jnp.zeros((2, size))
-        self.input_size = size
+        self.input_shape = (size,)
 
     def init_state(self):
-        return jnp.zeros(self.input_size, state_dtype(self.b))
+        return jnp.zeros(self.input_shape[0], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b, x

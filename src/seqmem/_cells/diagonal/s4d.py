@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import uniform_log
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import uniform_log
+from .family import AbstractDiagonalCell
 
 
 class S4D(AbstractDiagonalCell):
@@ -38,7 +38,7 @@ class S4D(AbstractDiagonalCell):
     C: Float[Array, "2 input state"]
     D: Float[Array, " input"]
     log_delta: Float[Array, " input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     state_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, state_size: int, *, key: PRNGKeyArray):
@@ -48,11 +48,11 @@ class S4D(AbstractDiagonalCell):
         self.C = jax.random.normal(C_key, (2, input_size, state_size)) / math.sqrt(2)
         self.D = jax.random.normal(D_key, (input_size,))
         self.log_delta = uniform_log(delta_key, (input_size,), 1e-3, 1e-1)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.state_size = state_size
 
     def init_state(self):
-        zeros = jnp.zeros((self.input_size, self.state_size), state_dtype(self.D))
+        zeros = jnp.zeros((self.input_shape[0], self.state_size), state_dtype(self.D))
         return jax.lax.complex(zeros, zeros)
 
     def project(self, x):

@@ -5,9 +5,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import hippo_normal, lecun_normal, uniform_log
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import hippo_normal, lecun_normal, uniform_log
+from .family import AbstractDiagonalCell
 
 
 def in_parts(numbers: Complex[Array, "..."]) -> Float[Array, "2 ..."]:
@@ -49,7 +49,7 @@ class S5(AbstractDiagonalCell):
     C: Float[Array, "2 input hidden"]
     D: Float[Array, " input"]
     log_delta: Float[Array, " hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, blocks: int = 1, key: PRNGKeyArray):
@@ -69,7 +69,7 @@ class S5(AbstractDiagonalCell):
         self.C = in_parts(jax.lax.complex(*C) @ V)
         self.D = jax.random.normal(keys[2], (input_size,))
         self.log_delta = uniform_log(keys[3], (hidden_size,), 1e-3, 1e-1)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

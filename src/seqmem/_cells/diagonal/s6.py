@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import softplus_bias
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import softplus_bias
+from .family import AbstractDiagonalCell
 
 
 class S6(AbstractDiagonalCell):
@@ -42,7 +42,7 @@ class S6(AbstractDiagonalCell):
     W_C: Float[Array, "state input"]
     A_log: Float[Array, "input state"]
     D: Float[Array, " input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     state_size: int = eqx.field(static=True)
 
     def __init__(
@@ -62,11 +62,11 @@ class S6(AbstractDiagonalCell):
         self.b = softplus_bias(keys[4], input_size, 1e-3, 1e-1)
         self.A_log = jnp.tile(jnp.log(jnp.arange(1.0, state_size + 1)), (input_size, 1))
         self.D = jnp.ones(input_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.state_size = state_size
 
     def init_state(self):
-        return jnp.zeros((self.input_size, self.state_size), state_dtype(self.D))
+        return jnp.zeros((self.input_shape[0], self.state_size), state_dtype(self.D))
 
     def project(self, x):
         delta = softplus(x @ self.V_delta.mT @ self.W_delta.mT + self.b)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractDiagonalCell
+from ..initialisers import lecun_normal
+from .family import AbstractDiagonalCell
 
 
 class SRU(AbstractDiagonalCell):
@@ -40,15 +40,15 @@ class SRU(AbstractDiagonalCell):
 
     W: Float[Array, "3 size size"]
     b: Float[Array, "3 size"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
 
     def __init__(self, size: int, *, key: PRNGKeyArray):
         self.W = lecun_normal(key, (3, size, size))
         self.b = jnp.zeros((3, size))
-        self.input_size = size
+        self.input_shape = (size,)
 
     def init_state(self):
-        return jnp.zeros(self.input_size, state_dtype(self.b))
+        return jnp.zeros(self.input_shape[0], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b, x

@@ -1,1 +1,0 @@
-from . import maps as maps, parallel as parallel

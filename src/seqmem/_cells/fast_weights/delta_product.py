@@ -5,9 +5,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
 from .delta_rule import check_beta_max
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head, unit
+from .write import Write
 
 
 class DeltaProduct(AbstractFastWeightCell):
@@ -40,7 +41,7 @@ class DeltaProduct(AbstractFastWeightCell):
     W_k: Float[Array, "writes size input"]
     W_v: Float[Array, "writes size input"]
     W_beta: Float[Array, "writes heads input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     beta_max: float = eqx.field(static=True)
 
@@ -66,7 +67,7 @@ class DeltaProduct(AbstractFastWeightCell):
         self.W_q = lecun_normal(keys[0], (size, input_size))
         self.W_k, self.W_v = lecun_normal(keys[1], (2, writes, size, input_size))
         self.W_beta = lecun_normal(keys[2], (writes, heads, input_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
         self.beta_max = beta_max
 

@@ -5,8 +5,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head, unit
+from .write import Write
 
 
 class DeltaRule(AbstractFastWeightCell):
@@ -39,7 +40,7 @@ class DeltaRule(AbstractFastWeightCell):
     W_k: Float[Array, "size input"]
     W_v: Float[Array, "size input"]
     W_beta: Float[Array, "heads input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     beta_max: float = eqx.field(static=True)
 
@@ -51,7 +52,7 @@ class DeltaRule(AbstractFastWeightCell):
         wide, narrow = jax.random.split(key)
         self.W_q, self.W_k, self.W_v = lecun_normal(wide, (3, size, input_size))
         self.W_beta = lecun_normal(narrow, (heads, input_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
         self.beta_max = beta_max
 

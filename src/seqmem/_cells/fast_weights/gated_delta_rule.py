@@ -5,9 +5,10 @@ from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal, log_of_uniform, softplus_bias
-from .base import AbstractFastWeightCell, Write
 from .delta_rule import check_beta_max
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head, unit
+from .write import Write
 
 
 class GatedDeltaRule(AbstractFastWeightCell):
@@ -42,7 +43,7 @@ class GatedDeltaRule(AbstractFastWeightCell):
     W_alpha: Float[Array, "heads input"]
     b: Float[Array, " heads"]
     A_log: Float[Array, " heads"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     beta_max: float = eqx.field(static=True)
 
@@ -56,7 +57,7 @@ class GatedDeltaRule(AbstractFastWeightCell):
         self.W_beta, self.W_alpha = lecun_normal(keys[1], (2, heads, input_size))
         self.b = softplus_bias(keys[2], heads, 1e-3, 1e-1)
         self.A_log = log_of_uniform(keys[3], heads, 1.0, 16.0)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
         self.beta_max = beta_max
 

@@ -5,8 +5,9 @@ from jax.nn import log_sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head
+from .write import Write
 
 TEMPERATURE = 16  # of the forget gate, so that it begins near 1
 
@@ -42,7 +43,7 @@ class GLA(AbstractFastWeightCell):
     V_a: Float[Array, "rank input"]
     W_a: Float[Array, "keys rank"]
     b: Float[Array, " keys"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
 
     def __init__(
@@ -65,7 +66,7 @@ class GLA(AbstractFastWeightCell):
         self.V_a = lecun_normal(keys[3], (rank, input_size))
         self.W_a = lecun_normal(keys[4], (key_size, rank))
         self.b = jnp.zeros(key_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
 
     def init_state(self):

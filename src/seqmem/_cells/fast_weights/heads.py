@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
-from .base import Memory
+from .write import Memory
 
 
 def empty_memory(heads: int, value_size: int, key_size: int, like: Array) -> Memory:

@@ -5,8 +5,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head
+from .write import Write
 
 
 class HGRN2(AbstractFastWeightCell):
@@ -36,7 +37,7 @@ class HGRN2(AbstractFastWeightCell):
     W_f: Float[Array, "size input"]
     W_i: Float[Array, "size input"]
     W_o: Float[Array, "size input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     lower_bound: float = eqx.field(static=True)
 
@@ -51,7 +52,7 @@ class HGRN2(AbstractFastWeightCell):
                 "leave it out for 0; layers higher up keep more.",
             )
         self.W_f, self.W_i, self.W_o = lecun_normal(key, (3, size, input_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
         self.lower_bound = lower_bound
 

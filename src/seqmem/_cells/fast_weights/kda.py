@@ -5,7 +5,7 @@ from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal, log_of_uniform, softplus_bias
-from .base import AbstractFastWeightCell
+from .family import AbstractFastWeightCell
 from .gated_delta_rule import gated_delta_rule
 from .heads import check_heads, empty_memory, per_head, unit
 
@@ -44,7 +44,7 @@ class KDA(AbstractFastWeightCell):
     W_alpha: Float[Array, "size rank"]
     b: Float[Array, " size"]
     A_log: Float[Array, " heads"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, size: int, heads: int, *, key: PRNGKeyArray):
@@ -57,7 +57,7 @@ class KDA(AbstractFastWeightCell):
         self.W_alpha = lecun_normal(keys[3], (size, rank))
         self.b = softplus_bias(keys[4], size, 1e-3, 1e-1)
         self.A_log = log_of_uniform(keys[5], heads, 1.0, 16.0)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
 
     def init_state(self):

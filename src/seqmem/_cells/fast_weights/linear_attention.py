@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head
+from .write import Write
 
 
 def elu_plus_one(x: Array) -> Array:
@@ -42,7 +43,7 @@ class LinearAttention(AbstractFastWeightCell):
     W_q: Float[Array, "size input"]
     W_k: Float[Array, "size input"]
     W_v: Float[Array, "size input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     feature_map: Callable[[Array], Array] = eqx.field(static=True)
 
@@ -57,7 +58,7 @@ class LinearAttention(AbstractFastWeightCell):
     ):
         check_heads("LinearAttention", size, heads)
         self.W_q, self.W_k, self.W_v = lecun_normal(key, (3, size, input_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
         self.feature_map = feature_map
 

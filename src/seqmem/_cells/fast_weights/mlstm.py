@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractFastWeightCell, Memory, Write
+from ..initialisers import lecun_normal
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head
+from .write import Memory, Write
 
 
 class MLSTM(AbstractFastWeightCell):
@@ -47,7 +48,7 @@ class MLSTM(AbstractFastWeightCell):
     b_i: Float[Array, " heads"]
     w_f: Float[Array, "heads input"]
     b_f: Float[Array, " heads"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, size: int, heads: int, *, key: PRNGKeyArray):
@@ -58,7 +59,7 @@ class MLSTM(AbstractFastWeightCell):
         self.w_i, self.w_f = 0.1 * lecun_normal(narrow, (2, heads, input_size))
         self.b_i = jnp.zeros(heads)
         self.b_f = jnp.linspace(3.0, 6.0, heads)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
 
     def init_state(self):

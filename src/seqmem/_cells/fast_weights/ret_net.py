@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head
+from .write import Write
 
 
 class RetNet(AbstractFastWeightCell):
@@ -37,13 +38,13 @@ class RetNet(AbstractFastWeightCell):
     W_q: Float[Array, "size input"]
     W_k: Float[Array, "size input"]
     W_v: Float[Array, "size input"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, size: int, heads: int, *, key: PRNGKeyArray):
         check_heads("RetNet", size, heads)
         self.W_q, self.W_k, self.W_v = lecun_normal(key, (3, size, input_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
 
     def init_state(self):

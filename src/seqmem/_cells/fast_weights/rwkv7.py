@@ -7,8 +7,9 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..initialisers import lecun_normal
-from .base import AbstractFastWeightCell, Write
+from .family import AbstractFastWeightCell
 from .heads import check_heads, empty_memory, per_head, unit
+from .write import Write
 
 
 class RWKV7(AbstractFastWeightCell):
@@ -54,7 +55,7 @@ class RWKV7(AbstractFastWeightCell):
     xi: Float[Array, " size"]
     alpha: Float[Array, " size"]
     rho: Float[Array, " size"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
 
     def __init__(
@@ -70,7 +71,7 @@ class RWKV7(AbstractFastWeightCell):
         self.xi = jnp.full(size, 0.85)
         self.alpha = jnp.ones(size)
         self.rho = jnp.zeros(size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.heads = heads
 
     def init_state(self):

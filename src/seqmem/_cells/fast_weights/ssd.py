@@ -4,10 +4,11 @@ import jax.numpy as jnp
 from jax.nn import softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, log_of_uniform, softplus_bias
 from ..._core.precision import state_dtype
-from .base import AbstractFastWeightCell, Memory, Write
+from ..initialisers import lecun_normal, log_of_uniform, softplus_bias
+from .family import AbstractFastWeightCell
 from .heads import check_heads
+from .write import Memory, Write
 
 
 class SSD(AbstractFastWeightCell):
@@ -45,7 +46,7 @@ class SSD(AbstractFastWeightCell):
     b: Float[Array, " heads"]
     A_log: Float[Array, " heads"]
     D: Float[Array, " heads"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     groups: int = eqx.field(static=True)
 
     def __init__(
@@ -67,7 +68,7 @@ class SSD(AbstractFastWeightCell):
         self.b = softplus_bias(keys[3], heads, 1e-3, 1e-1)
         self.A_log = log_of_uniform(keys[4], heads, 1.0, 16.0)
         self.D = jnp.ones(heads)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.groups = groups
 
     def init_state(self):

@@ -1,1 +1,0 @@
-from . import bptt as bptt, jacobian as jacobian

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 
 
 class GRU(AbstractGatedCell):
@@ -39,7 +39,7 @@ class GRU(AbstractGatedCell):
     U: Float[Array, "3 hidden hidden"]
     b: Float[Array, "3 hidden"]
     c: Float[Array, " hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
@@ -48,7 +48,7 @@ class GRU(AbstractGatedCell):
         self.U = orthogonal(recurrent_key, (3, hidden_size, hidden_size))
         self.b = jnp.zeros((3, hidden_size))
         self.c = jnp.zeros(hidden_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

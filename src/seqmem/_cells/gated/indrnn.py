@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal
+from .family import AbstractGatedCell
 
 
 class IndRNN(AbstractGatedCell):
@@ -31,7 +31,7 @@ class IndRNN(AbstractGatedCell):
     W: Float[Array, "hidden input"]
     u: Float[Array, " hidden"]
     b: Float[Array, " hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
@@ -47,7 +47,7 @@ class IndRNN(AbstractGatedCell):
         self.W = lecun_normal(input_key, (hidden_size, input_size))
         self.u = jax.random.uniform(recurrent_key, (hidden_size,))
         self.b = jnp.zeros(hidden_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
         self.activation = activation
 

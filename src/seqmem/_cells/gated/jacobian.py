@@ -1,32 +1,35 @@
 """The diagonal of a gated cell's Jacobian: one derivative of the gate per leaf of the state."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..._core.cell import project
-from ..._methods.newton.jacobian_diagonal import by_leaf, directions, jacobian_diagonal, only
-from .base import AbstractGatedCell, gate, mix
+from ..._core.problem import Drive, State
+from ..._methods.newton.jacobian_diagonal import diagonal_by_leaf, directions_of, tangent_of_leaf
 
 
-@jacobian_diagonal.register
-def _(cell: AbstractGatedCell, init, x):
-    """The diagonal of `mix` is the same everywhere, since mix is affine: it is taken once.
+def gate_jacobian_diagonal(
+    cell: Any, init: State, drive: Drive, mix: Callable, gate: Callable
+) -> Callable[[State, Drive], State]:
+    """(state, drive) ↦ diag ∂gate(s, mix(s, u))/∂s.
 
-    The gate is taken to work entry by entry, and the last axes of z to be a leaf's; another gate
-    gets another matrix than the diagonal, which costs sweeps, no digit.
+    The diagonal of `mix` is the same everywhere, since mix is affine: it is taken once, at `drive`.
+    The gate is taken to work entry by entry, and the last axes of z to be those of a leaf of the
+    state; otherwise the result is an approximation, and only the number of iterations changes.
     """
-    drive = project(cell, x, init)
 
-    def mix_moves(place: int, direction: complex) -> PyTree:
-        """How fast each z changes when its own entry of one leaf moves in that direction."""
+    def mix_derivative(place: int, direction: complex) -> PyTree:
+        """∂z/∂(the entry of one leaf at the same place), in that direction."""
         leaf = jax.tree.leaves(init)[place]
 
         def column(one: Array) -> PyTree:
-            tangent = only(init, place, one.reshape(leaf.shape))
+            tangent = tangent_of_leaf(init, place, one.reshape(leaf.shape))
             return jax.jvp(lambda s: mix(cell, s, drive), (init,), (tangent,))[1]
 
-        def own(columns: Array) -> Array:
+        def own_entries(columns: Array) -> Array:
             z = columns.shape[1:]
             if leaf.ndim > len(z) or z[len(z) - leaf.ndim :] != leaf.shape:
                 return jnp.zeros(z, columns.dtype)
@@ -34,12 +37,12 @@ def _(cell: AbstractGatedCell, init, x):
             return jnp.diagonal(square, axis1=0, axis2=2).reshape(z)
 
         basis = jnp.asarray(direction, leaf.dtype) * jnp.eye(leaf.size, dtype=leaf.dtype)
-        return jax.tree.map(own, jax.vmap(column)(basis))
+        return jax.tree.map(own_entries, jax.vmap(column)(basis))
 
     mixed = {
-        (place, direction): mix_moves(place, direction)
+        (place, direction): mix_derivative(place, direction)
         for place, leaf in enumerate(jax.tree.leaves(init))
-        for direction in directions(leaf)
+        for direction in directions_of(leaf)
     }
 
     def diagonal(state, drive):
@@ -48,10 +51,10 @@ def _(cell: AbstractGatedCell, init, x):
         def of_leaf(place: int, direction: complex) -> Array:
             leaf = jax.tree.leaves(state)[place]
             all_ = jnp.full(leaf.shape, jnp.asarray(direction, leaf.dtype))
-            tangents = only(state, place, all_), mixed[place, direction]
+            tangents = tangent_of_leaf(state, place, all_), mixed[place, direction]
             moved = jax.jvp(lambda s, z: gate(cell, s, z), (state, z), tangents)[1]
             return jax.tree.leaves(moved)[place]
 
-        return by_leaf(state, of_leaf)
+        return diagonal_by_leaf(state, of_leaf)
 
     return diagonal

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 
 
 class LSTMState(NamedTuple):
@@ -53,7 +53,7 @@ class LSTM(AbstractGatedCell):
     W: Float[Array, "4 hidden input"]
     U: Float[Array, "4 hidden hidden"]
     b: Float[Array, "4 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -68,7 +68,7 @@ class LSTM(AbstractGatedCell):
         self.W = lecun_normal(input_key, (4, hidden_size, input_size))
         self.U = orthogonal(recurrent_key, (4, hidden_size, hidden_size))
         self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 from .lstm import LSTMState
 
 
@@ -40,7 +40,7 @@ class PeepholeLSTM(AbstractGatedCell):
     U: Float[Array, "4 hidden hidden"]
     b: Float[Array, "4 hidden"]
     p: Float[Array, "3 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -56,7 +56,7 @@ class PeepholeLSTM(AbstractGatedCell):
         self.U = orthogonal(recurrent_key, (4, hidden_size, hidden_size))
         self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
         self.p = jnp.zeros((3, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

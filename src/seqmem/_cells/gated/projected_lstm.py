@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 
 
 class ProjectedLSTMState(NamedTuple):
@@ -50,7 +50,7 @@ class ProjectedLSTM(AbstractGatedCell):
     U: Float[Array, "4 hidden output"]
     b: Float[Array, "4 hidden"]
     R: Float[Array, "output hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -67,7 +67,7 @@ class ProjectedLSTM(AbstractGatedCell):
         self.U = orthogonal(keys[1], (4, hidden_size, output_size))
         self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
         self.R = lecun_normal(keys[2], (output_size, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

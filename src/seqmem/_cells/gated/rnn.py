@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 
 
 class RNN(AbstractGatedCell):
@@ -41,7 +41,7 @@ class RNN(AbstractGatedCell):
     U: Float[Array, "hidden hidden"]
     b: Float[Array, " hidden"]
     V: Float[Array, "output hidden"] | None
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
@@ -59,7 +59,7 @@ class RNN(AbstractGatedCell):
         self.U = orthogonal(keys[1], (hidden_size, hidden_size))
         self.b = jnp.zeros(hidden_size)
         self.V = None if output_size is None else lecun_normal(keys[2], (output_size, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
         self.activation = activation
 

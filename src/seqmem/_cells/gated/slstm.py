@@ -7,9 +7,9 @@ from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
-from .base import AbstractGatedCell
+from ..initialisers import lecun_normal, orthogonal
+from .family import AbstractGatedCell
 
 
 class SLSTMState(NamedTuple):
@@ -57,7 +57,7 @@ class SLSTM(AbstractGatedCell):
     W: Float[Array, "4 hidden input"]
     U: Float[Array, "4 heads size size"]
     b: Float[Array, "4 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(
@@ -80,7 +80,7 @@ class SLSTM(AbstractGatedCell):
         self.W = lecun_normal(input_key, (4, hidden_size, input_size))
         self.U = orthogonal(recurrent_key, (4, heads, size, size))
         self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

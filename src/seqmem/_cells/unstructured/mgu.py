@@ -7,8 +7,8 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.cell import AbstractCell
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
+from ..initialisers import lecun_normal, orthogonal
 
 
 class MGU(AbstractCell):
@@ -35,7 +35,7 @@ class MGU(AbstractCell):
     W: Float[Array, "2 hidden input"]
     U: Float[Array, "2 hidden hidden"]
     b: Float[Array, "2 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
@@ -43,7 +43,7 @@ class MGU(AbstractCell):
         self.W = lecun_normal(input_key, (2, hidden_size, input_size))
         self.U = orthogonal(recurrent_key, (2, hidden_size, hidden_size))
         self.b = jnp.zeros((2, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

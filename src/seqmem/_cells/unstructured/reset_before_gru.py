@@ -7,8 +7,8 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.cell import AbstractCell
-from ..initialisers import lecun_normal, orthogonal
 from ..._core.precision import state_dtype
+from ..initialisers import lecun_normal, orthogonal
 
 
 class ResetBeforeGRU(AbstractCell):
@@ -37,7 +37,7 @@ class ResetBeforeGRU(AbstractCell):
     W: Float[Array, "3 hidden input"]
     U: Float[Array, "3 hidden hidden"]
     b: Float[Array, "3 hidden"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
@@ -45,7 +45,7 @@ class ResetBeforeGRU(AbstractCell):
         self.W = lecun_normal(input_key, (3, hidden_size, input_size))
         self.U = orthogonal(recurrent_key, (3, hidden_size, hidden_size))
         self.b = jnp.zeros((3, hidden_size))
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.hidden_size = hidden_size
 
     def init_state(self):

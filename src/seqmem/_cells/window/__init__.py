@@ -1,1 +1,0 @@
-from . import parallel as parallel

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractWindowCell
+from ..initialisers import lecun_normal
+from .family import AbstractWindowCell
 
 
 class CausalConv(AbstractWindowCell):
@@ -41,7 +41,7 @@ class CausalConv(AbstractWindowCell):
 
     W: Float[Array, "width output input"]
     b: Float[Array, " output"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     dilation: int = eqx.field(static=True)
 
     def __init__(
@@ -62,12 +62,12 @@ class CausalConv(AbstractWindowCell):
         W = lecun_normal(key, (output_size, width * input_size))
         self.W = W.reshape(output_size, width, input_size).swapaxes(0, 1)
         self.b = jnp.zeros(output_size)
-        self.input_size = input_size
+        self.input_shape = (input_size,)
         self.dilation = dilation
 
     def init_state(self):
         size = self.dilation * (len(self.W) - 1) + 1
-        return jnp.zeros((size, self.input_size), state_dtype(self.W))
+        return jnp.zeros((size, self.input_shape[0]), state_dtype(self.W))
 
     def project(self, x):
         return x, None

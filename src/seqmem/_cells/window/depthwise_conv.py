@@ -3,9 +3,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
-from .base import AbstractWindowCell
+from ..initialisers import lecun_normal
+from .family import AbstractWindowCell
 
 
 class DepthwiseConv(AbstractWindowCell):
@@ -39,7 +39,7 @@ class DepthwiseConv(AbstractWindowCell):
 
     w: Float[Array, "width size"]
     b: Float[Array, " size"] | None
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
 
     def __init__(self, size: int, width: int, *, bias: bool = True, key: PRNGKeyArray):
         if width < 1:
@@ -50,7 +50,7 @@ class DepthwiseConv(AbstractWindowCell):
             )
         self.w = lecun_normal(key, (size, width)).T
         self.b = jnp.zeros(size) if bias else None
-        self.input_size = size
+        self.input_shape = (size,)
 
     def init_state(self):
         return jnp.zeros(self.w.shape, state_dtype(self.w))

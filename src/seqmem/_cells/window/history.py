@@ -36,7 +36,11 @@ class History(NamedTuple):
         """What entered so many steps ago, 0 to n − 1, as every step sees it: [time, ...]."""
         first = self.size - steps
         seen = jax.tree.map(lambda leaf: leaf[first : first + self.time], self.entries)
-        return seen if self.steps_since_reset is None else self._begun(first + self.steps_since_reset, seen)
+        return (
+            seen
+            if self.steps_since_reset is None
+            else self._begun(first + self.steps_since_reset, seen)
+        )
 
     def after(self, steps: int | Int[Array, ""]) -> Window:
         """The window after so many of the steps."""
@@ -46,7 +50,9 @@ class History(NamedTuple):
         )
         if self.steps_since_reset is None:
             return seen
-        age = jnp.concatenate([jnp.full((1,), size, self.steps_since_reset.dtype), self.steps_since_reset])[steps]
+        age = jnp.concatenate(
+            [jnp.full((1,), size, self.steps_since_reset.dtype), self.steps_since_reset]
+        )[steps]
         return self._begun(jnp.arange(size) + age + 1, seen)
 
     def windows(self) -> Window:

@@ -3,10 +3,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
-from ..initialisers import lecun_normal
 from ..._core.precision import state_dtype
+from ..initialisers import lecun_normal
 from .banded import Entry, attend, attend_over_time
-from .base import AbstractWindowCell
+from .family import AbstractWindowCell
 from .positions import AbstractPositions, NoPositions, RoPE
 
 
@@ -52,7 +52,7 @@ class SlidingWindowAttention(AbstractWindowCell):
     W_k: Float[Array, "shared size"]
     W_v: Float[Array, "shared size"]
     W_o: Float[Array, "size size"]
-    input_size: int = eqx.field(static=True)
+    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
     heads: int = eqx.field(static=True)
     key_value_heads: int = eqx.field(static=True)
     window: int = eqx.field(static=True)
@@ -88,13 +88,13 @@ class SlidingWindowAttention(AbstractWindowCell):
         W = lecun_normal(key, (sum(rows.values()), size))
         ends = [sum(list(rows.values())[:i]) for i in range(1, len(rows))]
         self.W_q, self.W_k, self.W_v, self.W_o = jnp.split(W, ends)
-        self.input_size = size
+        self.input_shape = (size,)
         self.heads = heads
         self.key_value_heads = shared
         self.window = window
 
     def init_state(self):
-        shape = (self.window, self.key_value_heads, self.input_size // self.heads)
+        shape = (self.window, self.key_value_heads, self.input_shape[0] // self.heads)
         dtype = state_dtype(self.W_q)
         return Entry(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(shape[0], dtype))
 

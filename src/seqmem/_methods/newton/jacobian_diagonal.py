@@ -1,24 +1,29 @@
-"""The diagonal of a step's Jacobian, ∂s'ᵢ/∂sᵢ, for methods that get on with an approximation."""
+"""The diagonal of a step's Jacobian, ∂s'ᵢ/∂sᵢ, for methods that need only an approximation."""
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..._core.cell import AbstractCell, Drive, State, update
+from ..._core.cell import AbstractCell, update
+from ..._core.problem import Drive, State
 
 Diagonal = Callable[[State, Drive], State]
 
 
-@functools.singledispatch
 def jacobian_diagonal(cell: AbstractCell, init: State, x: PyTree) -> Diagonal:
     """(s, u) ↦ diag ∂update(s, u)/∂s, for one example, in the shapes of the state.
 
-    By one derivative per entry of the state; a family that has it cheaper registers how. `init` is
-    `cell.init_state()` and `x` some input, for what a family computes once.
+    By the rule of the cell's family, else by one derivative per entry of the state.
+
+    Args:
+        cell: the cell.
+        init: `cell.init_state()`.
+        x: some input, for what a family computes once.
     """
+    if cell.family.jacobian_diagonal is not None:
+        return cell.family.jacobian_diagonal(cell, init, x)
 
     def diagonal(state: State, drive: Drive) -> State:
         def step(state: State) -> State:
@@ -29,17 +34,19 @@ def jacobian_diagonal(cell: AbstractCell, init: State, x: PyTree) -> Diagonal:
 
             def entry(i: Array) -> Array:
                 one = jnp.zeros(leaf.size, leaf.dtype).at[i].set(jnp.asarray(direction, leaf.dtype))
-                moved = jax.jvp(step, (state,), (only(state, place, one.reshape(leaf.shape)),))[1]
+                moved = jax.jvp(
+                    step, (state,), (tangent_of_leaf(state, place, one.reshape(leaf.shape)),)
+                )[1]
                 return jax.tree.leaves(moved)[place].ravel()[i]
 
             return jax.lax.map(entry, jnp.arange(leaf.size)).reshape(leaf.shape)
 
-        return by_leaf(state, of_leaf)
+        return diagonal_by_leaf(state, of_leaf)
 
     return diagonal
 
 
-def only(state: State, place: int, tangent: Array) -> State:
+def tangent_of_leaf(state: State, place: int, tangent: Array) -> State:
     """A tangent of the state that moves one of its leaves alone."""
     leaves, tree = jax.tree.flatten(state)
     tangents = [jnp.zeros_like(leaf) for leaf in leaves]
@@ -47,23 +54,23 @@ def only(state: State, place: int, tangent: Array) -> State:
     return jax.tree.unflatten(tree, tangents)
 
 
-def directions(leaf: Array) -> tuple[complex, ...]:
+def directions_of(leaf: Array) -> tuple[complex, ...]:
     """Those in which an entry of a leaf can move."""
     return (1.0, 1j) if jnp.iscomplexobj(leaf) else (1.0,)
 
 
-def by_leaf(state: State, of_leaf: Callable[[int, complex], Array]) -> State:
-    """The diagonals of all leaves, from `of_leaf(place, direction)`: how fast the entries of a leaf
-    change when they move in that direction themselves.
+def diagonal_by_leaf(state: State, of_leaf: Callable[[int, complex], Array]) -> State:
+    """The diagonals of all leaves, from `of_leaf(place, direction)`, the derivative of each entry of
+    a leaf with respect to itself in that direction.
 
-    Of complex ones, Wirtinger's derivative ½ (∂/∂re − i ∂/∂im), which is there for updates that
-    are not holomorphic too.
+    Of complex entries it is Wirtinger's derivative ½ (∂/∂re − i ∂/∂im), which exists for updates
+    that are not holomorphic too.
     """
     leaves, tree = jax.tree.flatten(state)
-    found = []
+    diagonals = []
     for place, leaf in enumerate(leaves):
-        real, *imaginary = [of_leaf(place, direction) for direction in directions(leaf)]
-        for along in imaginary:
-            real = (real - jnp.asarray(1j, leaf.dtype) * along) / 2
-        found.append(real)
-    return jax.tree.unflatten(tree, found)
+        derivative, *imaginary = [of_leaf(place, direction) for direction in directions_of(leaf)]
+        for d_imaginary in imaginary:
+            derivative = (derivative - jnp.asarray(1j, leaf.dtype) * d_imaginary) / 2
+        diagonals.append(derivative)
+    return jax.tree.unflatten(tree, diagonals)

@@ -1,4 +1,4 @@
-"""Newton's method in time, with the whole Jacobian of every step."""
+"""`Newton`: all steps at once by Newton's method, with the full Jacobian of every step."""
 
 import dataclasses
 import math
@@ -6,17 +6,18 @@ import math
 import jax
 import jax.numpy as jnp
 
-from ..._core.cell import advance, over
-from ..dense_recurrence import dense_affine_states
+from ..._core.batching import vmap_axes
 from ..._core.errors import bad_input
-from ..._core.precision import precision
-from ..._core.ravel import RealView
 from ..._core.method import AbstractMethod
-from .iteration import SCAN, AbstractSweeps, check_fields
+from ..._core.precision import precision
+from ..._core.ravel import RealRavel
+from ..._core.step import advance
+from ..recurrence import dense_states
+from .iteration import SCAN, AbstractNewton, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
-class Newton(AbstractSweeps):
+class Newton(AbstractNewton):
     """All steps of a block at once, for any cell: a guess of the states, put right by sweeps.
 
         r_t = advance(s_{t−1}, u_t) − s_t
@@ -37,7 +38,7 @@ class Newton(AbstractSweeps):
     replaced by the plain update, not by 0, and what did not converge is said.
 
     Args:
-        block: steps at once; None is all of time. Blocks run one after another.
+        chunk_size: steps at once; None is all of time. Chunks run one after another.
         tolerance: the largest |r_t| allowed, relative to 1 + max |s_t| of the sequence's block;
             None is 16 times the distance of two neighbouring numbers at 1.
         max_iters: sweeps after which a block of a sequence is given up, at least 1.
@@ -53,12 +54,12 @@ class Newton(AbstractSweeps):
         >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((100, 3))
         >>> method = seqmem.Newton(chunk_size=50)
-        >>> _, ys, report = seqmem.solve(cell, cell.init_state(), xs, method=method)
-        >>> ys.shape, bool(report.converged)
+        >>> solution = seqmem.solve(cell, None, xs, method=method)
+        >>> solution.outputs.shape, bool(solution.stats.converged)
         ((100, 5), True)
     """
 
-    block: int | None = 256
+    chunk_size: int | None = 256
     tolerance: float | None = None
     max_iters: int = 100
     fallback: AbstractMethod | None = SCAN
@@ -67,31 +68,30 @@ class Newton(AbstractSweeps):
     def __post_init__(self):
         check_fields(self)
 
-    def lineariser(self, cell, init, inputs, batch_axes):
-        view = RealView(init)
-        batch = math.prod(jax.tree.leaves(inputs)[0].shape[1 : 1 + batch_axes])
-        step_bytes = batch * view.size**2 * jnp.finfo(precision(init)).bits // 8
-        if inputs.time * step_bytes > self.max_bytes:
+    def lineariser(self, problem):
+        ravel = RealRavel(problem.init)
+        sequences = math.prod(problem.batch)
+        step_bytes = sequences * ravel.size**2 * jnp.finfo(precision(problem.init)).bits // 8
+        if problem.time * step_bytes > self.max_bytes:
             raise bad_input(
-                f"{inputs.time} Jacobians of {batch} sequences, {view.size} by {view.size} each, "
-                f"take {inputs.time * step_bytes} bytes.",
+                f"{problem.time} Jacobians of {sequences} sequences, {ravel.size} by {ravel.size} "
+                f"each, take {problem.time * step_bytes} bytes.",
                 f"at most {self.max_bytes}, max_bytes of the Newton.",
-                f"choose a block of at most {max(1, self.max_bytes // step_bytes)} steps, a larger "
-                "max_bytes, or seqmem.QuasiNewton(), which keeps the diagonals.",
+                f"choose a chunk_size of at most {max(1, self.max_bytes // step_bytes)} steps, a "
+                "larger max_bytes, or seqmem.QuasiNewton(), which keeps the diagonals.",
             )
 
-        def linear(state, drive, marks):
+        def linear(state, drive, flags):
             def step(vector):
-                new = advance(cell, init, view.state(vector), drive, marks)
-                return view.vector(new), new
+                new = advance(problem.cell, problem.init, ravel.state(vector), drive, flags)
+                return ravel.vector(new), new
 
-            jacobian, new = jax.jacfwd(step, has_aux=True)(view.vector(state))
+            jacobian, new = jax.jacfwd(step, has_aux=True)(ravel.vector(state))
             return new, jacobian
 
         return linear
 
-    def solve(self, jacobians, residuals, cut, *, reverse):
-        like = jax.tree.map(lambda leaf: leaf[0], residuals)
-        view = RealView(like)
-        vectors = over(view.vector, 1)(residuals)
-        return over(view.state, 1)(dense_affine_states(jacobians, vectors, cut, reverse=reverse))
+    def solve_linear(self, jacobians, residuals, cut, *, reverse):
+        ravel = RealRavel(jax.tree.map(lambda leaf: leaf[0], residuals))
+        vectors = vmap_axes(ravel.vector, 1)(residuals)
+        return vmap_axes(ravel.state, 1)(dense_states(jacobians, vectors, cut, reverse=reverse))

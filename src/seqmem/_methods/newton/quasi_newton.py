@@ -1,21 +1,21 @@
-"""Newton's method in time, with the diagonal of every step's Jacobian."""
+"""`QuasiNewton`: all steps at once by Newton's method, with the diagonals of the Jacobians."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 
-from ..recurrence import affine_states
-from ..._core.cell import advance, begin, select
 from ..._core.method import AbstractMethod
+from ..._core.step import advance, apply_reset, select
+from ..recurrence import diagonal_states
+from .iteration import SCAN, AbstractNewton, check_fields
 from .jacobian_diagonal import jacobian_diagonal
-from .iteration import SCAN, AbstractSweeps, check_fields
 
-BLOCK = 16  # steps of the affine recurrence that are run one after another
+CHUNK_SIZE = 16  # steps of the affine recurrence that run one after another
 
 
 @dataclasses.dataclass(frozen=True)
-class QuasiNewton(AbstractSweeps):
+class QuasiNewton(AbstractNewton):
     """All steps of a block at once, for any cell, by sweeps that know the diagonal of J_t alone.
 
         r_t = advance(s_{t−1}, u_t) − s_t
@@ -33,7 +33,7 @@ class QuasiNewton(AbstractSweeps):
     diagonal too, whose gradients are not the loss's.
 
     Args:
-        block: steps at once; None is all of time. Blocks run one after another.
+        chunk_size: steps at once; None is all of time. Chunks run one after another.
         tolerance: as for `Newton`.
         max_iters: as for `Newton`.
         fallback: as for `Newton`.
@@ -51,7 +51,7 @@ class QuasiNewton(AbstractSweeps):
         (100, 5)
     """
 
-    block: int | None = 256
+    chunk_size: int | None = 256
     tolerance: float | None = None
     max_iters: int = 100
     fallback: AbstractMethod | None = SCAN
@@ -59,22 +59,25 @@ class QuasiNewton(AbstractSweeps):
     def __post_init__(self):
         check_fields(self)
 
-    def lineariser(self, cell, init, inputs, batch_axes):
-        one = jax.tree.map(lambda x: jnp.zeros(x.shape[1 + batch_axes :], x.dtype), inputs.x)
-        diagonal = jacobian_diagonal(cell, init, one)
+    def lineariser(self, problem):
+        leading = 1 + problem.batch_axes
+        one = jax.tree.map(lambda x: jnp.zeros(x.shape[leading:], x.dtype), problem.inputs)
+        diagonal = jacobian_diagonal(problem.cell, problem.init, one)
 
-        def linear(state, drive, marks):
-            new = advance(cell, init, state, drive, marks)
-            a = diagonal(begin(init, state, marks), drive)
-            return new, select(marks.hold, jax.tree.map(jnp.ones_like, a), a)
+        def linear(state, drive, flags):
+            new = advance(problem.cell, problem.init, state, drive, flags)
+            a = diagonal(apply_reset(problem.init, state, flags), drive)
+            return new, select(flags.padding, jax.tree.map(jnp.ones_like, a), a)
 
         return linear
 
-    def solve(self, jacobians, residuals, cut, *, reverse):
-        def states(a, b):
+    def solve_linear(self, jacobians, residuals, cut, *, reverse):
+        def solve(a, b):
             flags = cut
             if cut is not None:
                 flags = jnp.broadcast_to(cut.reshape(-1, *[1] * (b.ndim - 1)), b.shape)
-            return affine_states(a, b, jnp.zeros_like(b[0]), flags, reverse=reverse, block=BLOCK)
+            return diagonal_states(
+                a, b, jnp.zeros_like(b[0]), flags, reverse=reverse, chunk_size=CHUNK_SIZE
+            )
 
-        return jax.tree.map(states, jacobians, residuals)
+        return jax.tree.map(solve, jacobians, residuals)

@@ -1,4 +1,4 @@
-"""What may be done to the gradient on its way from one step to the one before."""
+"""Per-step transforms of the BPTT gradient: clipping, scaling, truncation."""
 
 import abc
 import dataclasses
@@ -9,55 +9,54 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from ..._core.cell import State
-from ..._core.errors import bad_input
-from ..._core.trees import tree_norm
 from ..._core.precision import split
+from ..._core.problem import State
+from ..._core.trees import tree_norm
+from ..._core.validation import check_count, check_positive
 
 
 class AbstractGradientTransform(abc.ABC):
-    """A function of the gradient that leaves a step for the state before it, δ = (∂s_t/∂s_{t−1})ᵀ
-    ∂L/∂s_t, written for one example. Subclasses are frozen dataclasses.
+    """A function of δ = (∂s_t/∂s_{t−1})ᵀ ∂L/∂s_t, the gradient that passes from a step to the state
+    before it, for one example. A subclass is a frozen dataclass.
 
-    What it returns takes δ's place; the gradient that comes from the output of step t − 1 is added
+    The result takes the place of δ; the gradient that comes from the output of step t − 1 is added
     after it. Padded steps do not apply it.
     """
 
     @abc.abstractmethod
-    def __call__(self, d: State, border: Int[Array, ""]) -> State:
+    def __call__(self, d_state: State, step_index: Int[Array, ""]) -> State:
         """The transformed gradient.
 
         Args:
-            d: δ, in the shapes of one state.
-            border: the later of the two steps between which it passes, counted in `xs`; 0 where it
-                leaves the first step that is run for the initial state.
+            d_state: δ, in the shapes of one state.
+            step_index: the later of the two steps between which it passes, counted over the valid
+                steps in `xs`; 0 where it passes from the first step that is run to the initial
+                state.
         """
-
-
-def _positive(name: str, field: str, value: float) -> None:
-    if not value > 0:
-        raise bad_input(
-            f"{name}({field}={value}).",
-            f"a {field} above 0.",
-            f"choose a positive number; leave the transform out for no {name.lower()}.",
-        )
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipValue(AbstractGradientTransform):
-    """Every entry of δ clipped to [−limit, limit].
+    """Every entry of δ clipped to [−limit, limit]; of a complex entry the modulus is clipped.
 
-    Source: Graves 2013, arXiv:1308.0850, section 2.1 clips the gradients inside of the recurrence
-    too (there those of the LSTM's inputs, to [−10, 10]).
+    Source: Graves 2013, arXiv:1308.0850, section 2.1, clips gradients inside the recurrence too
+    (there those of the LSTM's inputs, to [−10, 10]).
     """
 
     limit: float
 
     def __post_init__(self):
-        _positive("ClipValue", "limit", self.limit)
+        check_positive("ClipValue", "limit", self.limit, remedy="leave the transform out.")
 
-    def __call__(self, d, border):
-        return jax.tree.map(lambda leaf: jnp.clip(leaf, -self.limit, self.limit), d)
+    def __call__(self, d_state, step_index):
+        def clip(leaf: Array) -> Array:
+            if not jnp.iscomplexobj(leaf):
+                return jnp.clip(leaf, -self.limit, self.limit)
+            modulus = jnp.abs(leaf)
+            is_long = modulus > self.limit
+            return jnp.where(is_long, leaf * (self.limit / jnp.where(is_long, modulus, 1)), leaf)
+
+        return jax.tree.map(clip, d_state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,31 +66,31 @@ class ClipNorm(AbstractGradientTransform):
     limit: float
 
     def __post_init__(self):
-        _positive("ClipNorm", "limit", self.limit)
+        check_positive("ClipNorm", "limit", self.limit, remedy="leave the transform out.")
 
-    def __call__(self, d, border):
-        norm = tree_norm(d)
+    def __call__(self, d_state, step_index):
+        norm = tree_norm(d_state)
         factor = jnp.where(norm > self.limit, self.limit / norm, jnp.ones_like(norm))
-        return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), d)
+        return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), d_state)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale(AbstractGradientTransform):
-    """δ times a factor at every step: memory that fades backward only, or does less so."""
+    """δ times a factor at every step: below 1, the gradient decays faster than the memory."""
 
     factor: float
 
     def __post_init__(self):
-        _positive("Scale", "factor", self.factor)
+        check_positive("Scale", "factor", self.factor, remedy="leave the transform out.")
 
-    def __call__(self, d, border):
-        return jax.tree.map(lambda leaf: leaf * self.factor, d)
+    def __call__(self, d_state, step_index):
+        return jax.tree.map(lambda leaf: leaf * self.factor, d_state)
 
 
 @dataclasses.dataclass(frozen=True)
 class Detach(AbstractGradientTransform):
-    """No gradient passes between windows of `every` steps: truncated backpropagation, with the
-    state carried.
+    """No gradient passes between windows of `every` steps: truncated backpropagation through time
+    with a carried state.
 
     Source: Williams & Peng 1990, Neural Computation 2(4), BPTT(h; h') with h = h' = every.
     """
@@ -99,28 +98,28 @@ class Detach(AbstractGradientTransform):
     every: int
 
     def __post_init__(self):
-        _positive("Detach", "every", self.every)
+        check_count("Detach", "every", self.every, remedy="leave the transform out.")
 
-    def __call__(self, d, border):
-        cut = (border > 0) & (border % self.every == 0)
-        return jax.tree.map(lambda leaf: jnp.where(cut, jnp.zeros_like(leaf), leaf), d)
+    def __call__(self, d_state, step_index):
+        is_border = (step_index > 0) & (step_index % self.every == 0)
+        return jax.tree.map(lambda leaf: jnp.where(is_border, jnp.zeros_like(leaf), leaf), d_state)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def transformed(
-    transform: AbstractGradientTransform, state: State, border: Int[Array, ""]
+def transform_gradient(
+    transform: AbstractGradientTransform, state: State, step_index: Int[Array, ""]
 ) -> State:
-    """`state` as it is, whose gradient is transformed."""
+    """`state` as it is, with a transformed gradient."""
     return state
 
 
-def _transformed_forward(transform, state, border):
-    return state, border
+def _forward(transform, state, step_index):
+    return state, step_index
 
 
-def _transformed_backward(transform, border, d):
-    moving, still = split(d)
-    return eqx.combine(transform(moving, border), still), None
+def _backward(transform, step_index, d_state):
+    differentiable, constant = split(d_state)
+    return eqx.combine(transform(differentiable, step_index), constant), None
 
 
-transformed.defvjp(_transformed_forward, _transformed_backward)
+transform_gradient.defvjp(_forward, _backward)

@@ -1,115 +1,103 @@
-"""One step after another."""
+"""`Scan`: one step after another, with a backward pass of its own.
+
+Forward, in short unrolled tiles: one projection per tile, then the steps. Kept for the backward
+pass are the states, and what the family's rule asks for. Backward, in larger tiles: what was not
+kept is computed again for a whole tile at once, the loop over its steps yields ∂L/∂s_t, and from
+these the gradients of parameters and inputs are one product each over the tile and the batch.
+"""
 
 import dataclasses
-from typing import Literal
+import functools
 
+import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from ..._core.cell import AbstractCell, Inputs, Marks, State, advance, project, readout, select
-from ..._core.batching import each
-from ..._core.precision import as_precision, precision
+from ..._core.errors import bad_input
 from ..._core.method import AbstractMethod
-from .bptt import unroll_with_bptt
-from .gradient_transforms import AbstractGradientTransform, transformed
+from ..._core.precision import inexact, split
+from ..._core.problem import Problem, Solution
+from ..._core.validation import check_count
+from ..readouts import has_steps, outputs_of, solve_without_steps
+from .backward import Residuals, pull_back
+from .forward import rule_of, run_forward
+from .gradient_transforms import AbstractGradientTransform
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan(AbstractMethod):
     """One step after another: any cell, any platform, the least memory.
 
+    The backward pass keeps the states and sums weight gradients once per tile of steps. It can be
+    differentiated again in reverse mode; for forward mode use `seqmem.ReferenceScan()`.
+
     Args:
-        gradient: "bptt" has a backward pass of its own, which keeps the states and sums weight
-            gradients once per block of steps. "autodiff" is JAX's, of a plain `lax.scan`: slower
-            and larger, but it has forward mode too (`jax.jvp`, `jax.hessian`), where "bptt" raises
-            JAX's own TypeError. Both can be differentiated again in reverse mode.
         recompute: keep only the states, and compute the pre-activations of a gated cell again in
-            the backward pass: the leanest. Without it they are kept as well: the fastest. No effect
-            on other families, nor with "autodiff".
-        block: steps for which the backward pass linearises the cell at once; None chooses from the
+            the backward pass: the leanest. Without it they are kept too: the fastest. No effect on
+            other families.
+        tile: steps at which the backward pass linearises the cell at once; None chooses from the
             sizes.
-        transform: what is done to the gradient between one step and the one before, such as
-            `seqmem.gradients.ClipNorm(1.0)`. With it the gradient is no longer the loss's, on
-            purpose, and the backward pass no longer linear, so no other method offers it.
+        transform: applied to the gradient between each step and the one before, such as
+            `seqmem.gradients.ClipNorm(1.0)`. The result is then, on purpose, not the gradient of
+            the loss.
+
+    Raises:
+        ValueError: for a tile that is not a whole number of at least 1.
     """
 
-    gradient: Literal["bptt", "autodiff"] = "bptt"
     recompute: bool = False
-    block: int | None = None
+    tile: int | None = None
     transform: AbstractGradientTransform | None = None
 
     def __post_init__(self):
-        from ..._core.errors import bad_input
-
-        if self.gradient not in ("bptt", "autodiff"):
+        if not isinstance(self.recompute, bool):
             raise bad_input(
-                f"Scan(gradient={self.gradient!r}).",
-                '"bptt" or "autodiff".',
-                "choose one of the two; Scan() is the fast one.",
+                f"Scan got recompute={self.recompute!r}.",
+                "True or False.",
+                "write seqmem.Scan(), or seqmem.ReferenceScan() for JAX's own gradient.",
             )
-        if self.block is not None and self.block < 1:
-            raise bad_input(
-                f"Scan(tile={self.block}).",
-                "a number of steps, at least 1, or None.",
-                "leave it out to have it chosen.",
-            )
+        if self.tile is not None:
+            check_count("Scan", "tile", self.tile, remedy="leave it out to have it chosen.")
 
     @property
-    def looks_at_borders(self) -> bool:
+    def needs_step_index(self) -> bool:
         return self.transform is not None
 
-    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        if self.gradient == "bptt":
-            return unroll_with_bptt(
-                cell,
-                init,
-                state,
-                inputs,
-                batch_axes=batch_axes,
-                reverse=reverse,
-                recompute=self.recompute,
-                block=self.block,
-                transform=self.transform,
-            )
-        return plain_scan(
-            cell,
-            init,
-            state,
-            inputs,
-            batch_axes=batch_axes,
-            reverse=reverse,
-            transform=self.transform,
-        )
+    def run(self, problem):
+        if not has_steps(problem):
+            return solve_without_steps(problem)
+        return _scan(self, *split(problem))
 
 
-def plain_scan(
-    cell: AbstractCell,
-    init: State,
-    state: State,
-    inputs: Inputs,
-    *,
-    batch_axes: int,
-    reverse: bool,
-    transform: AbstractGradientTransform | None = None,
-) -> tuple[State, PyTree]:
-    """The definition, over time: `lax.scan` of the step, differentiated by JAX.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(method: Scan, differentiable: PyTree, constant: PyTree) -> Solution:
+    problem: Problem = eqx.combine(differentiable, constant)
 
-    The sum of a gradient over the steps is made in at least float32: the loop is handed wide
-    parameters and narrows them itself.
-    """
-    own = precision(cell)
-    wide = as_precision(cell, precision((cell, state)))
+    def emit(states, saved, inputs):
+        outputs = outputs_of(problem.cell, states, inputs, problem.batch_axes)
+        return outputs, states if problem.return_states else None
 
-    def step(wide: AbstractCell, state: State, x: PyTree, marks: Marks) -> tuple[State, PyTree]:
-        narrow = as_precision(wide, own)
-        drive = project(narrow, x, state)
-        if transform is not None:
-            passed = transformed(transform, state, marks.border)
-            state = select(marks.hold, state, passed)
-        state = advance(narrow, init, state, drive, marks)
-        return state, readout(narrow, state, drive)
+    state, (outputs, states) = run_forward(problem, emit)
+    return Solution(state, outputs, states)
 
-    def body(state: State, inputs: Inputs) -> tuple[State, PyTree]:
-        return each(step, wide, batch_axes)(state, inputs.x, inputs.marks)
 
-    return jax.lax.scan(body, state, inputs, reverse=reverse)
+def _scan_forward(
+    method: Scan, differentiable: PyTree, constant: PyTree
+) -> tuple[Solution, Residuals]:
+    problem: Problem = eqx.combine(differentiable, constant)
+    keeps_prepared = rule_of(problem.cell).saves_prepared and not method.recompute
+
+    def emit(states, saved, inputs):
+        return states, saved if keeps_prepared else None
+
+    state, (states, saved) = run_forward(problem, emit)
+    outputs = outputs_of(problem.cell, states, problem.inputs, problem.batch_axes)
+    solution = Solution(state, outputs, states if problem.return_states else None)
+    return solution, Residuals(differentiable, constant, states, saved)
+
+
+def _scan_backward(method: Scan, residuals: Residuals, d_solution: Solution) -> tuple[PyTree, None]:
+    return pull_back(method, residuals, outputs_of, inexact(d_solution)), None
+
+
+_scan.defvjp(_scan_forward, _scan_backward)

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..base import Write, matmul
+from ..write import Write, matmul
 from .decay import faded_products, fading_by
 from .triangular import inverse
 

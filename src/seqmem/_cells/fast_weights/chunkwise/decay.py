@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..base import matmul
+from ..write import matmul
 
 FEW = 4  # steps of the stretches that are made one step after another, all side by side
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ...._core.cell import Inputs, project
-from ...._core.batching import each
+from ...._core.batching import vmap_batch
+from ...._core.cell import AbstractCell, project
+from ...._core.problem import Problem
+from ..write import Write, check_write, map_writes
 from .nonfinite import nothing_where, without_bad_steps
-from ..base import AbstractFastWeightCell, Memory, Write, check_write, each_write
 
-BLOCK = 64  # steps
+CHUNK_SIZE = 64  # steps
 EVEN = 8  # a block that is longer has a multiple of so many steps, and is halved until it is small
 
 
@@ -20,29 +21,28 @@ class Steps(NamedTuple):
 
     write: Write
     reset: Bool[Array, "step *batch"] | None
-    hold: Bool[Array, "step *batch"] | None
+    padding: Bool[Array, "step *batch"] | None
 
 
-def written(
-    cell: AbstractFastWeightCell, init: Memory, inputs: Inputs, batch_axes: int, block: int | None
-) -> tuple[Steps, PyTree, int]:
-    """What is written at each step, in whole blocks of the size that is returned, and what else
-    `output` wants to see.
+def project_writes(problem: Problem, chunk_size: int | None) -> tuple[Steps, PyTree, int]:
+    """What is written at each step, padded to whole chunks of the size that is returned, and what
+    else `output` gets of each input.
     """
 
-    def see(cell: AbstractFastWeightCell, x: PyTree) -> tuple[Write, PyTree]:
-        drive = project(cell, x, init)
-        check_write(cell, init, drive[0])
+    def see(cell: AbstractCell, x: PyTree) -> tuple[Write, PyTree]:
+        drive = project(cell, x, problem.init)
+        check_write(cell, problem.init, drive[0])
         return drive
 
-    write, extra = each(see, cell, batch_axes, time=True)(inputs.x)
-    steps = Steps(write, inputs.marks.reset, inputs.marks.hold)
-    block = min(block or BLOCK, inputs.time)
-    if block > EVEN:
-        block += -block % EVEN
-    if inputs.time % block:
-        steps = _filled_up(steps, -inputs.time % block, batch_axes)
-    return steps, extra, block
+    axes = problem.batch_axes
+    write, extra = vmap_batch(see, problem.cell, axes, time=True)(problem.inputs)
+    steps = Steps(write, problem.flags.reset, problem.flags.padding)
+    chunk_size = min(chunk_size or CHUNK_SIZE, problem.time)
+    if chunk_size > EVEN:
+        chunk_size += -chunk_size % EVEN
+    if problem.time % chunk_size:
+        steps = _pad_steps(steps, -problem.time % chunk_size, axes)
+    return steps, extra, chunk_size
 
 
 class Writes(NamedTuple):
@@ -55,13 +55,13 @@ class Writes(NamedTuple):
     per_step: int
 
 
-def laid_out(steps: Steps, *, reverse: bool) -> Writes:
+def to_chunk_layout(steps: Steps, *, reverse: bool) -> Writes:
     """The writes of a stretch as it comes: time first and in its own order, with whatever stands in
     it.
     """
-    write, reset, hold = _steps_last(steps, reverse)
-    if hold is not None:
-        write = nothing_where(hold, write)
+    write, reset, padding = _steps_last(steps, reverse)
+    if padding is not None:
+        write = nothing_where(padding, write)
     write, bad, unread = without_bad_steps(write)
     if write.key.ndim == write.query.ndim:
         return Writes(write, reset, bad, unread, 1)
@@ -70,10 +70,10 @@ def laid_out(steps: Steps, *, reverse: bool) -> Writes:
     if reset is not None:
         first = jnp.arange(bad.shape[-2])[:, None] % several == 0  # of the writes of a step
         reset = jnp.repeat(reset, several, -2) & first
-    return Writes(_one_after_another(write, several), reset, bad, unread, several)
+    return Writes(_flatten_writes(write, several), reset, bad, unread, several)
 
 
-def _filled_up(steps: Steps, missing: int, batch_axes: int) -> Steps:
+def _pad_steps(steps: Steps, missing: int, batch_axes: int) -> Steps:
     """More steps at the end, which are held, so that they may be run first as well."""
 
     def longer(leaf: Array) -> Array:
@@ -81,9 +81,9 @@ def _filled_up(steps: Steps, missing: int, batch_axes: int) -> Steps:
 
     count = len(steps.write.query)
     batch = steps.write.query.shape[1 : 1 + batch_axes]
-    hold = jnp.zeros((count, *batch), bool) if steps.hold is None else steps.hold
+    padding = jnp.zeros((count, *batch), bool) if steps.padding is None else steps.padding
     added = (jnp.arange(count + missing) >= count).reshape(-1, *[1] * batch_axes)
-    return jax.tree.map(longer, steps)._replace(hold=longer(hold) | added)
+    return jax.tree.map(longer, steps)._replace(padding=longer(padding) | added)
 
 
 def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array | None]:
@@ -95,7 +95,7 @@ def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array
     def turned(leaf: Array, trailing: int) -> Array:
         return jnp.moveaxis(jnp.flip(leaf, 0) if reverse else leaf, 0, leaf.ndim - 1 - trailing)
 
-    write = each_write(lambda leaf: turned(leaf, 1 + several), steps.write)
+    write = map_writes(lambda leaf: turned(leaf, 1 + several), steps.write)
     write = write._replace(query=turned(write.query, 1))
 
     def beside_heads(flag: Array | None) -> Array | None:
@@ -105,10 +105,10 @@ def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array
         heads = (1,) * (write.query.ndim - 1 - flag.ndim)
         return flag.reshape(*flag.shape[:-1], *heads, flag.shape[-1], 1)
 
-    return write, beside_heads(steps.reset), beside_heads(steps.hold)
+    return write, beside_heads(steps.reset), beside_heads(steps.padding)
 
 
-def _one_after_another(write: Write, writes: int) -> Write:
+def _flatten_writes(write: Write, writes: int) -> Write:
     """Every write a step of its own; the query is that of the last one."""
     query = write.query[..., None, :]
     query = jnp.concatenate([*[jnp.zeros_like(query)] * (writes - 1), query], -2)
@@ -116,4 +116,4 @@ def _one_after_another(write: Write, writes: int) -> Write:
     def flat(leaf: Array) -> Array:
         return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])
 
-    return each_write(flat, write)._replace(query=flat(query))
+    return map_writes(flat, write)._replace(query=flat(query))

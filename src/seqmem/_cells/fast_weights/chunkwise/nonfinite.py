@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..base import Write, matmul
+from ..write import Write, matmul
 from .chunk import Block, Resets
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..base import Write, rescaled
+from ..write import Write, rescaled
 
 Scales = Float[Array, "*lead step 1"]
 

@@ -10,7 +10,7 @@ vanish, and cancel.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..base import matmul
+from ..write import matmul
 from .decay import base_size, joined
 
 FEW = 8  # steps of the matrices that are inverted in place

@@ -7,17 +7,17 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import PRNGKeyArray
 
-from .._cells.fast_weights.base import AbstractFastWeightCell
+from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.initialisers import lecun_normal
-from .rwkv7 import LowRank, RWKV7Core, shift_and_core
 from ..layers.stack import Stack
+from .rwkv7 import LowRank, RWKV7Core, shift_and_core
 from .token_shift import Mixed, ShiftBeside
 
 
 class RWKV7CoreAbove(AbstractFastWeightCell):
     """The second layer of `rwkv7_upper_block`, which has its equations."""
 
-    input_axes: ClassVar[Any] = (Mixed._make([1] * 6), 1)
+    input_shape: ClassVar[Any] = (Mixed._make([(None,)] * 6), (None,))
 
     core: RWKV7Core
     nu: LowRank

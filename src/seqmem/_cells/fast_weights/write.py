@@ -1,5 +1,4 @@
-"""The fast-weight family: the state is a matrix per head, which each step decays, corrects and adds
-to.
+"""What one step of a fast-weight cell writes into its matrices.
 
     S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ        read as S_t q_t
 
@@ -8,15 +7,15 @@ reads after it would divide. Decays are logs, and stay logs until they are summe
 to nothing.
 """
 
-import abc
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..._core.cell import AbstractCell, Output
+from ..._core.cell import AbstractCell
 from ..._core.errors import bad_input
 
 matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -46,47 +45,7 @@ class Memory(NamedTuple):
     log_scale: Float[Array, "*heads 1"] | None = None
 
 
-class AbstractFastWeightCell(AbstractCell):
-    """A cell whose state is a `Memory`, and which says what a step writes.
-
-        S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + exp(i_t) v_t k_tᵀ,    y_t = output(S_t q_t)
-
-    `project` returns the `Write` and whatever else `output` wants to see of the input. Where there
-    is a gain i_t, which goes with a decay per head and without removal, the state is held as
-    exp(m_t) · matrix with m_t = max(ln w_t + m_{t−1}, i_t), and `output` is given the reading of
-    the matrix and m_t.
-    """
-
-    @abc.abstractmethod
-    def init_state(self) -> Memory:
-        """The matrices before the first input."""
-
-    @abc.abstractmethod
-    def project(self, x: PyTree, /) -> tuple[Write, Any]:
-        """What one input writes, and what else its output is made of."""
-
-    @abc.abstractmethod
-    def output(self, reading: Any, extra: Any, /) -> Output:
-        """The output, from the reading S_t q_t, [*heads, value], (or it and m_t)."""
-
-    def update(self, state: Memory, drive: tuple[Write, Any], /) -> Memory:
-        write = drive[0]
-        check_write(self, state, write)
-        if write.key.ndim == write.query.ndim:
-            return _written(state, write)
-        for i in range(write.key.shape[-2]):
-            state = _written(state, each_write(lambda leaf, i=i: leaf[..., i, :], write))
-        return state
-
-    def readout(self, state: Memory, drive: tuple[Write, Any], /) -> Output:
-        write, extra = drive
-        reading = matmul(state.matrix, write.query[..., None])[..., 0]
-        if state.log_scale is None:
-            return self.output(reading, extra)
-        return self.output((reading, state.log_scale), extra)
-
-
-def check_write(cell: AbstractFastWeightCell, memory: Memory, write: Write) -> None:
+def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
     """Raise a `ValueError` where what a cell writes does not fit its memory, for one example."""
     name = type(cell).__name__
     matrix = memory.matrix.shape
@@ -125,13 +84,22 @@ def check_write(cell: AbstractFastWeightCell, memory: Memory, write: Write) -> N
         )
 
 
-def each_write(fn: Any, write: Write) -> Write:
+def map_writes(fn: Callable, write: Write) -> Write:
     """`fn` of all leaves that may have an axis of writes: all but the query."""
     return jax.tree.map(fn, write._replace(query=None))._replace(query=write.query)
 
 
-def _written(memory: Memory, write: Write) -> Memory:
-    """One write, the definition."""
+def apply_writes(memory: Memory, write: Write) -> Memory:
+    """The memory after one step, which may write several times."""
+    if write.key.ndim == write.query.ndim:
+        return apply_write(memory, write)
+    for i in range(write.key.shape[-2]):
+        memory = apply_write(memory, map_writes(lambda leaf, i=i: leaf[..., i, :], write))
+    return memory
+
+
+def apply_write(memory: Memory, write: Write) -> Memory:
+    """The memory after one write: the definition."""
     S, m = memory
     if m is not None:
         gain = 0.0 if write.log_gain is None else write.log_gain

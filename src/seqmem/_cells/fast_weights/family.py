@@ -1,0 +1,87 @@
+"""The fast-weight family: the state is a matrix per head, which each step decays, corrects and adds
+to.
+
+    S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ,    y_t = output(S_t q_t)
+"""
+
+import abc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jaxtyping import PyTree
+
+from ..._core.cell import AbstractCell
+from ..._core.family import Family, Law, TransitionRule
+from ..._core.problem import Drive, Output, State
+from ..._methods.parallel import Parallel
+from ..._methods.scan.reference import ReferenceScan
+from ..._methods.scan.scan import Scan
+from .chunkwise.parallel import solve_in_chunks
+from .chunkwise.transition import apply_transition, compose_transitions, transition_of
+from .write import Memory, Write, apply_writes, check_write, matmul
+
+
+def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    matrix = cell.init_state().matrix[..., 0]
+    reading = matrix if state.log_scale is None else (matrix, state.log_scale)
+    return {"output(reading, extra)": lambda: cell.output(reading, drive[1])}
+
+
+def _equations(cell: Any, draws: Any) -> Iterator[tuple[str, PyTree, PyTree]]:
+    state, drive = draws.random_state(1.0), draws.drive()
+    yield (
+        "update and readout as AbstractFastWeightCell has them: a cell writes project and output",
+        (cell.update(state, drive), cell.readout(state, drive)),
+        (
+            AbstractFastWeightCell.update(cell, state, drive),
+            AbstractFastWeightCell.readout(cell, state, drive),
+        ),
+    )
+
+
+FAST_WEIGHTS = Family(
+    "fast weights",
+    default=Parallel(),
+    parallel=solve_in_chunks,
+    transition=TransitionRule(transition_of, compose_transitions, apply_transition),
+    methods=(Parallel(), Parallel(chunk_size=2), Scan(), ReferenceScan()),
+    laws=(Law(_equations, _functions),),
+)
+
+
+class AbstractFastWeightCell(AbstractCell):
+    """A cell whose state is a `Memory`, and which says what a step writes.
+
+        S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + exp(i_t) v_t k_tᵀ,    y_t = output(S_t q_t)
+
+    `project` returns the `Write` and whatever else `output` wants to see of the input. Where there
+    is a gain i_t, which goes with a decay per head and without removal, the state is held as
+    exp(m_t) · matrix with m_t = max(ln w_t + m_{t−1}, i_t), and `output` is given the reading of
+    the matrix and m_t.
+    """
+
+    family = FAST_WEIGHTS
+
+    @abc.abstractmethod
+    def init_state(self) -> Memory:
+        """The matrices before the first input."""
+
+    @abc.abstractmethod
+    def project(self, x: PyTree, /) -> tuple[Write, Any]:
+        """What one input writes, and what else its output is made of."""
+
+    @abc.abstractmethod
+    def output(self, reading: Any, extra: Any, /) -> Output:
+        """The output, from the reading S_t q_t, [*heads, value], (or it and m_t)."""
+
+    def update(self, state: Memory, drive: tuple[Write, Any], /) -> Memory:
+        write, _ = drive
+        check_write(self, state, write)
+        return apply_writes(state, write)
+
+    def readout(self, state: Memory, drive: tuple[Write, Any], /) -> Output:
+        write, extra = drive
+        reading = matmul(state.matrix, write.query[..., None])[..., 0]
+        if state.log_scale is None:
+            return self.output(reading, extra)
+        return self.output((reading, state.log_scale), extra)

@@ -1,0 +1,164 @@
+"""The gated family: one product with the state per step, and everything else a function of each
+unit.
+
+    z_t = mix(s_{t−1}, u_t)       affine in both; holds the recurrent weights
+    s_t = gate(s_{t−1}, z_t)      everything else
+
+z are the pre-activations. They are all that the backward pass needs besides the states, which is
+why `mix` takes the drive: an LSTM then keeps one array of four gates per step, not one from the
+input and one from the state.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ..._core.batching import vmap_batch
+from ..._core.cell import AbstractCell, project
+from ..._core.family import Family, Law
+from ..._core.precision import as_precision, inexact, precision
+from ..._core.problem import Drive, State
+from ..._core.vjp_rule import AbstractVJPRule
+from ..._methods.scan.vjp_rules import pull_to, tiles_of_products
+from .jacobian import gate_jacobian_diagonal
+
+
+def mix(cell: Any, state: State, drive: Drive, /) -> PyTree:
+    """`cell.mix` in the parameters' precision, returned in the state's."""
+    dtype = precision(cell)
+    z = cell.mix(as_precision(state, dtype), as_precision(drive, dtype))
+    return as_precision(z, precision(state))
+
+
+def gate(cell: Any, state: State, z: PyTree, /) -> State:
+    """`cell.gate` in the state's precision."""
+    return as_precision(cell, precision(state)).gate(state, z)
+
+
+@dataclasses.dataclass(frozen=True)
+class GatedRule(AbstractVJPRule):
+    """The pre-activations z are kept, so the backward loop computes no product again: at each step
+    it pulls the cotangent through the gate at (s, z), entry by entry, and through the transpose of
+    mix.
+    """
+
+    saves_prepared = True
+
+    def tile_sizes(self, batch, entries):
+        return tiles_of_products(batch)
+
+    def prepare(self, cell, state, drive, /):
+        return mix(cell, state, drive)
+
+    def finish(self, cell, state, saved, /):
+        return gate(cell, state, saved)
+
+    def linearise(self, tile):
+        # mix is affine: its transpose is the same everywhere, and no value here is computed.
+        one_state, one_input = jax.tree.map(lambda leaf: leaf[0], (tile.states, tile.inputs))
+
+        def apply_mix(state: State) -> PyTree:
+            return vmap_batch(_mix_input, tile.cell, tile.batch_axes)(state, one_input)
+
+        def apply_gate(state: State, z: PyTree) -> State:
+            return inexact(vmap_batch(gate, tile.cell, tile.batch_axes)(state, z))
+
+        def pull(step: tuple[State, PyTree], d_state: State) -> tuple[State, PyTree]:
+            d_state, d_z = pull_to(apply_gate, d_state, *step)
+            (d_state_mix,) = pull_to(apply_mix, d_z, one_state)
+            return jax.tree.map(jnp.add, d_state, d_state_mix), d_z
+
+        return (tile.states, tile.saved), pull
+
+    def pull_to_inputs(self, tile, d_states, pulled):
+        def gates(cell: AbstractCell) -> State:
+            run = vmap_batch(gate, cell, tile.batch_axes, time=True)
+            return inexact(run(tile.states, tile.saved))
+
+        def mixes(cell: AbstractCell, inputs: PyTree) -> PyTree:
+            return vmap_batch(_mix_input, cell, tile.batch_axes, time=True)(tile.states, inputs)
+
+        (d_cell,) = pull_to(gates, d_states, tile.cell)  # dead code unless gates hold parameters
+        d_cell_mix, d_inputs = pull_to(mixes, pulled, tile.cell, tile.inputs)
+        return jax.tree.map(jnp.add, d_cell, d_cell_mix), d_inputs
+
+
+def _mix_input(cell: AbstractCell, state: State, x: PyTree) -> PyTree:
+    return mix(cell, state, project(cell, x, state))
+
+
+def update_gated(cell: AbstractCell, state: State, drive: Drive) -> State:
+    """update(s, u) = gate(s, mix(s, u)), each in its own precision."""
+    return gate(cell, state, mix(cell, state, drive))
+
+
+def _jacobian_diagonal(cell: AbstractCell, init: State, x: PyTree) -> Callable:
+    return gate_jacobian_diagonal(cell, init, project(cell, x, init), mix, gate)
+
+
+def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
+    z = mix(cell, state, drive)
+    return {
+        "mix(state, drive)": lambda: mix(cell, state, drive),
+        "gate(state, z)": lambda: gate(cell, state, z),
+    }
+
+
+def _equations(cell: Any, draws: Any) -> Iterator[tuple[str, PyTree, PyTree]]:
+    near, far = draws.random_state(1.0), draws.random_state(1000.0)
+    drive, other = draws.drive(), draws.drive()
+    for state in (near, far):
+        yield (
+            "update(s, u) = gate(s, mix(s, u))",
+            cell.update(state, drive),
+            cell.gate(state, cell.mix(state, drive)),
+        )
+    z, z_far = cell.mix(near, drive), cell.mix(far, other)
+    for weight in (0.3, -1.7):
+
+        def blend(a: PyTree, b: PyTree, weight: float = weight) -> PyTree:
+            return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, a, b)
+
+        yield (
+            "a mix that is affine in s and in u: mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
+            "a·mix(s, u) + (1−a)·mix(s', u')",
+            cell.mix(blend(near, far), blend(drive, other)),
+            blend(z, z_far),
+        )
+
+
+GATED = Family(
+    "gated",
+    vjp_rule=GatedRule(),
+    jacobian_diagonal=_jacobian_diagonal,
+    update=update_gated,
+    laws=(Law(_equations, _functions),),
+)
+
+
+class AbstractGatedCell(AbstractCell):
+    """A cell with the promise `update(s, u) = gate(s, mix(s, u))`, `mix` affine in s and in u.
+
+    The promise lets the sequential loop of the backward pass have one product per step, the
+    transpose of `mix`, and lets weight gradients be one product per tile. `gate` should hold no
+    matrix: its derivatives are taken entry by entry. Write products as `h @ U.mT`, which is faster
+    on a CPU than `U @ h`.
+    """
+
+    family = GATED
+
+    @abc.abstractmethod
+    def mix(self, state: State, drive: Drive, /) -> PyTree:
+        """The pre-activations: affine in the state and in the drive."""
+
+    @abc.abstractmethod
+    def gate(self, state: State, z: PyTree, /) -> State:
+        """The next state from the previous one and the pre-activations."""
+
+    def update(self, state: State, drive: Drive, /) -> State:
+        return self.gate(state, self.mix(state, drive))

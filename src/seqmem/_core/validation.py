@@ -1,0 +1,75 @@
+"""Checks of arguments that occur in many places."""
+
+from typing import Any
+
+from .errors import bad_input
+
+
+def check_count(
+    owner: str, name: str, value: Any, *, at_least: int = 1, remedy: str = "pass an int."
+) -> None:
+    """Refuse what is not a whole number of at least `at_least`.
+
+    Args:
+        owner: the function or class that got the value.
+        name: the argument.
+        value: its value.
+        at_least: the least that makes sense.
+        remedy: what to do, in the message.
+
+    Raises:
+        ValueError: for another type, a bool, or a smaller number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise bad_input(
+            f"{owner} got {name}={value!r}.", f"a whole number, at least {at_least}.", remedy
+        )
+
+
+def check_sizes(owner: str, **sizes: Any) -> None:
+    """Refuse sizes that are not whole numbers of at least 1.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    for name, size in sizes.items():
+        check_count(owner, name, size, remedy="choose a size of at least 1.")
+
+
+def check_positive(owner: str, name: str, value: Any, *, remedy: str) -> None:
+    """Refuse a number that is not above 0, and NaN.
+
+    Raises:
+        ValueError: for a number of at most 0, or none.
+    """
+    if not value > 0:
+        raise bad_input(f"{owner} got {name}={value!r}.", "a number above 0.", remedy)
+
+
+def check_rate(owner: str, rate: float) -> None:
+    """Refuse a dropout rate outside of [0, 1).
+
+    Raises:
+        ValueError: unless 0 <= rate < 1.
+    """
+    if not 0 <= rate < 1:
+        raise bad_input(
+            f"{owner} got rate={rate}.",
+            "the share to drop, 0 <= rate < 1.",
+            "leave the call out where nothing is dropped.",
+        )
+
+
+def check_heads(owner: str, size: int, num_heads: int) -> None:
+    """Refuse a size that the heads cannot share evenly.
+
+    Raises:
+        ValueError: where `num_heads` is below 1 or does not divide `size`.
+    """
+    check_sizes(owner, size=size, num_heads=num_heads)
+    if size % num_heads:
+        raise bad_input(
+            f"{owner} got {num_heads} heads for a size of {size}.",
+            "a size that the heads divide evenly.",
+            "choose a number of heads that divides the size.",
+        )

@@ -1,0 +1,85 @@
+"""How a family's update is taken apart for the backward pass of `Scan`."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import PyTree
+
+from .problem import Drive, State
+
+
+class TileSizes(NamedTuple):
+    """How many steps `Scan` takes together.
+
+    Attributes:
+        forward: steps whose inputs the forward loop projects at once.
+        unroll: how many of these are written out one after another.
+        backward: steps that the backward pass linearises at once.
+    """
+
+    forward: int
+    unroll: int
+    backward: int
+
+
+class BackwardTile(NamedTuple):
+    """The steps that the backward pass linearises at once.
+
+    Attributes:
+        cell: the cell.
+        states: the state before each step, [time, *batch, ...], resets applied.
+        saved: what `prepare` returned at each step.
+        inputs: the inputs of each step.
+        batch_axes: how many batch axes there are.
+    """
+
+    cell: Any
+    states: State
+    saved: PyTree
+    inputs: PyTree
+    batch_axes: int
+
+
+class AbstractVJPRule(abc.ABC):
+    """How an update is taken apart: update(s, u) = finish(s, prepare(s, u)).
+
+    `prepare` and `finish` take one example and one step; the other functions take a tile. A
+    subclass is a frozen dataclass.
+    """
+
+    @property
+    @abc.abstractmethod
+    def saves_prepared(self) -> bool:
+        """Whether the result of `prepare` is worth keeping for the backward pass."""
+
+    @abc.abstractmethod
+    def tile_sizes(self, batch: int, entries: int) -> TileSizes:
+        """For a batch of that many sequences and that many real entries of one state."""
+
+    @abc.abstractmethod
+    def prepare(self, cell: Any, state: State, drive: Drive, /) -> PyTree:
+        """The part of one update whose result may be kept."""
+
+    @abc.abstractmethod
+    def finish(self, cell: Any, state: State, saved: PyTree, /) -> State:
+        """The rest of one update."""
+
+    @abc.abstractmethod
+    def linearise(
+        self, tile: BackwardTile
+    ) -> tuple[PyTree, Callable[[PyTree, State], tuple[State, PyTree]]]:
+        """What the backward loop reads at each step, time first, and its body.
+
+        The body takes what is read at one step and the cotangent of the state after it; it returns
+        the cotangent of the state before it, and what `pull_to_inputs` needs to know of the step.
+        """
+
+    @abc.abstractmethod
+    def pull_to_inputs(
+        self, tile: BackwardTile, d_states: State, pulled: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """The cotangents of the parameters and of the inputs, from those of the updated states.
+
+        `pulled` is what the body of `linearise` returned at each step.
+        """
