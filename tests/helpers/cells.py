@@ -46,11 +46,9 @@ CELLS = {
     "CausalConv": lambda: seqmem.CausalConv(2, 3, 2, dilation=2, key=key),
     "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, 3, key=key),
     "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(2, 1, 3, key=key),
-    "CausalConv with_states": lambda: seqmem.with_states(seqmem.CausalConv(2, 3, 2, key=key)),
     "SlidingWindowAttention with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.SlidingWindowAttention(2, 2, 5, key_value_heads=1, positions=seqmem.ALiBi(), key=key)
     ),
-    "RNN with_states": lambda: seqmem.with_states(seqmem.RNN(2, 5, key=key)),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
     "tcn": lambda: seqmem.blocks.tcn(2, 3, levels=2, width=2, key=key),
     "gated_delta_net": lambda: seqmem.blocks.gated_delta_net_block(
@@ -77,5 +75,5 @@ CELLS = {
 KINDS = {
     *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
     *("DeltaRule", "DepthwiseConv"),
-    *("RNN with_states", "MGU with_learned_state", "Stack"),
+    *("MGU with_learned_state", "Stack"),
 }

@@ -15,7 +15,7 @@ class Setting(NamedTuple):
     """One way to run a sequence."""
 
     method: AbstractMethod
-    chunk: int | None = None
+    remat_every: int | None = None
     reverse: bool = False
     bare: bool = (
         False  # without lengths, resets and perturbations, from the initial state that all share
@@ -23,8 +23,8 @@ class Setting(NamedTuple):
 
     def __str__(self) -> str:
         words = [repr(self.method)]
-        if self.chunk is not None:
-            words.append(f"remat_every={self.chunk}")
+        if self.remat_every is not None:
+            words.append(f"remat_every={self.remat_every}")
         if self.reverse:
             words.append("reverse=True")
         return ", ".join(words)
@@ -73,7 +73,7 @@ def evaluate(
             perturbations=perturbations,
             reverse=setting.reverse,
             method=setting.method,
-            remat_every=setting.chunk,
+            remat_every=setting.remat_every,
         )
 
     (final, ys), (d_cell, d_state, d_xs, d_probes) = pulled(
