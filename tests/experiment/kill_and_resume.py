@@ -27,7 +27,7 @@ import optax
 import orbax.checkpoint  # noqa: F401, before the forks
 
 import seqmem
-from seqmem import tasks, training
+from seqmem import data, experiment, models
 
 TIME, BATCH, WIDTH = 16, 4, 16
 EVERY = 4  # steps from checkpoint to checkpoint

@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import seqmem
-from seqmem import training
+from seqmem import experiment
 
 WHY = "no orbax-checkpoint here to write checkpoints with"
 THREE_PARTS = r"(.|\n)*Expected(.|\n)*What to do"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.experiment.test_loop import WHY
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmem import training
+from seqmem import experiment
 
 WHY = "no orbax-checkpoint here to write checkpoints with"
 THREE_PARTS = r"(.|\n)*Expected(.|\n)*What to do"

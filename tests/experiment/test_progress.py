@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from tests.experiment.test_loop import KEY, THREE_PARTS, batches, rows, train
 
-from seqmem import training
+from seqmem import experiment
+from tests.experiment.test_loop import KEY, THREE_PARTS, batches, rows, train
 
 
 def test_every_example_is_read_once_in_an_epoch_and_in_a_new_order_each():

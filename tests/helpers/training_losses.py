@@ -15,7 +15,7 @@ def draw(seed, *shape):
 
 def batch_for(cell, time, *, batch=BATCH):
     """Inputs, how much each step counts, and resets."""
-    xs = draw(1, time, batch, cell.input_size)
+    xs = draw(1, time, batch, *cell.input_shape)
     return {"xs": xs, "share": draw(2, time, batch), "resets": draw(3, time, batch) > 1}
 
 

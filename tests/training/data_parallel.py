@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 
 import seqmem  # noqa: E402
-from seqmem import tasks, training  # noqa: E402
+from seqmem import data, experiment, models, training  # noqa: E402
 
 TIME, BATCH, WIDTH = 11, 16, 13
 OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))

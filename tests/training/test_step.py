@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tests.helpers.cells import CELLS
-from tests.helpers.slow import slow
-from tests.helpers.training_losses import agree, batch_for, loss, same_bits, state_for
 
 import seqmem
 from seqmem import gradients, training
+from tests.helpers.cells import CELLS
+from tests.helpers.slow import slow
+from tests.helpers.training_losses import agree, batch_for, loss, same_bits, state_for
 
 TIME = 7
 ADAM = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))

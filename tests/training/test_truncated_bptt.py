@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.cells import CELLS
-from tests.helpers.slow import slow, slow_but
-from tests.helpers.training_losses import agree, batch_for, draw, loss, same_bits, shown, state_for
 
 import seqmem
 from seqmem import gradients, training
-from seqmem._core.cell import over, select
+from seqmem._core.batching import vmap_axes
+from seqmem._core.step import select
+from tests.helpers.cells import CELLS
+from tests.helpers.slow import slow, slow_but
+from tests.helpers.training_losses import agree, batch_for, draw, loss, same_bits, shown, state_for
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -42,9 +43,9 @@ def by_hand(cell, state, batch, lengths, *, window, stride):
     def run(cell, state, start, end):
         def step(state, here):
             x, reset, there = here
-            before = over(lambda r, s: select(r, cell.init_state(), s), 1)(reset, state)
-            after, y = over(cell, 1)(before, x)
-            keep = over(select, 1)
+            before = vmap_axes(lambda r, s: select(r, cell.init_state(), s), 1)(reset, state)
+            after, y = vmap_axes(cell, 1)(before, x)
+            keep = vmap_axes(select, 1)
             return keep(there, after, state), keep(there, y, jax.tree.map(jnp.zeros_like, y))
 
         xs = jnp.where(valid[..., None], batch["xs"], 0)

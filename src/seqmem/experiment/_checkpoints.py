@@ -52,7 +52,7 @@ class Checkpoints:
 
     Example:
         >>> import jax, jax.numpy as jnp, tempfile
-        >>> from seqmem.training import Checkpoints
+        >>> from seqmem.experiment import Checkpoints
         >>> try:
         ...     checkpoints = Checkpoints(tempfile.mkdtemp(), last=1, best=1)
         ...     for position, loss in [(100, 0.5), (200, 0.3), (300, 0.4), (400, 0.6)]:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._core.errors import bad_input
+from ..training._placement import numbers, on_devices
 
 Description = dict[str, list]  # name -> [shape, dtype, checksum]
 SHOWN = 5
-from ..training._placement import numbers, on_devices
 
 
 def arrays_of(tree: PyTree) -> dict[str, Array]:

@@ -76,7 +76,7 @@ def train(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from seqmem.training import train
+        >>> from seqmem.experiment import train
         >>> step = jax.jit(lambda w, x: (w - 0.5 * (w - x), {"loss": (w - x) ** 2}))
         >>> noise = lambda key, position: jax.random.normal(jax.random.fold_in(key, position))
         >>> train(step, jnp.zeros(()), noise, key=jax.random.key(0), steps=7, bar=False)[1].position

@@ -26,7 +26,7 @@ class Metrics:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from seqmem.training import Metrics
+        >>> from seqmem.experiment import Metrics
         >>> stem = pathlib.Path(tempfile.mkdtemp()) / "training"
         >>> with Metrics(stem) as metrics:
         ...     for position in (1, 2, 3):

@@ -29,7 +29,7 @@ def example_at(key: PRNGKeyArray, position: int, count: int) -> int:
 
     Example:
         >>> import jax
-        >>> from seqmem.training import example_at
+        >>> from seqmem.experiment import example_at
         >>> sorted(example_at(jax.random.key(0), position, 3) for position in range(3, 6))
         [0, 1, 2]
     """

@@ -37,7 +37,7 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
 
     Example:
         >>> import jax, pathlib, tempfile, seqmem
-        >>> from seqmem import training
+        >>> from seqmem import experiment
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "gru"
         >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> experiment.save_parameters(path, cell)
