@@ -151,14 +151,26 @@ def solve(
     run, method = _checked(run, method, remat_every)
     try:
         return _solve(run, method, bool(reverse), bool(return_states))
-    except TypeError as error:
-        if "forward-mode" in str(error) and "custom_vjp" in str(error):
-            raise bad_input(
-                f"forward-mode differentiation (jax.jvp, jax.jacfwd) of {method}.",
-                "a method that JAX differentiates by itself.",
-                "pass method=seqmem.ReferenceScan(), which has every mode.",
-            ) from error
-        raise
+    except (TypeError, NotImplementedError, jax.errors.InconclusiveDimensionOperation) as error:
+        raise _explained(error, method) from error
+
+
+def _explained(error: Exception, method: AbstractMethod) -> Exception:
+    """JAX's error in words of the caller's, where it is known what causes it."""
+    message = str(error)
+    if "custom_vjp" in message or "custom_lin" in message:
+        return bad_input(
+            f"forward-mode differentiation (jax.jvp, jax.jacfwd) of {method}.",
+            "a method that JAX differentiates by itself.",
+            "pass method=seqmem.ReferenceScan(), which has every mode.",
+        )
+    if "_DimExpr" in message or "Symbolic dimension" in message:
+        return bad_input(
+            f"a symbolic time in xs with {method}.",
+            "a number of steps that is known when the program is traced.",
+            "pass method=seqmem.ReferenceScan(), or make the batch alone symbolic.",
+        )
+    return error
 
 
 class _Run(NamedTuple):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
+
+import seqmem
 from tests.helpers.unrolling import (
     AUTODIFF,
     BATCH,
@@ -19,8 +21,6 @@ from tests.helpers.unrolling import (
     make,
     normal,
 )
-
-import seqmem
 
 pytestmark = pytest.mark.usefixtures("float64")
 

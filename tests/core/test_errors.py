@@ -97,8 +97,14 @@ REFUSED = {
         unrolled(perturbations=jax.tree.map(lambda s: jnp.zeros((BATCH, *s.shape)), STATE)),
         r"perturbations\.h has shape \(3, 5\).*\(7, 3, 5\)",
     ),
-    "a perturbation for all": (unrolled(perturbations=STATE), r"perturbations\.h has shape \(5,\).*\(7, 3, 5\)"),
-    "perturbations of another tree": (unrolled(perturbations=XS), "perturbations is a tree.*init_state"),
+    "a perturbation for all": (
+        unrolled(perturbations=STATE),
+        r"perturbations\.h has shape \(5,\).*\(7, 3, 5\)",
+    ),
+    "perturbations of another tree": (
+        unrolled(perturbations=XS),
+        "perturbations is a tree.*init_state",
+    ),
     "one length for all": (
         unrolled(lengths=jnp.array(4)),
         r"lengths is int32 of shape \(\).*\(3,\)",

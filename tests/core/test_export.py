@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from tests.helpers.cells import CELLS, KINDS
-from tests.helpers.slow import slow, slow_but
 
 import seqmem
+from tests.helpers.cells import CELLS, KINDS
+from tests.helpers.slow import slow, slow_but
 
 METHODS = [
     seqmem.Scan(),
@@ -25,7 +25,9 @@ def test_forward_and_gradient_are_lowered_for_every_platform(name, method):
 
     def loss(leaves, xs, lengths):
         cell = jax.tree.unflatten(tree, leaves)
-        run = seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths, method=method, remat_every=5)
+        run = seqmem.unroll(
+            cell, cell.init_state(), xs, lengths=lengths, method=method, remat_every=5
+        )
         return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(run))
 
     exported = jax.export.export(

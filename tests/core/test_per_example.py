@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow_but
 
 import seqmem
+from tests.helpers.slow import slow_but
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
 

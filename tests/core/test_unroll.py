@@ -9,6 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
+
+import seqmem
+from seqmem._testing.compiler import compiled
+from seqmem._testing.evaluate import Setting, evaluate, without_probes
+from seqmem._testing.loop import Variation, looped
 from tests.helpers.unrolling import (
     AUTODIFF,
     BATCH,
@@ -22,11 +27,6 @@ from tests.helpers.unrolling import (
     make,
     normal,
 )
-
-import seqmem
-from seqmem._testing.compiler import compiled
-from seqmem._testing.evaluate import Setting, evaluate, without_probes
-from seqmem._testing.loop import Variation, looped
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -1,44 +1,44 @@
-"""Two cells from both ends of a sequence; PyTorch's layers are compared in test_torch.py."""
+"""Two layers from both ends of a sequence; PyTorch's are compared in tests/interop."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import BATCH, HIDDEN, INPUT, TIME, normal
 
 import seqmem
-from seqmem.layers import Bidirectional
+from seqmem.layers import Bidirectional, LayerByLayer, Stack
+from tests.helpers.unrolling import BATCH, HIDDEN, INPUT, TIME, close, normal
 
 LENGTHS = np.array([TIME, 4, 0])
-PADDED = np.arange(TIME)[:, None] >= LENGTHS
+PADDING = np.arange(TIME)[:, None] >= LENGTHS
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def layer():
+def layer(input_size=INPUT):
     forward, backward = jax.random.split(jax.random.key(0))
-    both = seqmem.LSTM(INPUT, HIDDEN, key=forward), seqmem.MinGRU(INPUT, 3, key=backward)
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), Bidirectional(*both))
+    pair = seqmem.LSTM(input_size, HIDDEN, key=forward), seqmem.MinGRU(input_size, 3, key=backward)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), Bidirectional(*pair))
 
 
 @jax.jit
-def told(own, state, xs, lengths):
-    """All that it returns, and all gradients of it."""
+def evaluate(network, state, xs, lengths):
+    """Everything that unroll returns, and all its gradients."""
 
-    def loss(own, state, xs):
-        out = own(state, xs, lengths=lengths)
+    def loss(network, state, xs):
+        out = seqmem.unroll(network, state, xs, lengths=lengths)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(out)), out
 
-    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(own, state, xs)
+    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(network, state, xs)
 
 
-def test_a_sequence_in_a_batch_is_the_sequence_alone_and_backward_is_flipped():
-    own, xs = layer(), normal(TIME, BATCH, INPUT)
-    states, ys = own(own.init_state(), xs, lengths=LENGTHS)
+def test_bidirectional_layer_equals_two_unrolls():
+    network, xs = layer(), normal(TIME, BATCH, INPUT)
+    states, ys = seqmem.unroll(network, None, xs, lengths=LENGTHS)
     for i, length in enumerate(LENGTHS):
         alone = xs[:length, i]
-        first, ahead = seqmem.unroll(own.forward, own.forward.init_state(), alone)
-        last, back = seqmem.unroll(own.backward, own.backward.init_state(), alone[::-1])
+        first, ahead = seqmem.unroll(network.forward, None, alone)
+        last, back = seqmem.unroll(network.backward, None, alone[::-1])
         np.testing.assert_allclose(ys[:length, i, :HIDDEN], ahead, rtol=1e-12)
         np.testing.assert_allclose(ys[:length, i, HIDDEN:], back[::-1], rtol=1e-12)
         assert not ys[length:, i].any()
@@ -48,23 +48,69 @@ def test_a_sequence_in_a_batch_is_the_sequence_alone_and_backward_is_flipped():
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_padding_is_never_read(poison):
-    own, xs = layer(), normal(TIME, BATCH, INPUT)
-    spoilt = np.where(PADDED[..., None], poison, xs)
-    clean, dirty = (told(own, own.init_state(), given, LENGTHS) for given in (xs, spoilt))
+    network, xs = layer(), normal(TIME, BATCH, INPUT)
+    poisoned = np.where(PADDING[..., None], poison, xs)
+    clean, dirty = (evaluate(network, network.init_state(), x, LENGTHS) for x in (xs, poisoned))
     for one, other in zip(jax.tree.leaves(dirty), jax.tree.leaves(clean), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_resets_cut_it_into_the_sequences_that_were_packed():
-    own, xs = layer(), normal(TIME, INPUT)
+def test_resets_separate_packed_sequences():
+    network, xs = layer(), normal(TIME, INPUT)
     resets = np.arange(TIME) == 3
-    _, ys = own(own.init_state(), xs, resets=resets)
-    parts = [own(own.init_state(), part)[1] for part in (xs[:3], xs[3:])]
+    _, ys = seqmem.unroll(network, None, xs, resets=resets)
+    parts = [seqmem.unroll(network, None, part)[1] for part in (xs[:3], xs[3:])]
     np.testing.assert_allclose(ys, np.concatenate(parts), rtol=1e-12)
 
 
-def test_what_is_no_cell_or_no_state_of_two_is_refused():
-    with pytest.raises(ValueError, match=r"Bidirectional got \['LSTM', 'function'.*\n.*two cells"):
+def test_stack_of_bidirectional_layers_equals_a_loop_over_layers():
+    low, high = layer(), layer(HIDDEN + 3)
+    xs = normal(TIME, BATCH, INPUT)
+    states, ys = seqmem.unroll(Stack([low, high]), None, xs, lengths=LENGTHS)
+    low_state, between = seqmem.unroll(low, None, xs, lengths=LENGTHS)
+    high_state, want = seqmem.unroll(high, None, between, lengths=LENGTHS)
+    close((states, ys), ((low_state, high_state), want))
+
+
+@pytest.mark.parametrize("method", [None, LayerByLayer(seqmem.ReferenceScan())], ids=str)
+def test_rematerialised_bidirectional_stack_has_the_same_gradients(method):
+    network, xs = Stack([layer(), layer(HIDDEN + 3)]), normal(TIME, BATCH, INPUT)
+
+    def loss(network, **options):
+        _, ys = seqmem.unroll(network, None, xs, lengths=LENGTHS, **options)
+        return jnp.sum(jnp.sin(ys))
+
+    close(
+        jax.grad(loss)(network, method=method, remat_every=3),
+        jax.grad(loss)(network),
+    )
+
+
+def test_states_and_gradients_of_states_are_those_of_both_directions():
+    network, xs = layer(), normal(TIME, BATCH, INPUT)
+    solution = seqmem.solve(network, None, xs, lengths=LENGTHS, return_states=True)
+    reverse = seqmem.solve(
+        network.backward, None, xs, lengths=LENGTHS, return_states=True, reverse=True
+    )
+    close(solution.states[1], reverse.states)
+
+    def loss(network, xs, perturbations):
+        _, ys = seqmem.unroll(network, None, xs, lengths=LENGTHS, perturbations=perturbations)
+        return jnp.sum(jnp.sin(ys))
+
+    _, _, flow = seqmem.gradients.value_grad_and_flow(loss)(network, jnp.asarray(xs))
+    want = jax.grad(lambda s: jnp.sum(jnp.sin(s)))(solution.states[1])
+    padded = PADDING[..., None]
+    # MinGRU's output is its state, so at the step that runs last nothing else is added.
+    np.testing.assert_allclose(flow.d[1][0], np.where(padded, 0, want)[0], rtol=1e-12)
+
+
+def test_bidirectional_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match=r"Bidirectional got a function.*\n.*two cells"):
         Bidirectional(layer().forward, seqmem.unroll)
-    with pytest.raises(ValueError, match=r"state is a tree.*\n.*states of both"):
-        layer()(layer().forward.init_state().h, normal(TIME, INPUT))
+    with pytest.raises(ValueError, match=r"state is a tree.*\n.*init_state"):
+        seqmem.unroll(layer(), layer().forward.init_state(), normal(TIME, INPUT))
+    with pytest.raises(ValueError, match=r"reverse=True.*\n.*both directions.*\n.*swap"):
+        seqmem.unroll(layer(), None, normal(TIME, INPUT), reverse=True)
+    with pytest.raises(ValueError, match=r"no single step.*\n.*layer by layer.*\n.*LayerByLayer"):
+        seqmem.unroll(layer(), None, normal(TIME, INPUT), method=seqmem.Scan())

@@ -27,8 +27,9 @@ def check_layer(cell: Any) -> None:
         remedy = f"make an instance first: {cell.__name__}(..., key=jax.random.key(0))."
     else:
         remedy = "pass a cell such as seqmem.LSTM(3, 5, key=key), or a network of cells."
+    kind = "the class " + cell.__name__ if isinstance(cell, type) else "a " + type(cell).__name__
     raise bad_input(
-        f"unroll got a cell of type {type(cell).__name__}.",
+        f"unroll got {kind} as its cell.",
         "an instance of seqmem.AbstractCell or seqmem.AbstractLayer.",
         remedy,
     )

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from .batching import per_example_parts
 from .errors import bad_input
 from .family import UNSTRUCTURED, Family
 from .precision import as_precision, precision
@@ -145,6 +146,12 @@ def _with_batch(init_state: Callable[[Any], State]) -> Callable[..., State]:
 def _check_step(cell: AbstractCell, state: State, x: PyTree) -> None:
     """Refuse a batch of states or inputs, which some cells would compute wrongly."""
     name = type(cell).__name__
+    if per_example_parts(cell):
+        raise bad_input(
+            f"one step of a {name} with a PerExample in it.",
+            "the value of one example.",
+            "run it over a batch by seqmem.unroll, or give it one value without PerExample.",
+        )
     remedy = (
         "for one step of a batch write jax.vmap(cell)(states, xs), for sequences "
         "seqmem.unroll(cell, state, xs)."

@@ -48,4 +48,10 @@ def solve_without_steps(problem: Problem) -> Solution:
 
 def has_steps(problem: Problem) -> bool:
     """Whether any state changes over time."""
-    return problem.time > 0 and bool(jax.tree.leaves(problem.init))
+    is_empty = has_known_time(problem) and problem.time == 0
+    return not is_empty and bool(jax.tree.leaves(problem.init))
+
+
+def has_known_time(problem: Problem) -> bool:
+    """Whether the number of steps is known; `jax.export` has programs for any number."""
+    return isinstance(problem.time, int)

@@ -1,5 +1,6 @@
 """Weights from and to other libraries."""
 
+from .export import register_for_export as register_for_export
 from .fla_gated_delta_net import (
     from_fla_gated_delta_net as from_fla_gated_delta_net,
     to_fla_gated_delta_net as to_fla_gated_delta_net,

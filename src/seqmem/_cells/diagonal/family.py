@@ -24,7 +24,7 @@ from ..._core.step import select
 from ..._core.vjp_rule import AbstractVJPRule
 from ..._methods import recurrence
 from ..._methods.parallel import Parallel
-from ..._methods.readouts import outputs_of
+from ..._methods.readouts import has_known_time, outputs_of
 from ..._methods.scan.reference import ReferenceScan
 from ..._methods.scan.scan import Scan
 from ..._methods.scan.vjp_rules import pull_through_updates, tiles_of_entries
@@ -72,6 +72,8 @@ def step_transition(
 
 
 def _solve_in_parallel(problem: Problem, chunk_size: int | None) -> Solution:
+    if not has_known_time(problem):
+        return Scan().run(problem)
     cell, axes = problem.cell, problem.batch_axes
     transitions = vmap_batch(
         functools.partial(step_transition, problem.init), cell, axes, time=True

@@ -72,7 +72,8 @@ class Newton(AbstractNewton):
         ravel = RealRavel(problem.init)
         sequences = math.prod(problem.batch)
         step_bytes = sequences * ravel.size**2 * jnp.finfo(precision(problem.init)).bits // 8
-        if problem.time * step_bytes > self.max_bytes:
+        is_known = isinstance(step_bytes, int)  # the batch of an exported program may not be
+        if is_known and problem.time * step_bytes > self.max_bytes:
             raise bad_input(
                 f"{problem.time} Jacobians of {sequences} sequences, {ravel.size} by {ravel.size} "
                 f"each, take {problem.time * step_bytes} bytes.",

@@ -19,6 +19,7 @@ from ..segments import scan_segments, segment_size
 from .vjp_rules import PlainRule
 
 PLAIN_RULE = PlainRule()
+SYMBOLIC_BATCH = 16  # the batch that tiles are chosen for where its size is not known
 
 
 def rule_of(cell: AbstractCell) -> AbstractVJPRule:
@@ -30,7 +31,10 @@ def tile_sizes_of(problem: Problem) -> TileSizes:
     """How many steps are taken together."""
     leaves = jax.tree.leaves(problem.init)
     entries = sum(jnp.size(leaf) * (1 + jnp.iscomplexobj(leaf)) for leaf in leaves)
-    return rule_of(problem.cell).tile_sizes(math.prod(problem.batch), entries)
+    batch = math.prod(problem.batch)
+    if not isinstance(batch, int):
+        batch = SYMBOLIC_BATCH
+    return rule_of(problem.cell).tile_sizes(batch, entries)
 
 
 def run_forward(

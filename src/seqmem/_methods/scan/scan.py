@@ -18,10 +18,11 @@ from ..._core.method import AbstractMethod
 from ..._core.precision import inexact, split
 from ..._core.problem import Problem, Solution
 from ..._core.validation import check_count
-from ..readouts import has_steps, outputs_of, solve_without_steps
+from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
 from .backward import Residuals, pull_back
 from .forward import rule_of, run_forward
 from .gradient_transforms import AbstractGradientTransform
+from .reference import ReferenceScan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Scan(AbstractMethod):
     """One step after another: any cell, any platform, the least memory.
 
     The backward pass keeps the states and sums weight gradients once per tile of steps. It can be
-    differentiated again in reverse mode; for forward mode use `seqmem.ReferenceScan()`.
+    differentiated again in reverse mode; for forward mode use `seqmem.ReferenceScan()`. A program
+    that is exported for any number of steps runs as `ReferenceScan`, since tiles need a number.
 
     Args:
         recompute: keep only the states, and compute the pre-activations of a gated cell again in
@@ -66,6 +68,8 @@ class Scan(AbstractMethod):
     def run(self, problem):
         if not has_steps(problem):
             return solve_without_steps(problem)
+        if not has_known_time(problem):
+            return ReferenceScan(self.transform).run(problem)
         return _scan(self, *split(problem))
 
 

@@ -1,0 +1,104 @@
+"""Stacks and residual layers: sizes, methods, perturbations, masks of examples."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from seqmem.layers import Bidirectional, Dropout, Map, Residual, Stack, deep, with_dropout_keys
+from tests.helpers.unrolling import close, normal
+
+KEY = jax.random.key(0)
+TIME, BATCH = 7, 3
+
+
+def test_stack_refuses_sizes_that_do_not_fit():
+    with pytest.raises(
+        ValueError, match=r"layer 0, a GRU with output_shape \(5,\).*\n.*fit.*\n.*Map"
+    ):
+        Stack([seqmem.GRU(3, 5, key=KEY), seqmem.GRU(4, 5, key=KEY)])
+
+
+def test_stack_names_map_where_it_gets_a_function():
+    with pytest.raises(ValueError, match=r"Stack got a .*\n.*cells.*\n.*seqmem.layers.Map"):
+        Stack([seqmem.GRU(3, 5, key=KEY), jax.nn.gelu])
+
+
+def test_parallel_on_a_stack_names_layer_by_layer():
+    stack = Stack([seqmem.MinGRU(3, 5, key=KEY), seqmem.MinGRU(5, 2, key=KEY)])
+    with pytest.raises(
+        ValueError, match=r"Parallel got a cell of type Stack.*\n.*\n.*LayerByLayer"
+    ):
+        seqmem.unroll(stack, None, jnp.ones((TIME, 3)), method=seqmem.Parallel())
+
+
+def test_output_shape_of_layers():
+    assert seqmem.LSTM(3, 5, key=KEY).output_shape == (5,)
+    assert seqmem.layers.Embedding(11, 3, key=KEY).output_shape == (3,)
+    network = deep(seqmem.GRU, 3, 5, num_layers=2, bidirectional=True, key=KEY)
+    assert network.output_shape == (10,)
+    with pytest.raises(ValueError, match=r"input_shape of \(None,\).*\n.*known sizes"):
+        Map(jnp.tanh).output_shape  # noqa: B018
+
+
+@pytest.mark.parametrize("method", [None, seqmem.Scan(), seqmem.ReferenceScan()], ids=str)
+def test_residual_layer_has_a_mask_for_each_example(method):
+    wrapped = seqmem.with_input_dropout(seqmem.GRU(3, 3, key=KEY), 0.5, (BATCH,), key=KEY)
+    xs = normal(TIME, BATCH, 3).astype(np.float32)
+    _, ys = seqmem.unroll(Residual(wrapped), None, xs, method=method)
+    _, inner = seqmem.unroll(wrapped, None, xs)
+    np.testing.assert_allclose(ys, xs + inner, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("float64")
+def test_gradients_of_states_in_a_stack_are_those_of_perturbing_each_step():
+    stack = Stack([seqmem.RNN(2, 5, key=KEY), seqmem.RNN(5, 3, key=KEY)])
+    stack = jax.tree.map(lambda leaf: leaf.astype(float), stack)
+    xs = jnp.asarray(normal(TIME, BATCH, 2))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((TIME, BATCH, *leaf.shape)), stack.init_state())
+
+    def loss(perturbations, method):
+        state, ys = seqmem.unroll(stack, None, xs, perturbations=perturbations, method=method)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((state, ys)))
+
+    close(jax.grad(loss)(zeros, None), jax.grad(loss)(zeros, seqmem.ReferenceScan()))
+
+
+def test_deep_network_has_the_layers_of_a_torch_lstm():
+    network = deep(
+        seqmem.LSTM, 3, 5, num_layers=3, bidirectional=True, dropout=0.3, forget_bias=2.0, key=KEY
+    )
+    kinds = [type(layer) for layer in network.layers]
+    assert kinds == [Bidirectional, Dropout, Bidirectional, Dropout, Bidirectional]
+    assert [layer.input_shape for layer in network.layers[::2]] == [(3,), (10,), (10,)]
+    assert (network.layers[4].backward.b[1] == 2).all()
+    with pytest.raises(ValueError, match=r"num_layers=0.*\n.*at least 1"):
+        deep(seqmem.LSTM, 3, 5, num_layers=0, key=KEY)
+
+
+def test_dropout_drops_at_every_step_by_itself_and_only_with_a_key():
+    network = Stack([Dropout(0.5), Map(lambda x: x), Dropout(0.5)])
+    xs = jnp.ones((TIME, BATCH, 11))
+    _, ys = seqmem.unroll(network, None, xs)
+    np.testing.assert_array_equal(ys, xs)
+    trained = with_dropout_keys(network, KEY)
+    _, ys = seqmem.unroll(trained, None, xs)
+    assert set(np.unique(ys)) == {0.0, 4.0}
+    assert abs(float((ys > 0).mean()) - 0.25) < 0.1
+    assert (ys[0] != ys[1]).any()
+    assert (
+        jax.random.key_data(trained.layers[0].key) != jax.random.key_data(trained.layers[2].key)
+    ).any()
+
+
+def test_dropout_has_the_gradient_of_its_mask():
+    layer = Dropout(0.5, key=KEY)
+    xs = jnp.ones((TIME, BATCH, 11))
+    grads = jax.grad(lambda xs: seqmem.unroll(layer, None, xs)[1].sum())(xs)
+    np.testing.assert_array_equal(grads, seqmem.unroll(layer, None, xs)[1])
+
+
+def test_dropout_with_a_key_has_no_single_step():
+    with pytest.raises(ValueError, match=r"no single step.*\n.*\n.*LayerByLayer"):
+        seqmem.unroll(Dropout(0.5, key=KEY), None, jnp.ones((TIME, 3)), method=seqmem.Scan())
