@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from tests.helpers.programs import lowered
 
 import seqmem
-from seqmem._methods.scan.vjp_rules import pace_of_products
+from seqmem._methods.scan.vjp_rules import tiles_of_products
+from tests.helpers.programs import lowered
 
 T, B, D, H = 64, 11, 5, 7
-STRETCH = pace_of_products(B, H).stretch
+TILE = tiles_of_products(B).forward
 key = jax.random.key(0)
 CELLS = {
     "RNN": seqmem.RNN(D, H, key=key),
@@ -22,51 +22,49 @@ platforms = pytest.mark.parametrize("platform", ["cpu", "cuda"])
 
 
 def forward(cell, xs):
-    return seqmem.unroll(cell, cell.init_state(), xs)[1]
+    return seqmem.unroll(cell, None, xs)[1]
 
 
 def loss(method):
     def of(cell, xs):
-        return jnp.sum(seqmem.unroll(cell, cell.init_state(), xs, method=method)[1] ** 2)
+        return jnp.sum(seqmem.unroll(cell, None, xs, method=method)[1] ** 2)
 
     return of
 
 
 @platforms
 @pytest.mark.parametrize("name", CELLS)
-def test_forward_makes_one_product_per_step_and_one_projection_per_stretch(name, platform):
+def test_forward_pass_makes_one_product_per_step_and_one_projection_per_tile(name, platform):
     (loop,) = lowered(forward, CELLS[name], xs, platform=platform).innermost
-    assert loop.products == STRETCH + 1
+    assert loop.products == TILE + 1
 
 
 @platforms
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_backward_makes_one_product_per_step(name, recompute, platform):
+def test_backward_pass_makes_one_product_per_step(name, recompute, platform):
     method = seqmem.Scan(recompute=recompute)
     program = lowered(jax.grad(loss(method)), CELLS[name], xs, platform=platform)
     ahead, back = program.innermost
-    assert ahead.products == STRETCH + 1
+    assert ahead.products == TILE + 1
     assert back.products == 1
 
 
 @platforms
-def test_weight_and_input_gradients_are_products_of_a_block(
-    platform,
-):
+def test_weight_and_input_gradients_are_products_of_a_tile(platform):
     cell = CELLS["LSTM"]
 
-    def per_block(recompute):
+    def per_tile(recompute):
         method = seqmem.Scan(recompute=recompute)
         program = lowered(jax.grad(loss(method), (0, 1)), cell, xs, platform=platform)
         outer = program.inner[-1]
         assert len(outer.innermost) == 1
         return outer.products
 
-    kept, recomputed = per_block(False), per_block(True)
-    # Beside these stand dead products: values of projections whose transposes alone are used.
-    assert kept >= 3
-    assert recomputed >= kept
+    saved, recomputed = per_tile(False), per_tile(True)
+    # Some counted products are dead code: projections of which only the transposes are used.
+    assert saved >= 3
+    assert recomputed >= saved
 
 
 @platforms
@@ -80,21 +78,32 @@ def test_no_weight_is_carried_from_step_to_step_of_the_backward_loop(name, recom
     assert not weights & {tuple(sorted(shape)) for shape in back.carried}
 
 
-def test_the_count_sees_what_a_plain_scan_does():
+def test_reference_scan_has_more_products_per_step():
     program = lowered(jax.grad(loss(seqmem.ReferenceScan())), CELLS["LSTM"], xs, platform="cpu")
     back = program.innermost[-1]
     assert back.products > 1
     assert (4, H, H) in back.carried
 
 
+def saved_entries(cell, method):
+    """Entries per step and example of what the forward pass saves over time."""
+
+    def pull(cell, xs):
+        return jax.vjp(lambda cell, xs: seqmem.unroll(cell, None, xs, method=method)[1], cell, xs)[
+            1
+        ]
+
+    residuals = jax.tree.leaves(jax.eval_shape(pull, cell, xs))
+    over_time = [leaf for leaf in residuals if leaf.ndim and leaf.shape[:2] == (T, B)]
+    inputs = [leaf for leaf in over_time if leaf.shape == xs.shape]
+    assert len(inputs) == 1
+    return sum(leaf.size for leaf in over_time if leaf.shape != xs.shape) // (T * B * H)
+
+
 @pytest.mark.parametrize("name", CELLS)
-def test_kept_over_time_are_the_states_and_by_default_the_pre_activations(name):
+def test_scan_saves_the_states_and_by_default_the_pre_activations(name):
     cell = CELLS[name]
-    entry = 4 * T * B * H  # bytes of one [T, B, H] array
-    states = len(jax.tree.leaves(cell.init_state())) * entry
-    gates = {"RNN": 1, "LSTM": 4, "PeepholeLSTM": 4, "GRU": 4}[name]
-    small = 4 * 4 * B * H  # initial states, once
-    lean = seqmem.memory_report(cell, (T, B, D), seqmem.Scan(recompute=True)).kept
-    fast = seqmem.memory_report(cell, (T, B, D), seqmem.Scan()).kept
-    assert states <= lean <= states + small
-    assert states + gates * entry <= fast <= states + gates * entry + small
+    states = len(jax.tree.leaves(cell.init_state()))
+    pre_activations = {"RNN": 1, "LSTM": 4, "PeepholeLSTM": 4, "GRU": 4}[name]
+    assert saved_entries(cell, seqmem.Scan(recompute=True)) == states
+    assert saved_entries(cell, seqmem.Scan()) == states + pre_activations

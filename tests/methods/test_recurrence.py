@@ -1,58 +1,59 @@
-"""All states of an affine recurrence at once are those of one step after another."""
+"""All states of a linear recurrence at once are those of one step after another."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow
 
 import seqmem
-from seqmem._methods.recurrence import affine_states
+from seqmem._methods.recurrence import dense_states, diagonal_states
+from tests.helpers.slow import slow
 
 SIZE = 3
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def one_by_one(a, b, start, cut, reverse):
-    def step(state, here):
-        a, b, cut = here
+# Diagonal recurrences
+
+
+def diagonal_loop(a, b, start, cut, reverse):
+    def step(state, xs):
+        a, b, cut = xs
         state = jnp.where(cut, b, a * state + b)
         return state, state
 
     return jax.lax.scan(step, start, (a, b, cut), reverse=reverse)[1]
 
 
-def numbers(time, complex_):
-    keys = jax.random.split(jax.random.key(time), 4)
+def draw_recurrence(time, is_complex):
+    rng = np.random.default_rng(time)
 
-    def draw(key, *shape):
-        drawn = jax.random.normal(key, (2, *shape))
-        return jax.lax.complex(*drawn) if complex_ else drawn[0]
+    def draw(*shape):
+        real, imaginary = rng.normal(size=(2, *shape))
+        return real + 1j * imaginary if is_complex else real
 
-    shapes = (time, SIZE), (time, SIZE), (SIZE,)
-    cut = jax.random.normal(keys[3], (time, SIZE)) > 1
-    return [draw(key, *shape) for key, shape in zip(keys, shapes, strict=False)], cut
+    return (draw(time, SIZE), draw(time, SIZE), draw(SIZE)), rng.normal(size=(time, SIZE)) > 1
 
 
-@pytest.mark.parametrize("block", [None, 1, 4])
+@pytest.mark.parametrize("chunk_size", [None, 1, 4])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("is_complex", [False, True])
 @pytest.mark.parametrize("time", [1, slow(3), slow(4), 5, 23])
-def test_states_and_derivatives_are_those_of_a_loop(time, complex_, reverse, block):
-    values, cut = numbers(time, complex_)
+def test_diagonal_states_and_derivatives_match_a_loop(time, is_complex, reverse, chunk_size):
+    args, cut = draw_recurrence(time, is_complex)
 
-    def blocks(*args):
-        return affine_states(*args, cut, reverse=reverse, block=block)
+    def at_once(*args):
+        return diagonal_states(*args, cut, reverse=reverse, chunk_size=chunk_size)
 
     def loop(*args):
-        return one_by_one(*args, cut, reverse)
+        return diagonal_loop(*args, cut, reverse)
 
-    def everything(solve):
+    def derivatives(solve):
         def loss(*args):
             return jnp.sum(jnp.sin(jnp.abs(solve(*args)) ** 2))
 
-        def slope(*args):
+        def squared_gradient(*args):
             return sum(jnp.sum(jnp.abs(d) ** 2) for d in jax.grad(loss, (0, 1, 2))(*args))
 
         return jax.jit(
@@ -60,32 +61,74 @@ def test_states_and_derivatives_are_those_of_a_loop(time, complex_, reverse, blo
                 solve(*args),
                 jax.grad(loss, (0, 1, 2))(*args),
                 jax.jvp(solve, args, args)[1],
-                jax.grad(slope)(*args),
+                jax.grad(squared_gradient)(*args),
             )
-        )(*values)
+        )(*map(jnp.asarray, args))
 
-    got, want = everything(blocks), everything(loop)
+    got, want = derivatives(at_once), derivatives(loop)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("block", [None, 2, 4])
-def test_nothing_passes_a_cut(block):
-    a = jnp.full((9, 2), jnp.nan).at[4:].set(0.5)
-    cut = jnp.zeros((9, 2), bool).at[4].set(True)
-    states = affine_states(a, jnp.ones((9, 2)), jnp.ones(2), cut, block=block)
-    want = [jnp.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
+@pytest.mark.parametrize("chunk_size", [None, 2, 4])
+def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size):
+    a = np.full((9, 2), np.nan)
+    a[4:] = 0.5
+    cut = np.zeros((9, 2), bool)
+    cut[4] = True
+    states = diagonal_states(
+        *map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)), chunk_size=chunk_size
+    )
+    want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
     np.testing.assert_allclose(states[:, 0], want)
 
 
-def test_a_cell_of_another_family_is_refused():
+# Dense recurrences
+
+
+def dense_loop(A, b, cut, reverse):
+    states, state = np.zeros_like(b), np.zeros(SIZE)
+    for t in reversed(range(len(b))) if reverse else range(len(b)):
+        state = b[t] if cut[t] else A[t] @ state + b[t]
+        states[t] = state
+    return states
+
+
+@pytest.mark.parametrize("chunk_size", [1, 4])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("time", [1, 3, 4, 5, 23])
+def test_dense_states_match_a_loop(time, reverse, chunk_size):
+    rng = np.random.default_rng(time)
+    A, b = rng.normal(size=(time, SIZE, SIZE)), rng.normal(size=(time, SIZE))
+    for cut in (rng.random(time) < 0.3, np.zeros(time, bool)):
+        flags = jnp.asarray(cut) if cut.any() else None
+        states = dense_states(
+            jnp.asarray(A), jnp.asarray(b), flags, reverse=reverse, chunk_size=chunk_size
+        )
+        np.testing.assert_allclose(states, dense_loop(A, b, cut, reverse), rtol=1e-11)
+
+
+@pytest.mark.parametrize("chunk_size", [2, 4, 16])
+def test_dense_recurrence_passes_nothing_through_a_cut(chunk_size):
+    A = np.full((9, 2, 2), np.nan)
+    A[5:] = 0.5 * np.eye(2)
+    cut = np.zeros(9, bool)
+    cut[4] = True
+    states = dense_states(*map(jnp.asarray, (A, np.ones((9, 2)), cut)), chunk_size=chunk_size)
+    np.testing.assert_allclose(states[4:, 0], [1, 1.5, 1.75, 1.875, 1.9375])
+
+
+# What `Parallel` refuses
+
+
+def test_parallel_refuses_a_gated_cell():
     cell = seqmem.GRU(2, 3, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"(?s)Parallel got .*GRU.*Newton\(\).*Scan\(\)"):
-        seqmem.unroll(cell, cell.init_state(), jnp.ones((5, 2)), method=seqmem.Parallel())
+        seqmem.unroll(cell, None, jnp.ones((5, 2)), method=seqmem.Parallel())
 
 
 class Counting(seqmem.AbstractDiagonalCell):
-    """A promise that integers cannot keep."""
+    """A diagonal cell with an integer state, which cannot move by s ↦ a ∘ s + b."""
 
     def init_state(self):
         return jnp.zeros(3, jnp.int32)
@@ -101,12 +144,11 @@ class Counting(seqmem.AbstractDiagonalCell):
 
 
 @pytest.mark.parametrize("method", [seqmem.Scan(), seqmem.Parallel()], ids=repr)
-def test_a_diagonal_cell_with_integers_is_refused_before_it_is_traced(method):
-    cell = Counting()
+def test_diagonal_cell_with_an_integer_state_is_refused_before_tracing(method):
     with pytest.raises(ValueError, match=r"(?s)int32.*Expected: .*What to do: "):
-        seqmem.unroll(cell, cell.init_state(), jnp.ones((5, 2)), method=method)
+        seqmem.unroll(Counting(), None, jnp.ones((5, 2)), method=method)
 
 
-def test_a_block_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"(?s)block=0.*Expected: .*What to do: "):
+def test_parallel_refuses_a_chunk_size_of_zero():
+    with pytest.raises(ValueError, match=r"(?s)chunk_size=0.*Expected: .*What to do: "):
         seqmem.Parallel(chunk_size=0)

@@ -1,4 +1,8 @@
-"""Time sharded over devices gives the numbers of one device."""
+"""Time sharded over devices gives the numbers of one device.
+
+`jax.vmap` with an axis name runs the collectives of `Sharded` without devices: the quick tests. The
+slow ones run it in a process with eight CPU devices.
+"""
 
 import functools
 import json
@@ -33,6 +37,94 @@ CELLS = {
 }
 
 
+def make_cell(name):
+    """A cell in float64 with an initial state that is not 0, and two states to start from."""
+    cell = CELLS[name](jax.random.key(0))
+    cell = jax.tree.map(lambda a: a.astype(np.result_type(a.dtype, np.float64)), cell)
+    cell = seqmem.with_learned_state(cell, jax.tree.map(lambda a: a + 0.3, cell.init_state()))
+    return cell, jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), cell.init_state())
+
+
+def unroll_in_shares(cell, state, xs, options, *, method, reverse):
+    """`seqmem.unroll` with time in 4 shares, one for each entry of a mapped axis."""
+    shares = 4
+
+    def split_time(tree):
+        return jax.tree.map(lambda a: a.reshape(shares, -1, *a.shape[1:]), tree)
+
+    def run(share):
+        xs, resets = share
+        lengths = options.get("lengths")
+        return seqmem.unroll(
+            cell, state, xs, lengths=lengths, resets=resets, method=method, reverse=reverse
+        )
+
+    final, ys = jax.vmap(run, axis_name="time")(split_time((xs, options.get("resets"))))
+    return jax.tree.map(lambda a: a[0], final), ys.reshape(-1, *ys.shape[2:])
+
+
+def permute_by_gathering(x, axis_name, perm):
+    """`jax.lax.ppermute`, which `jax.vmap` only has for permutations of all shares."""
+    sources = dict((target, source) for source, target in perm)
+    size = jax.lax.axis_size(axis_name)
+    source = jnp.array([sources.get(place, -1) for place in range(size)])
+    source = source[jax.lax.axis_index(axis_name)]
+    received = jax.lax.all_gather(x, axis_name)[source]
+    return jnp.where(source < 0, jnp.zeros_like(received), received)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", ["MinGRU", "KDA"])
+def test_sharded_values_and_gradients_match_one_device(name, reverse, monkeypatch):
+    monkeypatch.setattr(jax.lax, "ppermute", permute_by_gathering)
+    cell, state = make_cell(name)
+    xs, options = sequences("all")
+    inner = seqmem.Scan() if name == "MinGRU" else seqmem.Parallel(chunk_size=2)
+    runs = (
+        functools.partial(unroll_on_one_device, reverse=reverse),
+        functools.partial(unroll_in_shares, method=seqmem.Sharded("time", inner), reverse=reverse),
+    )
+    want, got = (
+        jax.jit(functools.partial(everything, run))(cell, state, xs, options) for run in runs
+    )
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def unroll_on_one_device(cell, state, xs, options, *, reverse):
+    return seqmem.unroll(cell, state, xs, reverse=reverse, **options)
+
+
+@pytest.mark.parametrize("inner", [seqmem.Parallel(chunk_size=3), seqmem.Scan()], ids=repr)
+@pytest.mark.parametrize("cell_type", [seqmem.GILR, seqmem.QRNN])
+def test_sharded_reset_hides_values_that_are_not_finite(cell_type, inner):
+    """The reset lies in another share than the values before it."""
+    cell = cell_type(INPUT, HIDDEN, key=jax.random.key(0))
+    xs = np.random.default_rng(0).normal(size=(TIME, BATCH, INPUT)).astype(np.float32)
+    resets = np.zeros((TIME, BATCH), bool)
+    resets[13] = True
+    method = seqmem.Sharded("time", inner)
+
+    def value_and_gradient(xs):
+        def loss(xs):
+            _, ys = unroll_in_shares(
+                cell, cell.init_state(BATCH), xs, {"resets": resets}, method=method, reverse=False
+            )
+            return jnp.sum(jnp.sin(ys[13:])), ys[13:]
+
+        grads, ys = jax.grad(loss, has_aux=True)(xs)
+        return ys, grads[13:]
+
+    run = jax.jit(value_and_gradient)
+    clean = run(xs)
+    for value in (np.inf, -np.inf, np.nan):
+        poisoned = xs.copy()
+        poisoned[3:5] = value
+        for a, b in zip(run(poisoned), clean, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def sequences(case):
     rng = np.random.default_rng(7)
     options = {}
@@ -55,14 +147,11 @@ def everything(run, cell, state, xs, options):
     return out, grads
 
 
-def furthest(name, case):
-    """The largest difference between eight devices and one, over all of it."""
+def largest_difference(name, case):
+    """Between eight devices and one, over values and gradients."""
     mesh = jax.make_mesh((2, 4), ("data", "time"), axis_types=(AxisType.Auto,) * 2)
-    cell = CELLS[name](jax.random.key(0))
-    cell = jax.tree.map(lambda a: a.astype(np.result_type(a.dtype, np.float64)), cell)
-    cell = seqmem.with_learned_state(cell, jax.tree.map(lambda a: a + 0.3, cell.init_state()))
+    cell, state = make_cell(name)
     xs, options = sequences(case)
-    state = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), cell.init_state())
     reverse = case in ("reverse", "all")
     inner = seqmem.Scan() if case == "scan" else seqmem.Parallel(chunk_size=2)
     method = seqmem.Sharded("time", inner)
@@ -82,18 +171,18 @@ def furthest(name, case):
         )
         return spread(cell, state, xs, options)
 
-    here, there = (
+    first, second = (
         jax.jit(functools.partial(everything, run))(cell, state, xs, options) for run in (one, many)
     )
-    apart = jax.tree.map(
-        lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), here, there
+    differences = jax.tree.map(
+        lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), first, second
     )
-    return max(jax.tree.leaves(apart))
+    return max(jax.tree.leaves(differences))
 
 
 @pytest.fixture(scope="module")
 def differences():
-    """From a process that has eight devices, which JAX wants to know before it starts."""
+    """Of all cases, from a process with eight devices, which JAX must know before it starts."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
     run = subprocess.run(
         [sys.executable, __file__],
@@ -108,12 +197,12 @@ def differences():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_eight_devices_give_the_values_and_gradients_of_one(differences, name, case):
+def test_eight_devices_match_one(differences, name, case):
     assert differences[f"{name} {case}"] < 1e-10
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda cell, run: run(seqmem.GRU(3, 5, key=jax.random.key(0))),
         lambda cell, run: run(cell, remat_every=2),
@@ -123,7 +212,7 @@ def test_eight_devices_give_the_values_and_gradients_of_one(differences, name, c
         ),
     ],
 )
-def test_what_cannot_be_sharded_is_refused(ask):
+def test_sharded_refuses_what_it_cannot_run(call):
     mesh = Mesh(np.array(jax.devices()[:1]), ("time",))
 
     def run(cell, **options):
@@ -137,8 +226,8 @@ def test_what_cannot_be_sharded_is_refused(ask):
         )(jnp.ones((8, 3)))
 
     with pytest.raises(ValueError, match=r"(?s)Expected: .*What to do: "):
-        ask(seqmem.MinGRU(3, 5, key=jax.random.key(0)), run)
+        call(seqmem.MinGRU(3, 5, key=jax.random.key(0)), run)
 
 
 if __name__ == "__main__":
-    print(json.dumps({f"{name} {case}": furthest(name, case) for name, case in CASES}))
+    print(json.dumps({f"{name} {case}": largest_difference(name, case) for name, case in CASES}))

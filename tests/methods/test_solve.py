@@ -1,77 +1,79 @@
-"""solve is unroll, and what the method has to tell."""
+"""`solve` returns what `unroll` returns, and on request every state, and how they were found."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import BATCH, TIME, make, normal
 
 import seqmem
-from seqmem._unroll import _unroll
+from seqmem._unroll import _solve
 from seqmem.layers import LayerByLayer, Stack
+from tests.helpers.unrolling import BATCH, TIME, make, normal
 
-HASTY = seqmem.Newton(max_iters=1, fallback=None)
+ONE_ITERATION = seqmem.Newton(max_iters=1, fallback=None)
 QUASI = seqmem.QuasiNewton(chunk_size=3)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def told(cell, xs, **options):
-    return seqmem.solve(cell, cell.init_state(), xs, **options)[2]
+def stats(cell, xs, **options):
+    return seqmem.solve(cell, None, xs, **options).stats
 
 
-@pytest.mark.parametrize("chunk", [None, 3])
-def test_a_method_that_cannot_fail_reports_success_and_no_sweeps(chunk):
-    report = told(make(), normal(TIME, BATCH, 2), remat_every=chunk)
-    assert report.converged.tolist() == [True] * BATCH
-    assert report.iterations.tolist() == [0] * BATCH
-    assert told(make(), normal(TIME, 2)).converged.shape == ()
+@pytest.mark.parametrize("remat_every", [None, 3])
+def test_scan_converges_in_no_iterations(remat_every):
+    found = stats(make(), normal(TIME, BATCH, 2), remat_every=remat_every)
+    assert found.converged.tolist() == [True] * BATCH
+    assert found.iterations.tolist() == [0] * BATCH
+    assert stats(make(), normal(TIME, 2)).converged.shape == ()
 
 
-def test_both_verbs_are_compiled_once():
+def test_unroll_and_solve_share_one_program():
     cell, xs = make(seqmem.IndRNN), normal(TIME, BATCH, 2)
-    before = _unroll._cache_size()
-    state, ys = seqmem.unroll(cell, cell.init_state(), xs, method=QUASI)
-    again, shown, _ = seqmem.solve(cell, cell.init_state(), xs, method=QUASI)
-    assert _unroll._cache_size() == before + 1
-    np.testing.assert_array_equal(state, again)
-    np.testing.assert_array_equal(ys, shown)
+    before = _solve._cache_size()
+    state, ys = seqmem.unroll(cell, None, xs, method=QUASI)
+    solution = seqmem.solve(cell, None, xs, method=QUASI)
+    assert _solve._cache_size() == before + 1
+    np.testing.assert_array_equal(state, solution.state)
+    np.testing.assert_array_equal(ys, solution.outputs)
+    assert solution.states is None
 
 
-def test_a_sequence_converges_where_all_its_chunks_do():
-    cell, xs, lengths = make(), normal(TIME, BATCH, 2), np.array([TIME, 1, 0])
-    assert told(cell, xs, lengths=lengths, method=HASTY).converged.tolist() == [False, True, True]
-    report = told(cell, xs, lengths=lengths, method=HASTY, remat_every=1)
-    assert report.converged.tolist() == [True] * BATCH
-    assert report.iterations.tolist() == [1, 1, 0]
+def test_sequence_converges_if_every_segment_does():
+    cell, xs, lengths = make(), normal(TIME, BATCH, 2), [TIME, 1, 0]
+    found = stats(cell, xs, lengths=lengths, method=ONE_ITERATION)
+    assert found.converged.tolist() == [False, True, True]
+    found = stats(cell, xs, lengths=lengths, method=ONE_ITERATION, remat_every=1)
+    assert found.converged.tolist() == [True] * BATCH
+    assert found.iterations.tolist() == [1, 1, 0]
 
 
-def test_a_stack_converges_where_all_its_layers_do():
+def test_stack_converges_if_every_layer_does():
     keys = jax.random.split(jax.random.key(0))
     stack = Stack([seqmem.RNN(2, 5, key=keys[0]), seqmem.IndRNN(5, 3, key=keys[1])])
     xs = normal(TIME, BATCH, 2)
-    report = told(stack, xs, method=LayerByLayer(seqmem.Scan(), HASTY))
-    assert report.converged.tolist() == [False] * BATCH
-    report = told(stack, xs, method=LayerByLayer(QUASI, None))
-    assert report.converged.tolist() == [True] * BATCH
-    assert (report.iterations > 0).all()
+    found = stats(stack, xs, method=LayerByLayer(seqmem.Scan(), ONE_ITERATION))
+    assert found.converged.tolist() == [False] * BATCH
+    found = stats(stack, xs, method=LayerByLayer(QUASI, None))
+    assert found.converged.tolist() == [True] * BATCH
+    assert (found.iterations > 0).all()
 
 
-def test_no_time_is_no_sweep():
-    report = told(make(), normal(0, BATCH, 2), method=QUASI)
-    assert report.converged.tolist() == [True] * BATCH
+def test_newton_converges_where_there_are_no_steps():
+    assert stats(make(), normal(0, BATCH, 2), method=QUASI).converged.tolist() == [True] * BATCH
 
 
-def test_a_report_comes_out_of_jit_vmap_and_grad():
+def test_stats_pass_through_jit_vmap_and_grad():
     cell, xs = make(), normal(TIME, BATCH, 2)
 
     def loss(cell, xs):
-        _, ys, report = seqmem.solve(cell, cell.init_state(), xs, method=QUASI)
-        # A loss may look at it: here it counts only where all converged.
-        return jnp.where(report.converged.all(), jnp.sum(ys), jnp.nan), report
+        solution = seqmem.solve(cell, None, xs, method=QUASI)
+        # A loss may depend on convergence.
+        value = jnp.where(solution.stats.converged.all(), jnp.sum(solution.outputs), jnp.nan)
+        return value, solution.stats
 
-    grads, report = jax.jit(jax.grad(loss, has_aux=True))(cell, xs)
+    grads, found = jax.jit(jax.grad(loss, has_aux=True))(cell, xs)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
     mapped = jax.vmap(jax.grad(loss, has_aux=True), in_axes=(None, 1))(cell, xs)[1]
-    assert report.converged.tolist() == mapped.converged.tolist() == [True] * BATCH
-    assert report.iterations.tolist() == mapped.iterations.tolist()
+    assert found.converged.tolist() == mapped.converged.tolist() == [True] * BATCH
+    assert found.iterations.tolist() == mapped.iterations.tolist()

@@ -23,8 +23,10 @@ class TimeShard:
 
     def steps(self, time: int) -> Int[Array, " time"]:
         """Which steps these are."""
-        here = jnp.arange(time)
-        return here if self.axis_name is None else here + time * jax.lax.axis_index(self.axis_name)
+        steps = jnp.arange(time)
+        if self.axis_name is None:
+            return steps
+        return steps + time * jax.lax.axis_index(self.axis_name).astype(steps.dtype)
 
     def earlier(self, flags: Bool[Array, "time ..."]) -> Bool[Array, "time ..."]:
         """Every flag one step earlier; none comes in at the end of the sequence."""
