@@ -100,7 +100,7 @@ class Describer(eqx.Module):
         """The decoder's cell, which attends to some places, and the state it begins from."""
         mean = places.mean(0)
         state = jnp.tanh(mean @ self.begin.weight.T + self.begin.bias)
-        return self.decoder.over(places), (state, jnp.zeros_like(mean))
+        return self.decoder.attend_to(places), (state, jnp.zeros_like(mean))
 
     def __call__(
         self, pictures: Float[Array, "batch height width"], words: Int[Array, "time batch"]
@@ -127,7 +127,7 @@ class Describer(eqx.Module):
         _, (states, _) = seqmem.unroll(cell, state, self.words.E[before])
         queries = jnp.concatenate([state[0][None], states[:-1]])
         attention = self.decoder.attention
-        return attention(queries, attention.over(places))[1]
+        return attention(queries, attention.attend_to(places))[1]
 
 
 def naming_loss(encoder: Encoder, state: tuple, scene: Scene) -> tuple:

@@ -61,7 +61,9 @@ class Job(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="narrow")
-def test_loss(model: models.CharacterModel, inputs: Array, targets: Array, *, narrow: bool) -> Array:
+def test_loss(
+    model: models.CharacterModel, inputs: Array, targets: Array, *, narrow: bool
+) -> Array:
     """Nats per character, the states carried from the beginning of each stream."""
     own = training.mixed_precision(loss) if narrow else loss
     total, weight, _ = own(model, model.init_state(inputs.shape[1]), (inputs, targets))

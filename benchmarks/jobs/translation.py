@@ -104,7 +104,7 @@ def translator(
 def losses(model: models.EncoderDecoder, source, target, key=None):
     """−ln P of all words and ends of a batch, and how many there are."""
     before = jnp.concatenate([jnp.full_like(target[:1], BEGIN), target[:-1]])
-    logits = model(source, (source != PAD).sum(0), before, key=key)
+    logits = model(source, before, lengths=(source != PAD).sum(0), key=key)
     each = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     return jnp.where(target != PAD, each, 0).sum(), (target != PAD).sum()
 
@@ -120,7 +120,7 @@ def translated(model: models.EncoderDecoder, source, lengths) -> decoding.Beam:
     """Beam search for each source of a batch."""
 
     def translate(source, length):
-        step, state = model.begin(source, length)
+        step, state = model.start_decoding(source, lengths=length)
         return decoding.beam_search(
             step, state, begin=BEGIN, end=END, max_length=LONGEST, width=WIDTH, alpha=ALPHA
         )

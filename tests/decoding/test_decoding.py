@@ -1,136 +1,179 @@
-"""Decoders choose what their definitions say, and an ended sequence never changes."""
+"""Every decoder: the end of a sequence, prompts, batches, broken logits and refusals."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.guessing import BEGIN, END, LIMITS, LONGEST, TOKENS, guess, model, states, step
 from jax.tree_util import Partial
 
 from seqmem.decoding import beam_search, greedy, sample
+from tests.helpers.token_model import (
+    BEGIN,
+    END,
+    LIMITS,
+    MAX_LENGTH,
+    TOKENS,
+    apply_model,
+    make_model,
+    states,
+    step,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def one_after_another(state):
-    """Greedy, as a Python loop."""
-    token, found, total = BEGIN, [], 0.0
-    while len(found) < LONGEST and token != END:
-        state, logits = guess(model(), state, jnp.asarray(token))
+def reference_greedy(state):
+    """Greedy decoding as a Python loop."""
+    token, tokens, total = BEGIN, [], 0.0
+    while len(tokens) < MAX_LENGTH and token != END:
+        state, logits = apply_model(make_model(), state, jnp.asarray(token))
         token = int(logits.argmax())
         total += float(jax.nn.log_softmax(logits)[token])
-        found.append(token)
-    return found, total, state
+        tokens.append(token)
+    return tokens, total, state
 
 
-def test_greedy_takes_the_likeliest_token_of_each_step():
+def test_greedy_takes_the_most_likely_token_of_each_step():
     lengths = set()
     for state in states(11):
-        tokens, total, after = one_after_another(state)
-        found = greedy(step(), state, **LIMITS)
-        assert found.tokens.tolist() == tokens + [END] * (LONGEST - len(tokens))
-        assert int(found.length) == len(tokens)
-        np.testing.assert_allclose(found.log_probability, total, rtol=1e-12)
-        np.testing.assert_allclose(found.state, after, rtol=1e-12)
+        tokens, total, final_state = reference_greedy(state)
+        decoded = greedy(step(), state, **LIMITS)
+        assert decoded.tokens.tolist() == tokens + [END] * (MAX_LENGTH - len(tokens))
+        assert int(decoded.length) == len(tokens)
+        np.testing.assert_allclose(decoded.log_probability, total, rtol=1e-12)
+        np.testing.assert_allclose(decoded.state, final_state, rtol=1e-12)
         lengths.add(len(tokens))
     assert len(lengths) > 1
 
 
-def test_a_batch_is_its_sequences_and_an_ended_one_never_changes():
-    some = states(13)
-    together = jax.vmap(lambda state: greedy(step(), state, **LIMITS))(some)
-    assert len(set(together.length.tolist())) > 1
-    for i, state in enumerate(some):
-        alone = greedy(step(), state, **LIMITS)
-        assert together.tokens[i].tolist() == alone.tokens.tolist()
-        np.testing.assert_allclose(together.state[i], alone.state, rtol=1e-12)
-        np.testing.assert_allclose(together.log_probability[i], alone.log_probability, rtol=1e-12)
-        longer = greedy(step(), state, **{**LIMITS, "max_length": 3 * LONGEST})
-        if alone.length < LONGEST:
-            assert longer.tokens.tolist() == alone.tokens.tolist() + [END] * 2 * LONGEST
-            np.testing.assert_array_equal(longer.state, alone.state)
+def test_finished_sequence_of_a_batch_never_changes():
+    batch = jax.vmap(lambda state: greedy(step(), state, **LIMITS))(states(13))
+    assert len(set(batch.length.tolist())) > 1
+    for i, state in enumerate(states(13)):
+        single = greedy(step(), state, **LIMITS)
+        assert batch.tokens[i].tolist() == single.tokens.tolist()
+        np.testing.assert_allclose(batch.state[i], single.state, rtol=1e-12)
+        np.testing.assert_allclose(batch.log_probability[i], single.log_probability, rtol=1e-12)
+        longer = greedy(step(), state, **{**LIMITS, "max_length": 3 * MAX_LENGTH})
+        if single.length < MAX_LENGTH:
+            assert longer.tokens.tolist() == single.tokens.tolist() + [END] * 2 * MAX_LENGTH
+            np.testing.assert_array_equal(longer.state, single.state)
 
 
-def test_decoding_goes_on_from_its_state():
-    limits = {**LIMITS, "end": TOKENS}  # a token that never comes
-    state = states(1)[0]
-    whole = greedy(step(), state, **{**limits, "max_length": 11})
-    first = greedy(step(), state, **limits)
-    rest = greedy(
-        step(), first.state, **{**limits, "begin": first.tokens[-1], "max_length": 11 - LONGEST}
-    )
-    assert [*first.tokens.tolist(), *rest.tokens.tolist()] == whole.tokens.tolist()
-    np.testing.assert_allclose(rest.state, whole.state, rtol=1e-12)
+def test_decoding_continues_from_its_state():
+    (state,) = states(1)
+    full_sequence = greedy(step(), state, begin=BEGIN, max_length=11)
+    first = greedy(step(), state, begin=BEGIN, max_length=MAX_LENGTH)
+    rest = greedy(step(), first.state, begin=first.tokens[-1], max_length=11 - MAX_LENGTH)
+    assert [*first.tokens.tolist(), *rest.tokens.tolist()] == full_sequence.tokens.tolist()
+    np.testing.assert_allclose(rest.state, full_sequence.state, rtol=1e-12)
     np.testing.assert_allclose(
-        first.log_probability + rest.log_probability, whole.log_probability, rtol=1e-12
+        first.log_probability + rest.log_probability, full_sequence.log_probability, rtol=1e-12
     )
 
 
-def every_decoder(own, state=(), **limits):
+def each_decoder(step, state=(), **limits):
+    """Every decoder's result; of a beam, the best."""
     limits = {**LIMITS, **limits}
-    beam = beam_search(own, state, width=3, **limits)
-    yield greedy(own, state, **limits)
-    yield sample(own, state, jax.random.key(0), **limits)
-    yield sample(own, state, jax.random.key(0), top_p=0.9, **limits)
-    yield jax.tree.map(lambda leaf: leaf[0], beam)
+    yield greedy(step, state, **limits)
+    yield sample(step, state, **limits, key=jax.random.key(0))
+    yield sample(step, state, top_p=0.9, **limits, key=jax.random.key(0))
+    yield jax.tree.map(lambda leaf: leaf[0], beam_search(step, state, width=3, **limits))
 
 
-def test_a_forbidden_token_never_comes():
-    def own(state, token):
+def test_without_end_token_every_decoder_runs_to_max_length():
+    def end_step(state, token):
+        return state + 1, jnp.full(TOKENS, -jnp.inf).at[END].set(0.0)
+
+    for decoded in each_decoder(end_step, 0, end=None):
+        assert decoded.tokens.tolist() == [END] * MAX_LENGTH
+        assert int(decoded.length) == int(decoded.state) == MAX_LENGTH
+        assert float(decoded.log_probability) == 0
+
+
+@pytest.mark.parametrize("prompt", [[4, 0, 1, BEGIN], np.array([4, 0, 1, BEGIN])])
+def test_prompt_is_read_before_decoding(prompt):
+    (state,) = states(1)
+    for token in (4, 0, 1):
+        state, _ = apply_model(make_model(), state, jnp.asarray(token))
+    prompted = each_decoder(step(), states(1)[0], begin=prompt)
+    for decoded, expected in zip(prompted, each_decoder(step(), state), strict=True):
+        assert decoded.tokens.tolist() == expected.tokens.tolist()
+        np.testing.assert_allclose(decoded.log_probability, expected.log_probability, rtol=1e-12)
+        np.testing.assert_allclose(decoded.state, expected.state, rtol=1e-12)
+
+
+def test_repr_of_decoded_names_shapes_and_no_entries():
+    decoded = greedy(step(), states(1)[0], **{**LIMITS, "max_length": 4000})
+    beam = beam_search(step(), states(1)[0], width=3, **LIMITS)
+    assert repr(decoded) == (
+        "Decoded(tokens=i32[4000], length=i32[], log_probability=f64[], state=f64[7])"
+    )
+    assert str(beam).startswith("Beam(")
+    assert len(str(beam)) < 200
+
+
+def test_forbidden_token_is_never_decoded():
+    def only_4(state, token):
         return state, jnp.full(TOKENS, -jnp.inf).at[4].set(-3.0)
 
-    for found in every_decoder(own):
-        assert found.tokens.tolist() == [4] * LONGEST
-        assert float(found.log_probability) == 0
+    for decoded in each_decoder(only_4):
+        assert decoded.tokens.tolist() == [4] * MAX_LENGTH
+        assert float(decoded.log_probability) == 0
 
 
+@pytest.mark.parametrize("end", [END, None])
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
-def test_logits_that_are_no_distribution_end_a_sequence_and_show(bad):
-    def own(count, token):
-        fine = jax.nn.one_hot(4, TOKENS) * 50 - 100
+def test_logits_that_are_no_distribution_end_the_sequence_with_nan(bad, end):
+    def breaks_after_two(count, token):
+        valid = jax.nn.one_hot(4, TOKENS) * 50 - 100
         broken = jnp.full(TOKENS, bad if bad < 0 else 0.0).at[1].set(bad)
-        return count + 1, jnp.where(count < 2, fine, broken)
+        return count + 1, jnp.where(count < 2, valid, broken)
 
-    for found in every_decoder(own, 0):
-        assert found.tokens.tolist() == [4, 4, END, END]
-        assert int(found.length) == 3
-        assert int(found.state) == 3
-        assert jnp.isnan(found.log_probability)
+    fill = -1 if end is None else end
+    for decoded in each_decoder(breaks_after_two, 0, end=end):
+        assert decoded.tokens.tolist() == [4, 4, fill, fill]
+        assert int(decoded.length) == 3
+        assert int(decoded.state) == 3
+        assert np.isnan(decoded.log_probability)
 
 
 def test_arrays_in_a_step_are_arguments_of_one_program():
     traced = []
 
-    def counting(table, state, token):
+    def counting_step(table, state, token):
         traced.append(token)
         return state, table[token]
 
     state = jnp.zeros(())
     for seed in range(3):
-        table = jax.random.normal(jax.random.key(seed), (TOKENS, TOKENS))
-        greedy(Partial(counting, table), state, **LIMITS)
+        table = jnp.asarray(np.random.default_rng(seed).normal(size=(TOKENS, TOKENS)))
+        greedy(Partial(counting_step, table), state, **LIMITS)
         if seed == 0:
             first = len(traced)
-    assert len(traced) - first == 2  # a look at its shapes each, and no new program
+    assert len(traced) - first == 2  # each call checks the shapes, and compiles nothing
 
 
-REFUSED = [
-    (greedy, {"max_length": 0}, "max_length=0"),
-    (beam_search, {"max_length": 0, "width": 3}, "max_length=0"),
-    (beam_search, {"width": 0}, "width=0"),
-    (beam_search, {"width": 3, "alpha": -1.0}, "alpha=-1.0"),
-    (greedy, {"begin": jnp.array([1, 2])}, r"begin is int32 of shape \(2,\)"),
-]
-
-
-@pytest.mark.parametrize(("decode", "options", "came"), REFUSED)
-def test_what_makes_no_sense_is_refused_in_three_parts(decode, options, came):
-    with pytest.raises(ValueError, match=rf"(?s)^{came}.*Expected: .*What to do: "):
+@pytest.mark.parametrize(
+    ("decode", "options", "message"),
+    [
+        (greedy, {"max_length": 0}, "greedy got max_length=0"),
+        (beam_search, {"max_length": 0, "width": 3}, "beam_search got max_length=0"),
+        (beam_search, {"width": 0}, "beam_search got width=0"),
+        (beam_search, {"width": 3, "alpha": -1.0}, "beam_search got alpha=-1.0"),
+        (greedy, {"begin": jnp.ones((2, 3), int)}, r"greedy got begin of shape \(2, 3\)"),
+        (greedy, {"begin": np.zeros(0, int)}, r"greedy got begin of shape \(0,\)"),
+        (greedy, {"begin": 0.5}, "greedy got begin of dtype float64"),
+        (greedy, {"end": jnp.array([1, 2])}, r"greedy got begin of shape \(1,\) and end of"),
+    ],
+)
+def test_decoder_refuses_wrong_options_in_three_parts(decode, options, message):
+    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
         decode(step(), states(1)[0], **{**LIMITS, **options})
 
 
 @pytest.mark.parametrize(
-    ("own", "came"),
+    ("wrong_step", "message"),
     [
         (lambda state, token: jnp.zeros(3), "the step returned a "),
         (lambda state, token: (state[:-1], jnp.zeros(3)), "the step turned a state of "),
@@ -139,6 +182,6 @@ def test_what_makes_no_sense_is_refused_in_three_parts(decode, options, came):
         (lambda state, token: (state, jnp.zeros(3, int)), "the step returned logits "),
     ],
 )
-def test_a_step_that_does_not_fit_is_refused_in_three_parts(own, came):
-    with pytest.raises(ValueError, match=rf"(?s)^{came}.*Expected: .*What to do: "):
-        greedy(own, states(1)[0], **LIMITS)
+def test_decoder_refuses_a_wrong_step_in_three_parts(wrong_step, message):
+    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
+        greedy(wrong_step, states(1)[0], **LIMITS)

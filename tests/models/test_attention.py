@@ -1,4 +1,4 @@
-"""Attention looks at what is valid and at nothing else, and a cell that attends keeps the law."""
+"""Attention reads the valid steps and nothing else, and an attending cell keeps the contract."""
 
 import functools
 
@@ -8,53 +8,55 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem.layers import AdditiveAttention, LuongDecoder, BahdanauDecoder, DotAttention
+from seqmem.models import AdditiveAttention, BahdanauDecoder, DotAttention, LuongDecoder
 
-SOURCE, TIME, BATCH, INPUT, HIDDEN, VALUE, SIZE = 11, 5, 3, 2, 7, 4, 6
-LENGTHS = (11, 4, 0)
+SOURCE, TIME, BATCH, INPUT, HIDDEN, VALUE, UNITS = 11, 5, 3, 2, 7, 4, 6
+LENGTHS = np.array([11, 4, 0])
+PADDING = np.arange(SOURCE)[:, None, None] >= LENGTHS[:, None]
 pytestmark = pytest.mark.usefixtures("float64")
 
 
 @functools.lru_cache(maxsize=1)
 def arrays():
-    keys = jax.random.split(jax.random.key(3), 4)
-    values = jax.random.normal(keys[0], (SOURCE, BATCH, VALUE))
-    queries = jax.random.normal(keys[1], (TIME, BATCH, HIDDEN))
-    xs = jax.random.normal(keys[2], (TIME, BATCH, INPUT))
-    return values, queries, xs, jax.random.normal(keys[3], (BATCH, HIDDEN))
+    """Encoder outputs, queries, decoder inputs and decoder states."""
+    shapes = (SOURCE, BATCH, VALUE), (TIME, BATCH, HIDDEN), (TIME, BATCH, INPUT), (BATCH, HIDDEN)
+    draw = np.random.default_rng(3)
+    return tuple(jnp.asarray(draw.normal(size=shape)) for shape in shapes)
 
 
 def additive():
-    return AdditiveAttention(HIDDEN, VALUE, SIZE, key=jax.random.key(1))
+    return AdditiveAttention(HIDDEN, VALUE, UNITS, key=jax.random.key(1))
 
 
 def dot():
     return DotAttention(HIDDEN, VALUE, key=jax.random.key(1))
 
 
-def before(attention):
+def bahdanau(attention):
     return BahdanauDecoder(seqmem.GRU(INPUT + VALUE, HIDDEN, key=jax.random.key(2)), attention)
 
 
-def after(attention):
+def luong(attention):
     return LuongDecoder(seqmem.GRU(INPUT, HIDDEN, key=jax.random.key(2)), attention)
 
 
-every_attention = pytest.mark.parametrize("attention", [additive, dot])
-every_decoder = pytest.mark.parametrize(
-    "decoder", [lambda: before(additive()), lambda: after(dot())], ids=["before", "after"]
+each_attention = pytest.mark.parametrize("make_attention", [additive, dot])
+each_decoder = pytest.mark.parametrize(
+    "make_decoder",
+    [lambda: bahdanau(additive()), lambda: luong(dot())],
+    ids=["BahdanauDecoder", "LuongDecoder"],
 )
 
 
-def by_hand(attention, query, values, length):
-    """The papers' equations, one step of the source after another."""
+def reference_attention(attention, query, values, length):
+    """The equations of the papers in NumPy, one step of the source at a time."""
     if not length:
         return np.zeros(VALUE), np.zeros(len(values))
     scores = []
     for h in np.asarray(values)[:length]:
         if isinstance(attention, AdditiveAttention):
-            seen = np.asarray(attention.W) @ query + np.asarray(attention.U) @ h
-            scores.append(np.asarray(attention.v) @ np.tanh(seen))
+            hidden = np.asarray(attention.W) @ query + np.asarray(attention.U) @ h
+            scores.append(np.asarray(attention.v) @ np.tanh(hidden))
         else:
             scores.append(query @ np.asarray(attention.W) @ h)
     weights = np.exp(scores) / np.exp(scores).sum()
@@ -62,136 +64,158 @@ def by_hand(attention, query, values, length):
     return context, np.append(weights, np.zeros(len(values) - length))
 
 
-@every_attention
-def test_a_context_is_what_the_papers_say(attention):
-    own, (values, queries, *_) = attention(), arrays()
+@each_attention
+def test_attention_matches_the_equations_of_its_paper(make_attention):
+    attention, (values, queries, *_) = make_attention(), arrays()
     for i, length in enumerate(LENGTHS):
-        attended = own.over(values[:, i], jnp.array(length))
-        contexts, weights = own(queries[:, i], attended)
+        source = attention.attend_to(values[:, i], lengths=jnp.asarray(length))
+        contexts, weights = attention(queries[:, i], source)
         for t in range(TIME):
-            expected = by_hand(own, np.asarray(queries[t, i]), values[:, i], length)
+            expected = reference_attention(
+                attention, np.asarray(queries[t, i]), values[:, i], length
+            )
             np.testing.assert_allclose(contexts[t], expected[0], atol=1e-13)
             np.testing.assert_allclose(weights[t], expected[1], atol=1e-13)
 
 
-def run(decoder, state, xs, values, lengths):
-    cell = decoder.over(values, lengths)
-    batch = xs.shape[1:-1]
-    _, rest = decoder.init_state()
-    start = state, jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*batch, *leaf.shape)), rest)
-    return seqmem.unroll(cell, start, xs)[1]
+def outputs(decoder, cell_state, xs, values, lengths):
+    cell = decoder.attend_to(values, lengths=lengths)
+    return seqmem.unroll(cell, decoder.extend_state(cell_state, xs.shape[1:-1]), xs)[1]
 
 
-def loss(decoder, state, xs, values, lengths):
-    ys, contexts = run(decoder, state, xs, values, lengths)
-    return (ys**2).sum() + jnp.sin(contexts).sum()
+def loss(decoder, cell_state, xs, values, lengths):
+    ys, contexts = outputs(decoder, cell_state, xs, values, lengths)
+    return (ys**2).sum() + jnp.sin(contexts).sum(), contexts
 
 
-gradient = jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3)))
+gradient = jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))
 
 
-@every_decoder
-def test_padding_is_never_read(decoder):
-    values, _, xs, state = arrays()
-    padding = np.arange(SOURCE)[:, None, None] >= np.array(LENGTHS)[:, None]
-    own, lengths = decoder(), jnp.array(LENGTHS)
-    clean = gradient(own, state, xs, jnp.where(padding, 0, values), lengths)
-    dirty = gradient(own, state, xs, jnp.where(padding, jnp.nan, values), lengths)
+@each_decoder
+def test_decoder_never_reads_padding(make_decoder):
+    values, _, xs, cell_state = arrays()
+    decoder = make_decoder()
+    clean = gradient(decoder, cell_state, xs, jnp.where(PADDING, 0, values), LENGTHS)
+    dirty = gradient(decoder, cell_state, xs, jnp.where(PADDING, jnp.nan, values), LENGTHS)
     for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.isfinite(a).all()
     d_values = clean[1][3]
-    assert not np.where(padding, d_values, 0).any()
-    assert np.count_nonzero(d_values) == sum(LENGTHS) * VALUE
+    assert not np.where(PADDING, d_values, 0).any()
+    assert np.count_nonzero(d_values) == LENGTHS.sum() * VALUE
 
 
-@every_decoder
-def test_where_no_step_is_valid_the_context_is_zero(decoder):
-    values, _, xs, state = arrays()
-    _, contexts = run(decoder(), state, xs, values, jnp.array(LENGTHS))
+@each_decoder
+def test_context_is_zero_where_no_source_step_is_valid(make_decoder):
+    values, _, xs, cell_state = arrays()
+    (_, contexts), _ = gradient(make_decoder(), cell_state, xs, values, LENGTHS)
     assert not contexts[:, 2].any()
     assert contexts[:, :2].all()
 
 
-def plain(decoder, state, xs, values, length):
-    """One example, one step after another, without the library's loop."""
-    own, cell = decoder.attention, decoder.cell
-    attended = own.over(values, length)
+def reference_outputs(decoder, state, xs, values, length):
+    """One example, one step at a time, without `unroll`."""
+    attention, cell = decoder.attention, decoder.cell
+    source = attention.attend_to(values, lengths=length)
     ys, contexts = [], []
     for x in xs:
         if isinstance(decoder, BahdanauDecoder):
-            context, _ = own(state, attended)
+            context, _ = attention(state, source)
             state, y = cell(state, jnp.concatenate([x, context]))
         else:
             state, y = cell(state, x)
-            context, _ = own(y, attended)
+            context, _ = attention(y, source)
         ys.append(y)
         contexts.append(context)
     return jnp.stack(ys), jnp.stack(contexts)
 
 
-def plain_loss(decoder, state, xs, values, lengths):
-    every = [
-        plain(decoder, state[i], xs[:, i], values[:, i], lengths[i]) for i in range(len(state))
+def reference_loss(decoder, cell_state, xs, values, lengths):
+    examples = [
+        reference_outputs(decoder, cell_state[i], xs[:, i], values[:, i], lengths[i])
+        for i in range(BATCH)
     ]
-    return sum((ys**2).sum() + jnp.sin(contexts).sum() for ys, contexts in every)
+    loss = sum((ys**2).sum() + jnp.sin(contexts).sum() for ys, contexts in examples)
+    return loss, jnp.stack([contexts for _, contexts in examples], 1)
 
 
-@every_decoder
-def test_a_batch_is_each_example_over_its_own_source_gradients_included(decoder):
-    values, _, xs, state = arrays()
-    own, lengths = decoder(), jnp.array(LENGTHS)
-    found = gradient(own, state, xs, values, lengths)
-    expected = jax.jit(jax.value_and_grad(plain_loss, (0, 1, 2, 3)))(
-        own, state, xs, values, lengths
-    )
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+@each_decoder
+def test_decoder_of_a_batch_equals_each_example_with_its_own_source(make_decoder):
+    values, _, xs, cell_state = arrays()
+    args = make_decoder(), cell_state, xs, values, jnp.asarray(LENGTHS)
+    result = gradient(*args)
+    expected = jax.jit(jax.value_and_grad(reference_loss, (0, 1, 2, 3), has_aux=True))(*args)
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.slow
-@every_decoder
-def test_a_cell_over_one_source_keeps_every_law(decoder):
+@each_decoder
+def test_attending_cell_passes_check_cell(make_decoder):
     values, *_ = arrays()
-    seqmem.testing.check_cell(decoder().over(values[:, 1], jnp.array(4)))
+    seqmem.testing.check_cell(make_decoder().attend_to(values[:, 1], lengths=jnp.array(4)))
 
 
-@pytest.mark.parametrize("cell", [seqmem.LSTM, seqmem.LRU], ids=["LSTM", "LRU"])
-def test_the_query_before_an_update_is_all_of_the_state(cell):
-    own = cell(INPUT + VALUE, HIDDEN, key=jax.random.key(0))
-    attention = DotAttention(2 * HIDDEN, VALUE, key=jax.random.key(1))
+@pytest.mark.parametrize("cell_type", [seqmem.LSTM, seqmem.LRU], ids=["LSTM", "LRU"])
+def test_bahdanau_query_is_the_whole_state(cell_type):
     values, _, xs, _ = arrays()
-    over = BahdanauDecoder(own, attention).over(values, jnp.array(LENGTHS))
-    _, (_, contexts) = seqmem.unroll(over, over.init_state(), xs)
-    assert contexts.shape == (TIME, BATCH, VALUE)
-    assert np.isfinite(contexts).all()
+    attention = DotAttention(2 * HIDDEN, VALUE, key=jax.random.key(1))
+    decoder = BahdanauDecoder(cell_type(INPUT + VALUE, HIDDEN, key=jax.random.key(0)), attention)
+    state = jax.tree.map(
+        lambda leaf: jnp.arange(1, 1 + leaf.size, dtype=leaf.dtype) / 7, decoder.cell.init_state()
+    )
+    parts = [part for leaf in jax.tree.leaves(state) for part in (leaf.real, leaf.imag)]
+    query = np.concatenate(parts if cell_type is seqmem.LRU else jax.tree.leaves(state))
+    cell = decoder.attend_to(values[:, 0])
+    _, (_, contexts) = seqmem.unroll(cell, decoder.extend_state(state), xs[:1, 0])
+    expected, _ = reference_attention(attention, query, values[:, 0], SOURCE)
+    np.testing.assert_allclose(contexts[0], expected, rtol=1e-12)
 
 
-@every_decoder
-def test_the_weights_are_those_of_the_contexts(decoder):
-    values, _, xs, state = arrays()
-    own = decoder()
-    cell = own.over(values[:, 0])
-    start = state[0], own.init_state()[1]
-    weights = own.weights(cell, start, xs[:, 0])
-    _, (_, contexts) = seqmem.unroll(cell, start, xs[:, 0])
-    np.testing.assert_allclose(weights.sum(1), 1)
-    np.testing.assert_allclose(weights @ values[:, 0], contexts, rtol=1e-12)
+@each_decoder
+def test_decoder_weights_give_its_contexts(make_decoder):
+    values, _, xs, cell_state = arrays()
+    decoder = make_decoder()
+    state = decoder.extend_state(cell_state, (BATCH,))
+    weights = decoder.weights(values, state, xs, lengths=LENGTHS)
+    assert weights.shape == (TIME, BATCH, SOURCE)
+    np.testing.assert_allclose(weights.sum(2), np.broadcast_to(LENGTHS > 0, (TIME, BATCH)))
+    (_, contexts), _ = gradient(decoder, cell_state, xs, values, LENGTHS)
+    np.testing.assert_allclose(
+        np.einsum("tbs,sbv->tbv", weights, values), contexts, rtol=1e-12, atol=1e-15
+    )
+
+
+@each_decoder
+def test_decoder_init_state_takes_batch_axes(make_decoder):
+    values, *_ = arrays()
+    decoder = make_decoder()
+    cell = decoder.attend_to(values[:, 0])
+    for state in (decoder.init_state(13), cell.init_state(13)):
+        assert jax.tree.leaves(state)[0].shape == (13, HIDDEN)
+        assert jax.tree.structure(state) == jax.tree.structure(cell.init_state())
+        assert all(leaf.shape[0] == 13 for leaf in jax.tree.leaves(state))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "came"),
+    ("call", "message"),
     [
-        (lambda: before(DotAttention(HIDDEN + 1, VALUE, key=jax.random.key(0))), "BahdanauDecoder"),
-        (lambda: after(DotAttention(HIDDEN + 1, VALUE, key=jax.random.key(0))), "LuongDecoder"),
-        (lambda: dot().over(jnp.ones((SOURCE, VALUE + 1))), "DotAttention over values"),
-        (lambda: dot().over(jnp.ones(VALUE)), "DotAttention over values"),
-        (lambda: dot().over(jnp.ones((SOURCE, VALUE)), jnp.array(SOURCE + 1)), "lengths lie"),
-        (lambda: dot().over(jnp.ones((SOURCE, 3, VALUE)), jnp.array([1, 2])), "lengths is int"),
+        (lambda: bahdanau(DotAttention(8, VALUE, key=jax.random.key(0))), "BahdanauDecoder got"),
+        (lambda: luong(DotAttention(8, VALUE, key=jax.random.key(0))), "LuongDecoder got"),
+        (lambda: dot().attend_to(jnp.ones((SOURCE, VALUE + 1))), "DotAttention got encoder"),
+        (lambda: dot().attend_to(jnp.ones(VALUE)), "DotAttention got encoder outputs"),
+        (
+            lambda: dot().attend_to(jnp.ones((SOURCE, VALUE)), lengths=jnp.array(SOURCE + 1)),
+            "lengths lie",
+        ),
+        (
+            lambda: dot().attend_to(jnp.ones((SOURCE, 3, VALUE)), lengths=jnp.array([1, 2])),
+            "lengths is int",
+        ),
         (lambda: DotAttention(0, VALUE, key=jax.random.key(0)), "DotAttention got"),
         (lambda: AdditiveAttention(1, 1, 0, key=jax.random.key(0)), "AdditiveAttention got"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_three_parts(wrong, came):
-    with pytest.raises(ValueError, match=rf"(?s)^{came}.*Expected: .*What to do: "):
-        wrong()
+def test_attention_refuses_wrong_sizes_in_three_parts(call, message):
+    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
+        call()

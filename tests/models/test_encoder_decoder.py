@@ -1,4 +1,4 @@
-"""An encoder and a decoder: what is told at once is what is told step by step."""
+"""`EncoderDecoder`: teacher forcing, decoding step by step, batches, padding and dropout agree."""
 
 import functools
 
@@ -10,215 +10,245 @@ import pytest
 
 import seqmem
 from seqmem.decoding import beam_search, greedy
-from seqmem.layers import (
+from seqmem.layers import Bidirectional, Stack, deep
+from seqmem.models import (
     AdditiveAttention,
-    LuongDecoder,
     BahdanauDecoder,
-    Bidirectional,
     DotAttention,
     EncoderDecoder,
+    LuongDecoder,
     scheduled_sampling,
 )
 
-READ, SAID, TIME, STEPS, BATCH, SIZE, HIDDEN = 11, 13, 7, 5, 3, 2, 4
-LENGTHS = (7, 3, 0)
+SOURCE_TOKENS, TARGET_TOKENS, TIME, STEPS, BATCH, SIZE, HIDDEN = 11, 13, 7, 5, 3, 2, 4
+LENGTHS = np.array([7, 3, 0])
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def no_attention(keys):
+def plain(keys):
     return seqmem.LSTM(SIZE, HIDDEN, key=keys[0])
 
 
-def after(keys):
+def luong(keys):
     cell = seqmem.GRU(SIZE, HIDDEN, key=keys[0])
     return LuongDecoder(cell, DotAttention(HIDDEN, 2 * HIDDEN, key=keys[1]))
 
 
-def before(keys):
+def bahdanau(keys):
     cell = seqmem.GRU(SIZE + 2 * HIDDEN, HIDDEN, key=keys[0])
     return BahdanauDecoder(cell, AdditiveAttention(HIDDEN, 2 * HIDDEN, 3, key=keys[1]))
 
 
-DECODERS = {"none": no_attention, "after": after, "before": before}
-every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
+each_decoder = pytest.mark.parametrize("make_decoder", [plain, luong, bahdanau])
 
 
 @functools.cache
-def made(decoder, dropout=0.0):
+def make_model(make_decoder, dropout=0.0):
     keys = jax.random.split(jax.random.key(5), 5)
-    cells = [seqmem.GRU(SIZE, HIDDEN, key=key) for key in keys[:2]]
+    encoder = Bidirectional(*(seqmem.GRU(SIZE, HIDDEN, key=key) for key in keys[:2]))
     return EncoderDecoder(
-        Bidirectional(*cells), decoder(keys[2:4]), (READ, SAID), SIZE, key=keys[4], dropout=dropout
+        encoder,
+        make_decoder(keys[2:4]),
+        (SOURCE_TOKENS, TARGET_TOKENS),
+        SIZE,
+        dropout=dropout,
+        key=keys[4],
     )
 
 
 @functools.cache
-def sentences():
-    keys = jax.random.split(jax.random.key(6))
-    source = jax.random.randint(keys[0], (TIME, BATCH), 0, READ)
-    return source, jnp.array(LENGTHS), jax.random.randint(keys[1], (STEPS, BATCH), 0, SAID)
+def tokens():
+    """Source and target."""
+    draw = np.random.default_rng(6)
+    source = draw.integers(0, SOURCE_TOKENS, (TIME, BATCH))
+    return jnp.asarray(source), jnp.asarray(draw.integers(0, TARGET_TOKENS, (STEPS, BATCH)))
 
 
-def call(model, *args, **options):
-    return jax.jit(type(model).__call__)(model, *args, **options)
+@jax.jit
+def call(model, source, target, lengths=LENGTHS, key=None):
+    return model(source, target, lengths=lengths, key=key)
 
 
-@every_decoder
-def test_what_is_told_at_once_is_what_is_told_step_by_step(decoder):
-    model, (source, lengths, target) = made(decoder), sentences()
-    logits = call(model, source, lengths, target)
+@each_decoder
+def test_teacher_forcing_equals_decoding_step_by_step(make_decoder):
+    model, (source, target) = make_model(make_decoder), tokens()
+    logits = call(model, source, target)
 
     @jax.jit
-    def alone(source, target):
-        step, state = model.begin(source)
-        return jax.lax.scan(lambda *given: step(*given), state, target)[1]
+    def decode(source, target):
+        step, state = model.start_decoding(source)
+        return jax.lax.scan(lambda *args: step(*args), state, target)[1]
 
     for i, length in enumerate(LENGTHS):
         if length:  # without the padding
-            expected = alone(source[:length, i], target[:, i])
+            expected = decode(source[:length, i], target[:, i])
             np.testing.assert_allclose(logits[:, i], expected, rtol=1e-11, atol=1e-13)
 
 
-def test_padding_is_never_read():
-    model, (source, lengths, target) = made(before), sentences()
-    padding = np.arange(TIME)[:, None] >= np.array(LENGTHS)
+def test_encoder_decoder_never_reads_padding():
+    model, (source, target) = make_model(bahdanau), tokens()
+    padding = np.arange(TIME)[:, None] >= LENGTHS
 
     def loss(model, source):
-        return (model(source, lengths, target) ** 2).sum()
+        return (model(source, target, lengths=LENGTHS) ** 2).sum()
 
     run = jax.jit(jax.value_and_grad(loss))
     clean = run(model, source)
-    for other in (0, READ + 5):  # the second is no token, and its vector would be NaN
-        dirty = run(model, jnp.where(padding, other, source))
+    for token in (0, SOURCE_TOKENS + 5):  # the embedding of an unknown token is NaN
+        dirty = run(model, jnp.where(padding, token, source))
         for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
             np.testing.assert_array_equal(a, b)
             assert np.isfinite(a).all()
 
 
-def test_a_token_that_is_none_shows():
-    model, (source, lengths, target) = made(no_attention), sentences()
-    logits = call(model, source, lengths, target.at[2, 1].set(SAID))
+def test_unknown_target_token_gives_nan_from_its_step_on():
+    model, (source, target) = make_model(plain), tokens()
+    logits = call(model, source, target.at[2, 1].set(TARGET_TOKENS))
     assert np.isnan(logits[2:, 1]).all()
     assert np.isfinite(logits[:2]).all()
     assert np.isfinite(logits[:, [0, 2]]).all()
 
 
+def test_encoder_decoder_runs_deep_bidirectional_encoder_and_deep_decoder():
+    keys = jax.random.split(jax.random.key(5), 5)
+    encoder = deep(seqmem.MinGRU, SIZE, 3, num_layers=2, bidirectional=True, key=keys[0])
+    cell = Stack([seqmem.MinGRU(SIZE, 5, key=keys[1]), seqmem.MinGRU(5, HIDDEN, key=keys[2])])
+    decoder = LuongDecoder(cell, DotAttention(HIDDEN, 2 * 3, key=keys[3]))
+    vocabulary_sizes = SOURCE_TOKENS, TARGET_TOKENS
+    model = EncoderDecoder(encoder, decoder, vocabulary_sizes, SIZE, key=keys[4])
+    assert model.B.shape == (5 + HIDDEN, 2 * 2 * 3)
+    source, target = tokens()
+    logits = call(model, source, target)
+    np.testing.assert_array_equal(logits[:, 1], call(model, source.at[3:, 1].set(0), target)[:, 1])
+    later = call(model, source.at[2, 1].add(1), target)  # the last valid step of the second source
+    assert (np.abs(later - logits).max((0, 2)) > 1e-6).tolist() == [False, True, False]
+
+
 @pytest.mark.slow
-def test_the_gradient_of_a_batch_is_the_sum_of_those_of_its_sentences():
-    model, (source, lengths, target) = made(before), sentences()
+def test_gradient_of_a_batch_is_the_sum_over_its_examples():
+    model, (source, target) = make_model(bahdanau), tokens()
 
     def loss(model, source, lengths, target):
-        return (model(source, lengths, target) ** 2).sum()
+        return (model(source, target, lengths=lengths) ** 2).sum()
 
     run = jax.jit(jax.grad(loss))
-    together = run(model, source, lengths, target)
-    each = [run(model, source[:, i], lengths[i], target[:, i]) for i in range(BATCH)]
-    expected = jax.tree.map(lambda *parts: sum(parts), *each)
-    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
+    of_batch = run(model, source, jnp.asarray(LENGTHS), target)
+    of_examples = [
+        run(model, source[:, i], jnp.asarray(LENGTHS[i]), target[:, i]) for i in range(BATCH)
+    ]
+    expected = jax.tree.map(lambda *parts: sum(parts), *of_examples)
+    for a, b in zip(jax.tree.leaves(of_batch), jax.tree.leaves(expected), strict=True):
         assert np.any(a)
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_a_batch_is_decoded_as_its_sentences_are():
-    model, (source, lengths, _) = made(after), sentences()
-    limits = {"begin": 1, "end": 2, "max_length": 6}
+def test_decoded_log_probabilities_equal_teacher_forcing():
+    model, (source, _) = make_model(luong), tokens()
+    limits = {"begin": 1, "end": 2, "max_length": STEPS}
 
-    def translate(source, length):
-        step, state = model.begin(source, length)
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(1, 0))
+    def translate(source, lengths):
+        step, state = model.start_decoding(source, lengths=lengths)
         return greedy(step, state, **limits), beam_search(step, state, width=3, **limits)
 
-    greedily, beam = jax.jit(jax.vmap(translate, in_axes=(1, 0)))(source, lengths)
-    assert (beam.log_probability[:, 0] >= greedily.log_probability - 1e-9).all()
-    for i in range(BATCH):
-        for tokens, length, total in (
-            (greedily.tokens[i], greedily.length[i], greedily.log_probability[i]),
-            (beam.tokens[i, 0], beam.length[i, 0], beam.log_probability[i, 0]),
-        ):
-            read = jnp.concatenate([jnp.array([1], tokens.dtype), tokens[:-1]])
-            logits = call(model, source[:, i], lengths[i], read)
-            each = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, None], 1)[:, 0]
-            there = np.arange(6) < int(length)
-            np.testing.assert_allclose(jnp.where(there, each, 0).sum(), total, rtol=1e-10)
+    greedy_decoded, beam = translate(source, jnp.asarray(LENGTHS))
+    best = jax.tree.map(lambda leaf: leaf[:, 0], beam)
+    assert (best.log_probability >= greedy_decoded.log_probability - 1e-9).all()
+    for decoded in (greedy_decoded, best):
+        target = jnp.concatenate([jnp.ones((1, BATCH), jnp.int32), decoded.tokens.T[:-1]])
+        log_probabilities = jax.nn.log_softmax(call(model, source, target))
+        chosen = np.take_along_axis(np.asarray(log_probabilities), decoded.tokens.T[..., None], 2)
+        valid = np.arange(STEPS)[:, None] < np.asarray(decoded.length)
+        expected = np.where(valid, chosen[..., 0], 0).sum(0)
+        np.testing.assert_allclose(decoded.log_probability, expected, rtol=1e-10)
 
 
-def test_dropout_wants_a_key():
-    model, sure = made(after, dropout=0.4), made(after)
-    given = sentences()
-    np.testing.assert_array_equal(call(model, *given), call(sure, *given))
+def test_dropout_needs_a_key():
+    model, without_dropout = make_model(luong, dropout=0.4), make_model(luong)
+    source, target = tokens()
+    expected = call(without_dropout, source, target)
+    np.testing.assert_array_equal(call(model, source, target), expected)
     keys = jax.random.split(jax.random.key(0))
-    first, second = (call(model, *given, key=key) for key in keys)
+    first, second = (call(model, source, target, key=key) for key in keys)
     assert np.any(first != second)
-    np.testing.assert_array_equal(first, call(model, *given, key=keys[0]))
-    np.testing.assert_array_equal(call(sure, *given, key=keys[0]), call(sure, *given))
+    np.testing.assert_array_equal(first, call(model, source, target, key=keys[0]))
+    np.testing.assert_array_equal(call(without_dropout, source, target, key=keys[0]), expected)
 
 
-def talkative(model):
-    """It says 4, whatever it reads."""
+def always_predict_4(model):
+    """The model with a large bias for the token 4."""
     return eqx.tree_at(lambda model: model.a, model, model.a.at[4].set(1e3))
 
 
-def test_scheduled_sampling_that_never_samples_is_teacher_forcing():
-    model, given = made(before), sentences()
-    run = jax.jit(scheduled_sampling)
-    found = run(model, *given, 0.0, key=jax.random.key(0))
-    np.testing.assert_allclose(found, call(model, *given), rtol=1e-11, atol=1e-13)
+@jax.jit
+def sampled_logits(model, source, target, probability, lengths=LENGTHS):
+    key = jax.random.key(0)
+    return scheduled_sampling(model, source, target, probability, lengths=lengths, key=key)
 
 
-def test_scheduled_sampling_that_always_samples_reads_what_it_says():
-    model, (source, lengths, target) = talkative(made(after)), sentences()
-    found = jax.jit(scheduled_sampling)(model, source, lengths, target, 1.0, key=jax.random.key(0))
-    own = call(model, source, lengths, target.at[1:].set(4))
-    np.testing.assert_allclose(found, own, rtol=1e-11)
-    assert np.any(np.abs(own - call(model, source, lengths, target)) > 1e-6)
+def test_scheduled_sampling_with_probability_0_is_teacher_forcing():
+    model, (source, target) = make_model(bahdanau), tokens()
+    logits = sampled_logits(model, source, target, 0.0)
+    np.testing.assert_allclose(logits, call(model, source, target), rtol=1e-11, atol=1e-13)
 
 
-def test_scheduled_sampling_samples_as_often_as_it_is_told():
-    model, (source, _, target) = talkative(made(no_attention)), sentences()
-    count, target = 2000, jnp.broadcast_to(target[:2, :1], (2, 2000))
+def test_scheduled_sampling_with_probability_1_reads_its_samples():
+    model, (source, target) = always_predict_4(make_model(luong)), tokens()
+    logits = sampled_logits(model, source, target, 1.0)
+    expected = call(model, source, target.at[1:].set(4))
+    np.testing.assert_allclose(logits, expected, rtol=1e-11)
+    assert np.any(np.abs(expected - call(model, source, target)) > 1e-6)
+
+
+def test_scheduled_sampling_samples_with_the_given_probability():
+    model, (source, target) = always_predict_4(make_model(plain)), tokens()
+    count = 2000
+    target = jnp.broadcast_to(target[:2, :1], (2, count))
     source = jnp.broadcast_to(source[:, :1], (TIME, count))
-    found = jax.jit(scheduled_sampling)(model, source, None, target, 0.3, key=jax.random.key(0))
-    as_told = call(model, source[:, :1], None, target[:, :1])
-    sampled = np.abs(found[1] - as_told[1]).max(-1) > 1e-9
-    assert abs(sampled.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / count)
-    np.testing.assert_allclose(found[0], jnp.broadcast_to(as_told[0], found[0].shape))
+    lengths = np.full(count, TIME)
+    logits = sampled_logits(model, source, target, 0.3, lengths)
+    teacher_forced = call(model, source, target, lengths)
+    is_sampled = np.abs(logits[1] - teacher_forced[1]).max(-1) > 1e-9
+    assert abs(is_sampled.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / count)
+    np.testing.assert_allclose(logits[0], teacher_forced[0])
 
 
-def test_no_gradient_passes_what_is_drawn():
-    model, (source, lengths, target) = talkative(made(after)), sentences()
+def test_scheduled_sampling_passes_no_gradient_through_samples():
+    model, (source, target) = always_predict_4(make_model(luong)), tokens()
 
     def loss(model):
-        key = jax.random.key(0)
-        logits = scheduled_sampling(model, source, lengths, target, 1.0, key=key)
-        return jnp.sin(logits).sum()
+        return jnp.sin(sampled_logits(model, source, target, 1.0)).sum()
 
-    def as_given(model):
-        return jnp.sin(model(source, lengths, target.at[1:].set(4))).sum()
+    def expected_loss(model):
+        return jnp.sin(model(source, target.at[1:].set(4), lengths=LENGTHS)).sum()
 
-    found, expected = (jax.jit(jax.grad(own))(model) for own in (loss, as_given))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    gradient, expected = (jax.jit(jax.grad(f))(model) for f in (loss, expected_loss))
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_an_alignment_sums_to_one():
-    model, (source, _, target) = made(after), sentences()
-    weights = model.alignment(source[:, 0], target[:, 0])
-    assert weights.shape == (STEPS, TIME)
-    np.testing.assert_allclose(weights.sum(1), 1)
+def test_alignment_sums_to_one_over_the_valid_steps():
+    model, (source, target) = make_model(luong), tokens()
+    weights = model.alignment(source, target, lengths=LENGTHS)
+    assert weights.shape == (STEPS, BATCH, TIME)
+    np.testing.assert_allclose(weights[:, :2].sum(2), 1)
+    assert not weights[:, 1, LENGTHS[1] :].any()
 
 
 @pytest.mark.parametrize(
-    ("wrong", "came"),
+    ("refused_call", "message"),
     [
-        (lambda: made(no_attention, dropout=1.0), "EncoderDecoder got rate=1.0"),
-        (lambda: made(no_attention).alignment(*sentences()[::2]), "alignment of a decoder"),
-        (lambda: made(after).begin(sentences()[0]), r"begin got a source of shape \(7, 3\)"),
-        (lambda: made(after)(sentences()[0], jnp.array([7, 8, 1]), sentences()[2]), "lengths lie"),
+        (lambda: make_model(plain, dropout=1.0), "EncoderDecoder got rate=1.0"),
+        (lambda: make_model(plain).alignment(*tokens()), "the attention weights of a decoder"),
+        (lambda: make_model(luong).start_decoding(tokens()[0]), "start_decoding got a source"),
+        (lambda: make_model(luong)(*tokens(), lengths=jnp.array([7, 8, 1])), "lengths lie"),
         (
-            lambda: scheduled_sampling(made(after), *sentences(), 1.5, key=jax.random.key(0)),
+            lambda: scheduled_sampling(make_model(luong), *tokens(), 1.5, key=jax.random.key(0)),
             "scheduled_sampling got probability=1.5",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_in_three_parts(wrong, came):
-    with pytest.raises(ValueError, match=rf"(?s)^{came}.*Expected: .*What to do: "):
-        wrong()
+def test_encoder_decoder_refuses_wrong_arguments_in_three_parts(refused_call, message):
+    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
+        refused_call()

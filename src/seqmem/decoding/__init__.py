@@ -1,4 +1,4 @@
-"""From a model that guesses the next token to sequences of tokens."""
+"""Decoding: sequences of tokens from a model of the next token."""
 
 from ._beam_search import Beam as Beam, beam_search as beam_search
 from ._greedy import greedy as greedy

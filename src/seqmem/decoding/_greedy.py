@@ -1,53 +1,49 @@
-"""The likeliest token, again and again."""
+"""Greedy decoding."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from .._core.problem import State
-from ._loop import Decoded, Step, one_sequence
+from ._loop import Decoded, decode_one_sequence
+from ._step import Begin, End, Step
 
 
-def greedy(
-    step: Step,
-    state: State,
-    *,
-    begin: Int[Array, ""] | int,
-    end: Int[Array, ""] | int,
-    max_length: int,
-) -> Decoded:
-    """The likeliest token of each step is the input of the next, until it is the end token.
+def greedy(step: Step, state: State, *, begin: Begin, end: End = None, max_length: int) -> Decoded:
+    """Greedy decoding: the most likely token of each step is the input of the next step.
 
         y_n = argmax_i P(i | y_0 … y_{n−1}),    y_0 = begin
 
-    For one sequence; `jax.vmap` gives a batch, which runs until its last sequence has ended, and
-    nothing of a sequence changes after its own end. A logit of −∞ forbids a token. Where the logits
-    are no distribution (one is NaN or +∞, or all are −∞) the sequence ends, and its log-probability
-    is NaN. Among equals the smallest id is taken.
+    It decodes one sequence; `jax.vmap` gives a batch, which runs until its last sequence has ended.
+    A sequence does not change after its end. A logit of −∞ forbids a token. Where the logits are no
+    distribution (one is NaN or +∞, or all are −∞), the sequence ends with a log-probability of NaN.
+    Of equally likely tokens, the one with the smallest id is chosen.
 
     Args:
-        step: (state, token) -> (state, logits), of one sequence. Arrays in it, as in a method of an
-            Equinox module or in `equinox.Partial(model.step, cell)`, are arguments of the compiled
-            program; a function that was made anew is compiled anew.
-        state: a tree of arrays.
-        begin: the first step's input, which is not part of the result.
-        end: the token that ends a sequence, and fills the result behind it.
-        max_length: how many tokens at most, >= 1.
+        step: the model, (state, token) -> (state, logits), for one sequence. Arrays in a step that
+            is a pytree, such as a method of an Equinox module or `jax.tree_util.Partial(fn, tree)`,
+            are arguments of the compiled program. Another function object compiles a new program.
+        state: the model's state, a pytree of arrays.
+        begin: the first input, a begin token or a prompt of one or more tokens. It is not part of
+            the result. A prompt runs token by token, and compiles one program for each length: for
+            a long one, pass the state that `seqmem.unroll` returns for all tokens but the last, and
+            begin with the last.
+        end: the end token, which ends a sequence; None if there is none, and all sequences run to
+            `max_length`.
+        max_length: the most tokens to decode, >= 1.
 
     Raises:
-        ValueError: for max_length < 1, or a step that does not give back a state like the one it
-            was given, and logits.
+        ValueError: where an argument does not fit.
 
     Example:
-        >>> import jax, jax.numpy as jnp
+        >>> import jax
         >>> from seqmem.decoding import greedy
-        >>> def step(state, token):                              # one up, and 3 is the end
+        >>> def step(state, token):                              # counts up to 3, the end token
         ...     return state, jax.nn.one_hot(token + 1, 4)
-        >>> found = greedy(step, (), begin=0, end=3, max_length=5)
-        >>> found.tokens.tolist(), int(found.length)
+        >>> decoded = greedy(step, (), begin=0, end=3, max_length=5)
+        >>> decoded.tokens.tolist(), int(decoded.length)
         ([1, 2, 3, 3, 3], 3)
     """
-    return one_sequence(_likeliest, None, step, state, begin, end, max_length)
+    return decode_one_sequence("greedy", _most_likely, None, step, state, begin, end, max_length)
 
 
-def _likeliest(_, position, scores):
+def _most_likely(options, position, scores):
     return jnp.argmax(scores)

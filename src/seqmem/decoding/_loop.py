@@ -1,8 +1,5 @@
-"""What all decoders share: distributions of the next token, and the loop of those that keep one
-sequence.
-"""
+"""The loop of the decoders that extend one sequence, greedy and sampled."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,28 +8,41 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core.precision import state_dtype
 from .._core.problem import State
-from ._checks import check_count, check_step
+from .._core.validation import check_count
+from ._step import (
+    Begin,
+    End,
+    Step,
+    as_arguments,
+    log_probabilities,
+    log_probability_dtype,
+    read_prompt,
+    short_repr,
+)
 
-Step = Callable[[State, Int[Array, ""]], tuple[State, Float[Array, " tokens"]]]
+Choose = Callable[[Any, Int[Array, ""], Float[Array, " tokens"]], Int[Array, ""]]
 
 
 class Decoded(NamedTuple):
-    """A sequence of tokens; under `jax.vmap` each field has the batch axes in front.
+    """A decoded sequence; under `jax.vmap` each field has the batch axes in front.
 
     Attributes:
-        tokens: what was chosen, then the end token up to `max_length`.
-        length: how many were chosen, the end token counted.
+        tokens: the decoded tokens, without `begin`; after the end of the sequence, the end token
+            (−1 for `end=None`).
+        length: how many tokens were decoded, the end token included.
         log_probability: ln P(tokens) of the model; NaN where its logits were no distribution.
-        state: after the step that gave the last token, which it has not seen: to go on, begin with
-            `tokens[length − 1]`.
+        state: the model's state after the step that gave the last token. To continue, pass it with
+            `begin=tokens[length − 1]`.
     """
 
     tokens: Int[Array, " max_length"]
     length: Int[Array, ""]
     log_probability: Float[Array, ""]
     state: State
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class _Carry(NamedTuple):
@@ -41,81 +51,67 @@ class _Carry(NamedTuple):
     tokens: Int[Array, " max_length"]
     length: Int[Array, ""]
     log_probability: Float[Array, ""]
-    ended: Bool[Array, ""]
+    is_finished: Bool[Array, ""]
 
 
-def log_probabilities(
-    logits: Float[Array, " tokens"],
-) -> tuple[Float[Array, " tokens"], Bool[Array, ""]]:
-    """ln softmax in at least float32, and whether that is a distribution: it is none where a logit
-    is NaN or +∞, or all are −∞.
-    """
-    logits = logits.astype(state_dtype(logits))
-    total = jax.nn.logsumexp(logits)
-    return logits - total, jnp.isfinite(total)
-
-
-def one_sequence(
-    choose: Callable[[Any, Int[Array, ""], Float[Array, " tokens"]], Int[Array, ""]],
+def decode_one_sequence(
+    decoder: str,
+    choose: Choose,
     options: Any,
     step: Step,
     state: State,
-    begin: Int[Array, ""] | int,
-    end: Int[Array, ""] | int,
+    begin: Begin,
+    end: End,
     max_length: int,
 ) -> Decoded:
-    """Tokens one after another, each by `choose(options, how many before it, ln P)`, until the end
-    token.
+    """Decode token by token until the end token.
+
+    Args:
+        decoder: its name, in messages.
+        choose: `choose(options, position, ln P)` is the next token.
+        options: arrays that `choose` needs.
+        step: this and all below as for `greedy`.
+        state: see there.
+        begin: see there.
+        end: see there.
+        max_length: see there.
+
+    Raises:
+        ValueError: where an argument does not fit.
     """
-    check_count("max_length", max_length)
-    begin, end = jnp.asarray(begin, jnp.int32), jnp.asarray(end, jnp.int32)
-    state = jax.tree.map(jnp.asarray, state)
-    check_step(step, state, begin, end)
-    arrays, still = split_step(step)
-    return _one_sequence(choose, still, max_length, options, arrays, state, begin, end)
+    check_count(decoder, "max_length", max_length, remedy="pass the most tokens to decode.")
+    state, prompt, end = as_arguments(decoder, step, state, begin, end)
+    return _decode(choose, step, max_length, options, state, prompt, end)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _one_sequence(choose, still, max_length, options, arrays, state, begin, end) -> Decoded:
-    step = joined_step(arrays, still)
+@eqx.filter_jit
+def _decode(choose, step, max_length, options, state, prompt, end) -> Decoded:
+    state, token = read_prompt(step, state, prompt)
 
-    def running(carry: _Carry) -> Bool[Array, ""]:
-        return (carry.length < max_length) & ~carry.ended
+    def is_running(carry: _Carry) -> Bool[Array, ""]:
+        return (carry.length < max_length) & ~carry.is_finished
 
-    def body(carry: _Carry) -> _Carry:
+    def extend(carry: _Carry) -> _Carry:
         state, logits = step(carry.state, carry.token)
-        scores, fine = log_probabilities(logits)
-        token = jnp.where(fine, choose(options, carry.length, scores).astype(jnp.int32), end)
-        gain = jnp.where(fine, scores[token], jnp.nan)
+        scores, is_valid = log_probabilities(logits)
+        token = choose(options, carry.length, scores).astype(jnp.int32)
+        token = jnp.where(is_valid, token, end)
         return _Carry(
             state,
             token,
             carry.tokens.at[carry.length].set(token),
             carry.length + 1,
-            carry.log_probability + gain,
+            carry.log_probability + jnp.where(is_valid, scores[token], jnp.nan),
             token == end,
         )
 
-    none = jnp.zeros((), jnp.int32)
-    total = jnp.zeros((), scores_like(step, state, begin).dtype)
-    padding = jnp.full(max_length, end)
-    start = _Carry(state, begin, padding, none, total, jnp.zeros((), bool))
-    found = jax.lax.while_loop(running, body, start)
-    return Decoded(found.tokens, found.length, found.log_probability, found.state)
-
-
-def scores_like(step: Step, state: State, token: Int[Array, ""]) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of a step's ln P."""
-    return jax.eval_shape(lambda *given: log_probabilities(step(*given)[1])[0], state, token)
-
-
-def split_step(step: Step) -> tuple[Any, tuple]:
-    """The arrays in a step that is a tree, and the rest in a form that can be hashed."""
-    arrays, still = eqx.partition(step, eqx.is_array)
-    leaves, structure = jax.tree.flatten(still)
-    return arrays, (tuple(leaves), structure)
-
-
-def joined_step(arrays: Any, still: tuple) -> Step:
-    leaves, structure = still
-    return eqx.combine(arrays, jax.tree.unflatten(structure, leaves))
+    start = _Carry(
+        state,
+        token,
+        jnp.full(max_length, end),
+        jnp.zeros((), jnp.int32),
+        jnp.zeros((), log_probability_dtype(step, state, token)),
+        jnp.zeros((), bool),
+    )
+    final = jax.lax.while_loop(is_running, extend, start)
+    return Decoded(final.tokens, final.length, final.log_probability, final.state)

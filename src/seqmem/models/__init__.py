@@ -1,16 +1,17 @@
-"""Whole models: sequence to sequence with attention, and characters."""
+"""Whole models: sequence to sequence with attention, and a character-level language model."""
 
 from ._attention import (
     AbstractAttention as AbstractAttention,
     AdditiveAttention as AdditiveAttention,
-    Attended as Attended,
     DotAttention as DotAttention,
 )
-from ._attention_decoders import BahdanauDecoder as BahdanauDecoder, LuongDecoder as LuongDecoder
+from ._bahdanau_decoder import BahdanauDecoder as BahdanauDecoder
 from ._character_model import (
     CharacterModel as CharacterModel,
     character_losses as character_losses,
     train_step as train_step,
 )
+from ._decoder import AbstractDecoder as AbstractDecoder, PlainDecoder as PlainDecoder
 from ._encoder_decoder import EncoderDecoder as EncoderDecoder
+from ._luong_decoder import LuongDecoder as LuongDecoder
 from ._scheduled_sampling import scheduled_sampling as scheduled_sampling

@@ -1,4 +1,4 @@
-"""Attention over what an encoder has shown."""
+"""Attention over the outputs of an encoder."""
 
 import abc
 from typing import NamedTuple
@@ -15,14 +15,17 @@ from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
 from .._core.validation import check_sizes
 
+Values = Float[Array, "source *batch value"]
+Lengths = Int[Array | np.ndarray, "*batch"] | None
 
-class Attended(NamedTuple):
-    """What is attended to, of one sequence; batch axes stand in front.
+
+class AttentionSource(NamedTuple):
+    """The encoder outputs that a query attends to, batch axes in front.
 
     Attributes:
-        keys: of each step, what a query is compared with.
-        values: what is looked up; 0 in the padding.
-        valid: which steps there are.
+        keys: compared with the query.
+        values: averaged by the attention weights; 0 at padding.
+        valid: False at padding.
     """
 
     keys: Float[Array, "*batch source key"]
@@ -31,15 +34,20 @@ class Attended(NamedTuple):
 
 
 class AbstractAttention(eqx.Module):
-    """A context, which is the mean of an encoder's outputs h_j, weighted by how well a query q fits
-    each.
+    """Attention: the context of a query q is the weighted mean of the encoder outputs h_j.
 
         e_j = score(q, h_j)
         a_j = exp(e_j) / Σ_i exp(e_i)    over the valid steps
         c = Σ_j a_j h_j
 
-    `attend_to` computes what does not depend on the query, once; calling it is the rest. Padding is
-    never read, and where no step is valid the context is 0.
+    `attend_to` computes the part that does not depend on the query, once per source; a call
+    computes the rest. Padding is never read. Where no step is valid, the context is 0.
+
+    A subclass writes `keys` and `scores`.
+
+    Attributes:
+        query_size: features of a query.
+        value_size: features of one encoder output.
     """
 
     query_size: eqx.AbstractVar[int]
@@ -47,32 +55,28 @@ class AbstractAttention(eqx.Module):
 
     @abc.abstractmethod
     def keys(self, values: Float[Array, "... value"]) -> Float[Array, "... key"]:
-        """What a query is compared with."""
+        """The part of the score that depends on the encoder outputs alone."""
 
     @abc.abstractmethod
     def scores(
         self, query: Float[Array, "*queries query"], keys: Float[Array, "source key"]
     ) -> Float[Array, "*queries source"]:
-        """How well each step fits."""
+        """The score e_j of each step of the source."""
 
-    def attend_to(
-        self,
-        values: Float[Array, "source *batch value"],
-        lengths: Int[Array | np.ndarray, "*batch"] | None = None,
-    ) -> Attended:
-        """What `seqmem.unroll` has shown of a source, as something to attend to.
+    def attend_to(self, values: Values, *, lengths: Lengths = None) -> AttentionSource:
+        """Prepare the encoder outputs of one source, or of a batch of them, for queries.
 
         Args:
-            values: the outputs, time first.
-            lengths: valid steps of each sequence.
+            values: the encoder outputs, time first, as `seqmem.unroll` returns them.
+            lengths: valid steps of each source.
 
         Raises:
             ValueError: where the sizes or the lengths do not fit.
         """
         if values.ndim < 2 or values.shape[-1] != self.value_size:
             raise bad_input(
-                f"{type(self).__name__} over values of shape {values.shape}.",
-                f"[source, *batch, {self.value_size}], its value_size last.",
+                f"{type(self).__name__} got encoder outputs of shape {values.shape}.",
+                f"[source, *batch, {self.value_size}], with value_size last.",
                 "pass the outputs of the encoder, or make the attention with their size.",
             )
         time, *batch, _ = values.shape
@@ -82,38 +86,36 @@ class AbstractAttention(eqx.Module):
             check_lengths(lengths, time, tuple(batch))
             valid = jnp.arange(time) < jnp.asarray(lengths)[..., None]
         values = jnp.where(valid[..., None], values, 0)
-        return Attended(self.keys(values), values, valid)
+        return AttentionSource(self.keys(values), values, valid)
 
     def __call__(
-        self, query: Float[Array, "*queries query"], attended: Attended
+        self, query: Float[Array, "*queries query"], source: AttentionSource
     ) -> tuple[Float[Array, "*queries value"], Float[Array, "*queries source"]]:
-        """The contexts of some queries to one sequence, and the weights in them.
+        """The contexts and the attention weights of one or more queries to one source.
 
         Args:
             query: the queries.
-            attended: from `attend_to`, without batch axes.
+            source: from `attend_to`, without batch axes.
         """
-        scores = self.scores(as_precision(query, precision(self)), attended.keys)
-        weights = as_precision(
-            jax.nn.softmax(scores, where=attended.valid), precision(attended.values)
-        )
-        return as_precision((weights @ attended.values, weights), precision(query))
+        scores = self.scores(as_precision(query, precision(self)), source.keys)
+        weights = as_precision(jax.nn.softmax(scores, where=source.valid), precision(source.values))
+        return as_precision((weights @ source.values, weights), precision(query))
 
 
 class AdditiveAttention(AbstractAttention):
-    """A layer of `size` units sees query and step, and a score is what they add up to.
+    """Additive (Bahdanau) attention: the score comes from a layer with one hidden tanh.
 
         e_j = vᵀ tanh(W q + U h_j)
 
-    Shapes: q (query_size,), h and context (value_size,). Cost of one query:
-    O(query_size · size + source · (size + value_size)).
+    Shapes: q (query_size,), h_j and the context (value_size,). Cost of one query:
+    O(query_size · hidden_size + source · (hidden_size + value_size)).
     Source: Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, appendix A.1.2. Differs: none.
 
     Args:
-        query_size: entries of a query, > 0.
-        value_size: entries of one output of the encoder, > 0.
-        size: units, > 0.
-        key: for the initial parameters.
+        query_size: features of a query, > 0.
+        value_size: features of one encoder output, > 0.
+        hidden_size: units of the hidden layer, > 0.
+        key: random key for the initial parameters.
 
     Raises:
         ValueError: for sizes below 1.
@@ -121,24 +123,29 @@ class AdditiveAttention(AbstractAttention):
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
         >>> attention = seqmem.models.AdditiveAttention(3, 5, 7, key=jax.random.key(0))
-        >>> attended = attention.attend_to(jnp.ones((11, 5)), jnp.array(2))
-        >>> context, weights = attention(jnp.ones(3), attended)
+        >>> source = attention.attend_to(jnp.ones((11, 5)), lengths=jnp.array(2))
+        >>> context, weights = attention(jnp.ones(3), source)
         >>> context.shape, weights.round(3).tolist()[:4]
         ((5,), [0.5, 0.5, 0.0, 0.0])
     """
 
-    W: Float[Array, "size query"]
-    U: Float[Array, "size value"]
-    v: Float[Array, " size"]
+    W: Float[Array, "hidden query"]
+    U: Float[Array, "hidden value"]
+    v: Float[Array, " hidden"]
     query_size: int = eqx.field(static=True)
     value_size: int = eqx.field(static=True)
 
-    def __init__(self, query_size: int, value_size: int, size: int, *, key: PRNGKeyArray):
-        check_sizes("AdditiveAttention", query_size=query_size, value_size=value_size, size=size)
+    def __init__(self, query_size: int, value_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        check_sizes(
+            "AdditiveAttention",
+            query_size=query_size,
+            value_size=value_size,
+            hidden_size=hidden_size,
+        )
         keys = jax.random.split(key, 3)
-        self.W = lecun_normal(keys[0], (size, query_size))
-        self.U = lecun_normal(keys[1], (size, value_size))
-        self.v = lecun_normal(keys[2], (size,))
+        self.W = lecun_normal(keys[0], (hidden_size, query_size))
+        self.U = lecun_normal(keys[1], (hidden_size, value_size))
+        self.v = lecun_normal(keys[2], (hidden_size,))
         self.query_size = query_size
         self.value_size = value_size
 
@@ -150,18 +157,18 @@ class AdditiveAttention(AbstractAttention):
 
 
 class DotAttention(AbstractAttention):
-    """A score is the product of the query and what a matrix makes of a step.
+    """Multiplicative (Luong) attention: the score is a bilinear form.
 
         e_j = qᵀ W h_j
 
-    Shapes: q (query_size,), h and context (value_size,). Cost of one query:
-    O(source · (query_size + value_size)), all of it in two matrix products for many queries.
+    Shapes: q (query_size,), h_j and the context (value_size,). Cost of one query:
+    O(source · (query_size + value_size)); many queries are two matrix products.
     Source: Luong, Pham & Manning 2015, arXiv:1508.04025, the score called "general". Differs: none.
 
     Args:
-        query_size: entries of a query, > 0.
-        value_size: entries of one output of the encoder, > 0.
-        key: for the initial parameters.
+        query_size: features of a query, > 0.
+        value_size: features of one encoder output, > 0.
+        key: random key for the initial parameters.
 
     Raises:
         ValueError: for sizes below 1.

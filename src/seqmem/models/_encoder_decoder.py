@@ -1,6 +1,5 @@
-"""From one sequence of tokens to another."""
+"""`EncoderDecoder`: sequence to sequence."""
 
-import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cells.initialisers import lecun_normal
 from .._core.batching import vmap_axes
-from .._core.cell import AbstractCell
+from .._core.cell import AbstractCell, AbstractLayer
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
 from .._core.problem import State
@@ -19,209 +18,222 @@ from .._core.ravel import RealRavel
 from .._core.validation import check_rate, check_sizes
 from .._unroll import unroll
 from .._wrappers.masks import dropout_mask
-from ..layers.bidirectional import Bidirectional
 from ..layers.embedding import looked_up
-from ._attention_decoders import BahdanauDecoder, LuongDecoder
+from ._attention import Lengths, Values
+from ._decoder import AbstractDecoder, PlainDecoder
 
-Ids = Int[Array | np.ndarray, "time *batch"]
-Lengths = Int[Array | np.ndarray, "*batch"] | None
+Tokens = Int[Array | np.ndarray, "time *batch"]
 
 
 class EncoderDecoder(eqx.Module):
-    """A source is read, and a target is told from what is left of it, one token after another.
+    """A sequence-to-sequence model: an encoder reads the source, a decoder predicts the target.
 
-        s, h_1 … h_n = encoder(√d E_{x_1}, …, √d E_{x_n})           E: source tokens, of d entries
+        s, h_1 … h_n = encoder(√d E_{x_1}, …, √d E_{x_n})       E: source embeddings of d features
         s_0 = tanh(B s)
-        s_t, (y_t, c_t) = decoder(s_{t−1}, √d F_{z_{t−1}})          F: target tokens; over h
+        s_t, (y_t, c_t) = decoder(s_{t−1}, √d F_{z_{t−1}})      F: target embeddings
         ln P(z_t | z_{<t}, x) = log_softmax(F tanh(C [y_t; c_t] + b) + a)
 
-    Without attention there is no c_t, and all of the source is in s_0. `decoder` is a cell,
-    `BahdanauDecoder` or `LuongDecoder`.
+    c_t is the attention context over h. Without attention there is no c_t, and the decoder knows
+    the source from s_0 alone.
 
     Source: Sutskever, Vinyals & Le 2014, arXiv:1409.3215; Bahdanau, Cho & Bengio 2015,
-    arXiv:1409.0473. Differs: cells and attention are any; the vectors F of the target are those of
-    the logits too, as in Press & Wolf 2017, arXiv:1608.05859.
+    arXiv:1409.0473. Differs: any cells and attention; the target embeddings F are also the output
+    matrix, as in Press & Wolf 2017, arXiv:1608.05859.
 
     Args:
-        encoder: a cell, or two.
-        decoder: whose inputs are vectors of `size` entries, after which comes the context of
-            `BahdanauDecoder`.
-        tokens: how many the source has, and how many the target.
-        size: d, entries of the vector of a token, > 0.
-        key: for the initial parameters.
-        dropout: the share of entries of the vectors, and of what is before the logits, that are
-            left out where a key is given, 0 <= dropout < 1.
+        encoder: a cell, or any other layer that `seqmem.unroll` runs, such as
+            `seqmem.layers.Bidirectional` or `seqmem.layers.deep(...)`. Its inputs are vectors of
+            `embedding_size` features.
+        decoder: a cell, `LuongDecoder` or `BahdanauDecoder`, for the same inputs; the cell of a
+            `BahdanauDecoder` gets the context after them.
+        vocabulary_sizes: tokens of the source, and of the target, > 0.
+        embedding_size: d, features of a token's embedding, > 0.
+        dropout: the rate, 0 <= dropout < 1, for the embeddings and for the features before the
+            logits; it applies where a call gets a key.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: where a size is none.
+        ValueError: for sizes below 1, or a dropout rate outside of [0, 1).
 
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
-        >>> from seqmem.layers import LuongDecoder, Bidirectional, DotAttention, EncoderDecoder
+        >>> from seqmem.layers import Bidirectional
+        >>> from seqmem.models import DotAttention, EncoderDecoder, LuongDecoder
         >>> keys = jax.random.split(jax.random.key(0), 5)
         >>> encoder = Bidirectional(seqmem.GRU(3, 5, key=keys[0]), seqmem.GRU(3, 5, key=keys[1]))
         >>> attention = DotAttention(7, 10, key=keys[2])
         >>> decoder = LuongDecoder(seqmem.GRU(3, 7, key=keys[3]), attention)
         >>> model = EncoderDecoder(encoder, decoder, (11, 13), 3, key=keys[4])
         >>> source, lengths = jnp.ones((6, 2), int), jnp.array([6, 4])
-        >>> model(source, lengths, target=jnp.ones((8, 2), int)).shape
+        >>> model(source, jnp.ones((8, 2), int), lengths=lengths).shape
         (8, 2, 13)
-        >>> step, state = model.begin(source[:, 0], lengths[0])
-        >>> found = seqmem.decoding.greedy(step, state, begin=1, end=2, max_length=9)
+        >>> step, state = model.start_decoding(source[:, 0], lengths=lengths[0])
+        >>> decoded = seqmem.decoding.greedy(step, state, begin=1, end=2, max_length=9)
     """
 
-    encoder: AbstractCell | Bidirectional
-    decoder: AbstractCell | BahdanauDecoder | LuongDecoder
-    E: Float[Array, "source_tokens size"]
-    F: Float[Array, "target_tokens size"]
+    encoder: AbstractLayer
+    decoder: AbstractDecoder
+    E: Float[Array, "source_tokens embedding"]
+    F: Float[Array, "target_tokens embedding"]
     B: Float[Array, "decoder encoder"]
-    C: Float[Array, "size shown"]
-    b: Float[Array, " size"]
+    C: Float[Array, "embedding features"]
+    b: Float[Array, " embedding"]
     a: Float[Array, " target_tokens"]
     dropout: float = eqx.field(static=True)
 
     def __init__(
         self,
-        encoder: AbstractCell | Bidirectional,
-        decoder: AbstractCell | BahdanauDecoder | LuongDecoder,
-        tokens: tuple[int, int],
-        size: int,
+        encoder: AbstractLayer,
+        decoder: AbstractCell | AbstractDecoder,
+        vocabulary_sizes: tuple[int, int],
+        embedding_size: int,
         *,
-        key: PRNGKeyArray,
         dropout: float = 0.0,
+        key: PRNGKeyArray,
     ):
-        source_tokens, target_tokens = tokens
+        source_tokens, target_tokens = vocabulary_sizes
         check_sizes(
-            "EncoderDecoder", source_tokens=source_tokens, target_tokens=target_tokens, size=size
+            "EncoderDecoder",
+            source_tokens=source_tokens,
+            target_tokens=target_tokens,
+            embedding_size=embedding_size,
         )
         check_rate("EncoderDecoder", dropout)
         keys = jax.random.split(key, 4)
         self.encoder = encoder
-        self.decoder = decoder
-        self.E = lecun_normal(keys[0], (source_tokens, size))
-        self.F = lecun_normal(keys[1], (target_tokens, size))
-        one = jax.ShapeDtypeStruct((1, size), self.F.dtype)
-        last, values = jax.eval_shape(functools.partial(_read, encoder), one)
-        self.B = lecun_normal(keys[2], (RealRavel(self._own).size, RealRavel(last).size))
-        shown = jax.eval_shape(
-            lambda xs, values: _read(_decoder_over(decoder, values, None), xs)[1], one, values
+        self.decoder = PlainDecoder(decoder) if isinstance(decoder, AbstractLayer) else decoder
+        self.E = lecun_normal(keys[0], (source_tokens, embedding_size))
+        self.F = lecun_normal(keys[1], (target_tokens, embedding_size))
+        xs = jax.ShapeDtypeStruct((1, embedding_size), self.F.dtype)
+        final, values = jax.eval_shape(lambda xs: unroll(encoder, None, xs), xs)
+        _, outputs = jax.eval_shape(
+            lambda xs, values: unroll(self.decoder.attend_to(values), None, xs), xs, values
         )
-        entries = sum(leaf.shape[-1] for leaf in jax.tree.leaves(shown))
-        self.C = lecun_normal(keys[3], (size, entries))
-        self.b = jnp.zeros(size)
+        features = sum(leaf.shape[-1] for leaf in jax.tree.leaves(outputs))
+        self.B = lecun_normal(keys[2], (self._decoder_ravel.size, RealRavel(final).size))
+        self.C = lecun_normal(keys[3], (embedding_size, features))
+        self.b = jnp.zeros(embedding_size)
         self.a = jnp.zeros(target_tokens)
         self.dropout = dropout
 
-    @property
-    def _own(self) -> State:
-        """The state of the decoder's cell, without what it needs to attend."""
-        decoder = self.decoder
-        return jax.eval_shape(
-            decoder.init_state if isinstance(decoder, AbstractCell) else decoder.cell.init_state
-        )
-
-    def encode(
-        self,
-        source: Ids,
-        lengths: Lengths = None,
-        *,
-        key: PRNGKeyArray | None = None,
-    ) -> tuple[AbstractCell, State]:
-        """The decoder's cell over a source, and the state that it begins from."""
-        xs = self._dropped(self._vectors(self.E, source), key)
-        last, values = _read(self.encoder, xs, lengths)
-        axes = source.ndim - 1
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[axes:], leaf.dtype), last)
-        summary = as_precision(vmap_axes(RealRavel(like).vector, axes)(last), precision(self.B))
-        own = vmap_axes(RealRavel(self._own).state, axes)(jnp.tanh(summary @ self.B.mT))
-        cell = _decoder_over(self.decoder, values, lengths)
-        if isinstance(self.decoder, AbstractCell):
-            return cell, own
-        _, rest = self.decoder.init_state()
-        batch = source.shape[1:]
-        return cell, (own, jax.tree.map(lambda x: jnp.broadcast_to(x, (*batch, *x.shape)), rest))
-
     def __call__(
         self,
-        source: Ids,
-        lengths: Lengths,
-        target: Ids,
+        source: Tokens,
+        target: Tokens,
         *,
+        lengths: Lengths = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "time *batch target_tokens"]:
-        """The logits of each token that comes after one of the target, which is read as it is
-        ("teacher forcing").
+        """The logits of the token after each token of `target` (teacher forcing).
 
         Args:
-            source: the tokens to read, time first.
+            source: source tokens, time first.
+            target: target tokens, a begin token first; without the last token.
             lengths: valid steps of each source.
-            target: a beginning, and then the tokens before the one that is asked for.
-            key: for dropout; without one there is none.
+            key: random key for dropout; None turns dropout off.
         """
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
-        cell, state = self.encode(source, lengths, key=keys[0])
-        xs = self._dropped(self._vectors(self.F, target), keys[1])
-        _, shown = unroll(cell, state, xs)
-        return self._logits(shown, keys[2])
+        cell, state = self.encode(source, lengths=lengths, key=keys[0])
+        xs = self._drop(self._embed(self.F, target), keys[1])
+        _, outputs = unroll(cell, state, xs)
+        return self._logits(outputs, keys[2])
 
-    def begin(
-        self, source: Int[Array | np.ndarray, " time"], length: Int[Array, ""] | None = None
+    def encode(
+        self, source: Tokens, *, lengths: Lengths = None, key: PRNGKeyArray | None = None
+    ) -> tuple[AbstractCell, State]:
+        """The decoder cell that attends to a source, and its state before the first step.
+
+        Args:
+            source: this, lengths and key as for a call.
+            lengths: see there.
+            key: see there.
+        """
+        values, state = self._encode(source, lengths, key)
+        return self.decoder.attend_to(values, lengths=lengths), state
+
+    def start_decoding(
+        self, source: Int[Array | np.ndarray, " time"], *, lengths: Int[Array, ""] | None = None
     ) -> tuple[Callable, State]:
-        """What the functions of `seqmem.decoding` want, of one source: a step, which is a tree, and
-        the state it begins from. `jax.vmap` serves a batch.
+        """The step and the state that the functions of `seqmem.decoding` take, for one source.
+
+        The step is a pytree: its arrays, such as the encoder outputs, are arguments of the compiled
+        program. For a batch, map with `jax.vmap`.
+
+        Args:
+            source: source tokens of one sequence.
+            lengths: its valid steps.
+
+        Raises:
+            ValueError: for a batch.
         """
         if np.ndim(source) != 1:
             raise bad_input(
-                f"begin got a source of shape {np.shape(source)}.",
+                f"start_decoding got a source of shape {np.shape(source)}.",
                 "one sequence of tokens, (time,).",
-                "map it over a batch: jax.vmap(translate, in_axes=(1, 0))(source, lengths).",
+                "map over the batch: jax.vmap(translate, in_axes=(1, 0))(source, lengths).",
             )
-        cell, state = self.encode(source, length)
+        cell, state = self.encode(source, lengths=lengths)
         return eqx.Partial(self.step, cell), state
 
     def step(
         self, cell: AbstractCell, state: State, token: Int[Array, ""]
     ) -> tuple[State, Float[Array, " target_tokens"]]:
-        """One step of a decoder's cell over one source: the new state, and the next logits."""
-        state, shown = cell(state, self._vectors(self.F, token))
-        return state, self._logits(shown, None)
+        """One step of the decoder for one source: the next state, and the logits of the next token.
+
+        Args:
+            cell: the decoder cell, from `encode`.
+            state: its state.
+            token: the previous target token.
+        """
+        state, outputs = cell(state, self._embed(self.F, token))
+        return state, self._logits(outputs, None)
 
     def alignment(
-        self, source: Int[Array, " time"], target: Int[Array, " steps"]
-    ) -> Float[Array, "steps time"]:
-        """The weights with which each step of a target looks at one source.
+        self, source: Tokens, target: Tokens, *, lengths: Lengths = None
+    ) -> Float[Array, "target_time *batch source_time"]:
+        """The attention weights over the source, for the prediction after each target token.
+
+        Args:
+            source: this, target and lengths as for a call.
+            target: see there.
+            lengths: see there.
 
         Raises:
-            ValueError: where the decoder does not attend.
+            ValueError: for a decoder without attention.
         """
-        if isinstance(self.decoder, AbstractCell):
-            raise bad_input(
-                f"alignment of a decoder that is a {type(self.decoder).__name__}.",
-                "one that attends to the source.",
-                "make the model with LuongDecoder or BahdanauDecoder.",
-            )
-        cell, state = self.encode(source)
-        return self.decoder.weights(cell, state, self._vectors(self.F, target))
+        values, state = self._encode(source, lengths, None)
+        xs = self._embed(self.F, target)
+        return self.decoder.weights(values, state, xs, lengths=lengths)
 
-    def _vectors(self, E: Float[Array, "tokens size"], ids: Ids) -> Float[Array, "... size"]:
-        return E.shape[-1] ** 0.5 * looked_up(E, ids)
+    def _encode(
+        self, source: Tokens, lengths: Lengths, key: PRNGKeyArray | None
+    ) -> tuple[Values, State]:
+        """The encoder outputs, and the decoder state before the first step."""
+        xs = self._drop(self._embed(self.E, source), key)
+        final, values = unroll(self.encoder, None, xs, lengths=lengths)
+        batch = source.shape[1:]
+        encoder_ravel = RealRavel(jax.eval_shape(self.encoder.init_state))
+        summary = vmap_axes(encoder_ravel.vector, len(batch))(final)
+        summary = as_precision(summary, precision(self.B))
+        vector = jnp.tanh(summary @ self.B.mT)
+        cell_state = vmap_axes(self._decoder_ravel.state, len(batch))(vector)
+        return values, self.decoder.extend_state(cell_state, batch)
 
-    def _logits(self, shown: State, key: PRNGKeyArray | None) -> Float[Array, "... target_tokens"]:
-        leaves = as_precision(jax.tree.leaves(shown), precision(self.C))
+    @property
+    def _decoder_ravel(self) -> RealRavel:
+        return RealRavel(jax.eval_shape(self.decoder.cell.init_state))
+
+    def _embed(self, E: Float[Array, "tokens size"], tokens: Tokens) -> Float[Array, "... size"]:
+        return E.shape[-1] ** 0.5 * looked_up(E, tokens)
+
+    def _logits(
+        self, outputs: State, key: PRNGKeyArray | None
+    ) -> Float[Array, "... target_tokens"]:
+        leaves = as_precision(jax.tree.leaves(outputs), precision(self.C))
         features = jnp.tanh(jnp.concatenate(leaves, -1) @ self.C.mT + self.b)
-        return self._dropped(features, key) @ self.F.mT + self.a
+        return self._drop(features, key) @ self.F.mT + self.a
 
-    def _dropped(self, x: Float[Array, "..."], key: PRNGKeyArray | None) -> Float[Array, "..."]:
+    def _drop(self, x: Float[Array, "..."], key: PRNGKeyArray | None) -> Float[Array, "..."]:
         if key is None or not self.dropout:
             return x
         return x * dropout_mask(key, self.dropout, x.shape, x.dtype)
-
-
-def _read(network: AbstractCell | Bidirectional, xs: Array, lengths: Lengths = None):
-    if isinstance(network, AbstractCell):
-        return unroll(network, network.init_state(), xs, lengths=lengths)
-    return network(network.init_state(), xs, lengths=lengths)
-
-
-def _decoder_over(decoder, values: Array, lengths: Lengths) -> AbstractCell:
-    return decoder if isinstance(decoder, AbstractCell) else decoder.attend_to(values, lengths)
