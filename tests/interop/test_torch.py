@@ -1,4 +1,4 @@
-"""PyTorch's recurrent layers and ours, with the same weights, compute the same."""
+"""PyTorch's recurrent modules and our networks with the same weights compute the same."""
 
 import functools
 
@@ -14,7 +14,7 @@ from seqmem.interop import from_torch, to_torch
 TIME, BATCH, INPUT, HIDDEN, OUTPUT = 7, 3, 2, 5, 4
 LENGTHS = np.array([4, 7, 1])
 
-# our cell, PyTorch's layer, what both need to know beside the sizes
+# our cell, PyTorch's module, the options of each
 KINDS = {
     "RNN, tanh": (seqmem.RNN, "RNN", {}, {}),
     "RNN, relu": (seqmem.RNN, "RNN", {"activation": jax.nn.relu}, {"nonlinearity": "relu"}),
@@ -26,15 +26,15 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
-    # PyTorch tells of a slower way of its own: nothing that is compared here.
+    # PyTorch warns of a slower implementation, which is not compared here.
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
 ]
 
 
 @pytest.fixture
 def torch():
-    module = pytest.importorskip("torch", reason="no PyTorch here to compare with")
-    module.set_num_threads(1)  # its threads spin while they wait, which a busy machine pays for
+    module = pytest.importorskip("torch", reason="PyTorch is not installed")
+    module.set_num_threads(1)  # its threads spin while they wait, which slows other processes
     return module
 
 
@@ -59,26 +59,26 @@ def problem(layer, dtype="float64"):
     """Inputs, initial states (before a projection), and the weight of every result in the loss."""
     rng = np.random.default_rng(3)
     directions = 2 if layer.bidirectional else 1
-    shown = layer.proj_size or HIDDEN
+    features = layer.proj_size or HIDDEN
     stack = (layer.num_layers * directions, BATCH)
     xs = draw(rng, (TIME, BATCH, INPUT), dtype)
     h, c = draw(rng, (2, *stack, HIDDEN), dtype)
     weights = {
-        "ys": draw(rng, (TIME, BATCH, directions * shown), dtype),
-        "h": draw(rng, (*stack, shown), dtype),
+        "ys": draw(rng, (TIME, BATCH, directions * features), dtype),
+        "h": draw(rng, (*stack, features), dtype),
         "c": draw(rng, (*stack, HIDDEN), dtype),
     }
     return xs, h, c, weights
 
 
 def run_torch(torch, layer, xs, h, c, weights, lengths=None):
-    """What PyTorch says: outputs, final states, and their weighted sum's gradients, by name."""
+    """PyTorch's outputs and final states, and the gradients of their weighted sum, by name."""
     pack, pad = torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
     leaves = {"xs": xs, "h": h, "c": c}
     leaves = {name: torch.tensor(leaf, requires_grad=True) for name, leaf in leaves.items()}
     projections = [matrix for name, matrix in layer.named_parameters() if "weight_hr" in name]
     h0 = leaves["h"]
-    if projections:  # PyTorch's state is from behind the projection, ours from before it
+    if projections:  # PyTorch's state is the one after the projection, ours the one before it
         h0 = torch.stack([h @ R.T for h, R in zip(h0, projections, strict=True)])
     has_c = isinstance(layer, torch.nn.LSTM)
     ys = leaves["xs"]
@@ -87,44 +87,37 @@ def run_torch(torch, layer, xs, h, c, weights, lengths=None):
     ys, final = layer(ys, (h0, leaves["c"]) if has_c else h0)
     if lengths is not None:
         ys, _ = pad(ys, total_length=TIME)
-    said = {"ys": ys, "h": final[0], "c": final[1]} if has_c else {"ys": ys, "h": final}
-    sum((torch.tensor(weights[name]) * value).sum() for name, value in said.items()).backward()
+    results = {"ys": ys, "h": final[0], "c": final[1]} if has_c else {"ys": ys, "h": final}
+    sum((torch.tensor(weights[name]) * value).sum() for name, value in results.items()).backward()
     leaves |= dict(layer.named_parameters())
     gradients = {name: leaf.grad.numpy() for name, leaf in leaves.items() if leaf.grad is not None}
-    return {name: value.detach().numpy() for name, value in said.items()}, gradients
+    return {name: value.detach().numpy() for name, value in results.items()}, gradients
 
 
 def run_seqmem(kind, layer, xs, h, c, weights, lengths=None, method=None):
-    """The same from `unroll`, layer on layer; the weights' gradients pass through `from_torch`."""
+    """The same from `unroll`; the gradients of the weights pass through `from_torch`."""
     cell_type, _, options, _ = KINDS[kind]
+    initial = (h, c) if "LSTM" in kind else (h,)
+    projections = [name for name, _ in layer.named_parameters() if "weight_hr" in name]
 
     def run(parameters, leaves):
-        ys, finals = leaves["xs"], []
-        for index in range(layer.num_layers):
-            cells, states = [], []
-            for reverse in (False, True)[: 1 + layer.bidirectional]:
-                cells.append(from_torch(cell_type, parameters, index, reverse, **options))
-                place = len(finals) + len(states)
-                own = [leaves[name][place] for name in ("h", "c") if name in leaves]
-                states.append(type(cells[-1].init_state())(*own) if "c" in leaves else own[0])
-            run_layer = functools.partial(seqmem.unroll, *cells)
-            if layer.bidirectional:
-                run_layer = seqmem.layers.Bidirectional(*cells)
-            given = tuple(states) if layer.bidirectional else states[0]
-            last, ys = run_layer(given, ys, lengths=lengths, method=method)
-            for cell, final in zip(cells, last if layer.bidirectional else (last,), strict=True):
-                finals.append(tuple(final) if "c" in leaves else (final,))
-                if layer.proj_size:
-                    finals[-1] = (finals[-1][0] @ cell.R.T, finals[-1][1])
-        said = dict(zip(("h", "c"), map(jnp.stack, zip(*finals, strict=True)), strict=False))
-        said["ys"] = ys
-        return sum(jnp.sum(weights[name] * value) for name, value in said.items()), said
+        net = from_torch(cell_type, parameters, **options)
+        parts = [leaves[name] for name in ("h", "c") if name in leaves]
+        states = [part[index] for index in range(len(h)) for part in parts]
+        state = jax.tree.unflatten(jax.tree.structure(net.init_state()), states)
+        state, ys = seqmem.unroll(net, state, leaves["xs"], lengths=lengths, method=method)
+        finals = jax.tree.leaves(state)
+        finals = {name: finals[i :: len(parts)] for i, name in enumerate(["h", "c"][: len(parts)])}
+        for index, name in enumerate(projections):
+            finals["h"][index] = finals["h"][index] @ parameters[name].T
+        results = {name: jnp.stack(values) for name, values in finals.items()} | {"ys": ys}
+        return sum(jnp.sum(weights[name] * value) for name, value in results.items()), results
 
     parameters = {name: jnp.array(tensor.detach()) for name, tensor in layer.named_parameters()}
-    leaves = {"xs": xs, "h": h} | ({"c": c} if "LSTM" in kind else {})
+    leaves = {"xs": xs} | dict(zip(("h", "c"), initial, strict=False))
     run = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))
-    (_, said), (by_weights, by_leaves) = run(parameters, leaves)
-    return said, by_weights | by_leaves
+    (_, results), (d_parameters, d_leaves) = run(parameters, leaves)
+    return results, d_parameters | d_leaves
 
 
 def assert_same(ours, theirs, tolerance):
@@ -138,7 +131,7 @@ def assert_same(ours, theirs, tolerance):
 
 @every_kind
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
-def test_a_layer_computes_and_learns_as_in_torch(torch, kind, dtype, tolerance):
+def test_one_layer_matches_torch_in_outputs_states_and_gradients(torch, kind, dtype, tolerance):
     layer = make_layer(torch, kind, dtype=dtype)
     task = problem(layer, dtype)
     ours = run_seqmem(kind, layer, *task, method=seqmem.Scan())
@@ -146,23 +139,24 @@ def test_a_layer_computes_and_learns_as_in_torch(torch, kind, dtype, tolerance):
 
 
 @every_kind
-def test_lengths_are_packed_sequences_in_both_directions(torch, kind):
+def test_bidirectional_layer_with_lengths_matches_packed_sequences_of_torch(torch, kind):
     layer = make_layer(torch, kind, bidirectional=True)
     task = problem(layer)
-    ours = run_seqmem(kind, layer, *task, lengths=LENGTHS, method=seqmem.Scan(recompute=True))
+    method = seqmem.layers.LayerByLayer(seqmem.Scan(recompute=True))
+    ours = run_seqmem(kind, layer, *task, lengths=LENGTHS, method=method)
     assert_same(ours, run_torch(torch, layer, *task, lengths=LENGTHS), 1e-10)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_layers_stand_on_each_other_as_in_torch(torch, kind):
+def test_two_layers_match_torch(torch, kind):
     layer = make_layer(torch, kind, layers=2)
     task = problem(layer)
     ours = run_seqmem(kind, layer, *task, method=seqmem.ReferenceScan())
     assert_same(ours, run_torch(torch, layer, *task), 1e-10)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_bidirectional_layers_stand_on_each_other_as_in_torch(torch, kind):
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "ProjectedLSTM"])
+def test_two_bidirectional_layers_with_lengths_match_torch(torch, kind):
     layer = make_layer(torch, kind, layers=2, bidirectional=True)
     task = problem(layer)
     ours = run_seqmem(kind, layer, *task, lengths=LENGTHS)
@@ -170,40 +164,75 @@ def test_bidirectional_layers_stand_on_each_other_as_in_torch(torch, kind):
 
 
 @every_kind
-def test_torch_runs_our_cells(torch, kind):
+def test_torch_module_loads_a_network_of_ours(torch, kind):
     layer = make_layer(torch, kind, layers=2, bidirectional=True)
     task = problem(layer)
     before, _ = run_torch(torch, layer, *task)
     cell_type, _, options, _ = KINDS[kind]
-    carried = {}
-    for index in range(2):
-        for reverse in (False, True):
-            cell = from_torch(cell_type, layer.state_dict(), index, reverse, **options)
-            carried |= to_torch(cell, index, reverse)
+    net = from_torch(cell_type, layer.state_dict(), **options)
+    assert isinstance(net, seqmem.layers.Stack)
+    assert all(isinstance(part, seqmem.layers.Bidirectional) for part in net.layers)
     for parameter in layer.parameters():
         torch.nn.init.zeros_(parameter)
-    layer.load_state_dict({name: torch.from_numpy(array) for name, array in carried.items()})
+    weights = {name: torch.from_numpy(array) for name, array in to_torch(net).items()}
+    layer.load_state_dict(weights)
     after, _ = run_torch(torch, layer, *task)
     assert_same([after], [before], 1e-14)
 
 
+@pytest.mark.parametrize(("layers", "directions"), [(1, 1), (1, 2), (3, 1), (2, 2)])
+def test_module_without_biases_has_the_same_names_there_and_zeros_here(torch, layers, directions):
+    options = {"num_layers": layers, "bidirectional": directions == 2, "bias": False}
+    module = torch.nn.GRU(INPUT, HIDDEN, dtype=torch.float64, **options)
+    net = from_torch(seqmem.GRU, module.state_dict())
+    kind = (seqmem.GRU, seqmem.layers.Bidirectional)[directions - 1]
+    assert isinstance(net, kind if layers == 1 else seqmem.layers.Stack)
+    weights = to_torch(net)
+    for name, array in weights.items():
+        expected = module.state_dict()[name].numpy() if "weight" in name else np.zeros(3 * HIDDEN)
+        np.testing.assert_array_equal(array, expected)
+    assert len(weights) == 4 * layers * directions
+
+
+def make_network(kind, dtype="float64", **options):
+    """A network of arrays that differ, biases too."""
+    cell_type, _, cell_options, _ = KINDS[kind]
+    cell_options = cell_options | ({"output_size": OUTPUT} if kind == "ProjectedLSTM" else {})
+    make = functools.partial(seqmem.layers.deep, cell_type, INPUT, HIDDEN)
+    net = eqx.filter_eval_shape(make, key=jax.random.key(0), **options, **cell_options)
+    rng = np.random.default_rng(5)
+    return jax.tree.map(lambda leaf: jnp.asarray(draw(rng, leaf.shape, dtype)), net)
+
+
 def make_cell(kind, dtype="float64"):
-    cell_type, _, options, _ = KINDS[kind]
-    sizes = (INPUT, HIDDEN, OUTPUT)[: 3 if cell_type is seqmem.ProjectedLSTM else 2]
-    cell = eqx.filter_eval_shape(cell_type, *sizes, key=jax.random.key(0), **options)
-    rng = np.random.default_rng(5)  # biases too: at the start they equal each other
-    return jax.tree.map(lambda leaf: jnp.asarray(draw(rng, leaf.shape, dtype)), cell)
+    return make_network(kind, dtype).layers[0]
+
+
+def assert_identical(ours, theirs):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for leaf, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert leaf.dtype == other.dtype
+        np.testing.assert_array_equal(leaf, other)
 
 
 @every_kind
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_there_and_back_is_the_same_cell(kind, dtype):
+def test_cell_survives_the_round_trip(kind, dtype):
     cell = make_cell(kind, dtype)
-    back = from_torch(type(cell), to_torch(cell, 3, True), 3, True, **KINDS[kind][2])
-    assert jax.tree.structure(back) == jax.tree.structure(cell)
-    for mine, other in zip(jax.tree.leaves(back), jax.tree.leaves(cell), strict=True):
-        assert mine.dtype == other.dtype == dtype
-        np.testing.assert_array_equal(mine, other)
+    weights = to_torch(cell)
+    assert {array.dtype for array in weights.values()} == {np.dtype(dtype)}
+    assert_identical(from_torch(type(cell), weights, **KINDS[kind][2]), cell)
+
+
+@every_kind
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_deep_network_with_dropout_survives_the_round_trip(kind, bidirectional):
+    options = {"num_layers": 3, "bidirectional": bidirectional}
+    net = make_network(kind, dropout=0.3, **options)
+    weights = to_torch(net)
+    assert weights.keys() == to_torch(make_network(kind, **options)).keys()
+    cell_type, _, cell_options, _ = KINDS[kind]
+    assert_identical(from_torch(cell_type, weights, dropout=0.3, **cell_options), net)
 
 
 def test_missing_biases_are_zeros():
@@ -222,22 +251,31 @@ def test_gates_keep_their_names():
 
 
 def without(weights, name):
-    return {own: array for own, array in weights.items() if own != name}
+    return {other: array for other, array in weights.items() if other != name}
+
+
+def renamed(weights, old, new):
+    return {name.replace(old, new): array for name, array in weights.items()}
 
 
 LSTM, PROJECTED = to_torch(make_cell("LSTM")), to_torch(make_cell("ProjectedLSTM"))
+DEEP = to_torch(make_network("LSTM", num_layers=2, bidirectional=True))
 
 
 @pytest.mark.parametrize(
     ("cell_type", "weights", "options", "came"),
     [
         (seqmem.MGU, LSTM, {}, "a cell of type MGU."),
-        (seqmem.LSTM, without(LSTM, "weight_hh_l0"), {}, "the state_dict has ['bias_hh_l0'"),
-        (seqmem.LSTM, without(LSTM, "bias_hh_l0"), {}, "the state_dict has ['bias_ih_l0'"),
-        (seqmem.LSTM, LSTM, {"layer": 1}, "the state_dict has"),
-        (seqmem.LSTM, LSTM, {"reverse": True}, "the state_dict has"),
-        (seqmem.LSTM, PROJECTED, {}, "the state_dict has"),
-        (seqmem.ProjectedLSTM, LSTM, {}, "the state_dict has"),
+        (seqmem.LSTM, without(LSTM, "weight_hh_l0"), {}, "names ['bias_hh_l0'"),
+        (seqmem.LSTM, without(LSTM, "bias_hh_l0"), {}, "names ['bias_ih_l0'"),
+        (seqmem.LSTM, renamed(LSTM, "_l0", "_l1"), {}, "names ['bias_hh_l1'"),
+        (seqmem.LSTM, renamed(LSTM, "_l0", "_l0_reverse"), {}, "names ['bias_hh_l0_reverse'"),
+        (seqmem.LSTM, renamed(LSTM, "weight", "rnn.weight"), {}, "names ['bias_hh_l0'"),
+        (seqmem.LSTM, LSTM | {"fc.weight": np.ones((3, 5))}, {}, "names ['bias_hh_l0'"),
+        (seqmem.LSTM, without(DEEP, "weight_ih_l1_reverse"), {}, "names ['bias_hh_l0'"),
+        (seqmem.LSTM, PROJECTED, {}, "names ['bias_hh_l0'"),
+        (seqmem.ProjectedLSTM, LSTM, {}, "names ['bias_hh_l0'"),
+        (seqmem.LSTM, DEEP | {"weight_ih_l1": np.ones((20, 5))}, {}, "weight_ih_l1 has shape"),
         (seqmem.GRU, LSTM, {}, "weight_ih_l0 has shape (20, 2)."),
         (seqmem.LSTM, LSTM | {"bias_ih_l0": np.ones(5)}, {}, "bias_ih_l0 has shape (5,)."),
         (seqmem.LSTM, LSTM | {"bias_ih_l0": np.ones((20, 1))}, {}, "bias_ih_l0 is float64 of"),
@@ -246,7 +284,7 @@ LSTM, PROJECTED = to_torch(make_cell("LSTM")), to_torch(make_cell("ProjectedLSTM
         (seqmem.RNN, LSTM, {"activation": jax.nn.gelu}, "from_torch got activation="),
     ],
 )
-def test_what_does_not_fit_is_refused(cell_type, weights, options, came):
+def test_state_dict_that_does_not_fit_is_refused(cell_type, weights, options, came):
     with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: .+") as refusal:
         from_torch(cell_type, weights, **options)
     assert str(refusal.value).startswith(came)
@@ -260,8 +298,31 @@ def test_what_does_not_fit_is_refused(cell_type, weights, options, came):
         (seqmem.RNN, {"activation": jnp.sin}, "an RNN with activation"),
     ],
 )
-def test_cells_that_torch_has_not_are_refused(cell_type, options, came):
+def test_cell_that_torch_does_not_have_is_refused(cell_type, options, came):
     cell = eqx.filter_eval_shape(cell_type, INPUT, HIDDEN, key=jax.random.key(0), **options)
     with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: .+") as refusal:
         to_torch(cell)
+    assert str(refusal.value).startswith(came)
+
+
+@pytest.mark.parametrize(
+    ("layers", "came"),
+    [
+        ((make_cell("GRU"), seqmem.RNN(HIDDEN, HIDDEN, key=jax.random.key(0))), "layers ['GRU', "),
+        (
+            (
+                make_network("GRU", bidirectional=True).layers[0],
+                seqmem.GRU(2 * HIDDEN, HIDDEN, key=jax.random.key(0)),
+            ),
+            "layers ['Bidirectional', 'GRU']",
+        ),
+        (
+            (make_cell("GRU"), seqmem.GRU(HIDDEN, 3, key=jax.random.key(0))),
+            "layers.1.W has shape (3, 3, 5).",
+        ),
+    ],
+)
+def test_network_that_is_not_one_torch_module_is_refused(layers, came):
+    with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: .+") as refusal:
+        to_torch(seqmem.layers.Stack(layers))
     assert str(refusal.value).startswith(came)

@@ -1,4 +1,18 @@
-"""Weights from and to other libraries."""
+"""Weights from and to other libraries, none of which is imported.
+
+`from_x` makes the layer that computes what a module of library x computes, from the arrays of its
+parameters by its names for them; `to_x` is the inverse. They agree on this:
+
+    names        those of one module, prefixes such as "model.layers.0.attn." cut off; a name that
+                 is missing or unknown raises a ValueError, and so does a shape that does not fit
+    arrays       of NumPy, of JAX, or PyTorch tensors on the CPU, so a `state_dict()` will do
+    dtype        the widest among the arrays; float64 becomes float32 without JAX's x64 mode
+    gradients    `from_x` can be differentiated: a gradient with respect to its arrays has x's names
+    the way back `to_x` returns NumPy arrays; for `module.load_state_dict`, `torch.from_numpy` makes
+                 tensors of them
+
+`seqmem.interop.nnx` runs a cell as a module of Flax, and needs it.
+"""
 
 from .export import register_for_export as register_for_export
 from .fla_gated_delta_net import (
@@ -12,4 +26,5 @@ from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .pytorch import from_torch as from_torch, to_torch as to_torch
 from .qwen3_next import from_qwen3_next as from_qwen3_next, to_qwen3_next as to_qwen3_next
 from .s5 import from_s5 as from_s5, to_s5 as to_s5
+from .weight_table import Row as Row, WeightTable as WeightTable
 from .xlstm import from_xlstm as from_xlstm, to_xlstm as to_xlstm

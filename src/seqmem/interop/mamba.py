@@ -1,111 +1,73 @@
-"""Weights from and to a Mamba mixer, by the names in its `state_dict`.
-
-    x_proj.weight = [V_Δ; W_B; W_C],  dt_proj.weight = W_Δ,  dt_proj.bias = b,  A_log,  D
-
-Hugging Face's `MambaMixer` and state-spaces' `Mamba` have the same names. PyTorch is never
-imported.
+"""The Mamba mixer: `MambaMixer` of Hugging Face and `Mamba` of state-spaces, which have the same
+names.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from .._cells.diagonal.s6 import S6
-from .._core.precision import as_precision, precision
-from ._arrays import all_floating, check_shapes, check_type, filled
+from ._checks import check_type
+from .weight_table import Row, Weights, WeightTable, same
 
-AXES = {"x_proj.weight": 2, "dt_proj.weight": 2, "dt_proj.bias": 1, "A_log": 2, "D": 1}
-
-REMEDY = (
-    "pass the state_dict of one MambaMixer, with prefixes such as "
-    "'backbone.layers.0.mixer.' cut off the names."
+TABLE = WeightTable(
+    make=S6,
+    arguments={"input_size": "channels", "state_size": "state", "rank": "rank"},
+    rows=(
+        Row(
+            {"V_delta": "rank channels", "W_B": "state channels", "W_C": "state channels"},
+            {"x_proj.weight": "rank+2*state channels"},
+        ),
+        same("W_delta", "dt_proj.weight", "channels rank"),
+        same("b", "dt_proj.bias", "channels"),
+        same("A_log", "A_log", "channels state"),
+        same("D", "D", "channels"),
+    ),
+    remedy="pass the state_dict of one MambaMixer, with prefixes such as "
+    "'backbone.layers.0.mixer.' cut off the names.",
+    is_partial=True,
 )
 
 
 def from_mamba(state_dict: Mapping[str, Any]) -> tuple[S6, dict[str, Any]]:
-    """The selective core of a Mamba mixer, and what of the mixer is not in it.
+    """The selective core of a Mamba mixer, and the parameters of the mixer around it.
 
-        h = SiLU(conv1d(x)),  [x; z] = in_proj(input)      not in it
+        h = SiLU(conv1d(x)),  [x; z] = in_proj(input)      around it
         y = core(h)                                        the cell
-        output = out_proj(y ∘ SiLU(z))                     not in it
-
-    The parameters get the widest precision among them: checkpoints often keep A_log and D in 32
-    bits beside the rest in 16.
+        output = out_proj(y ∘ SiLU(z))                     around it
 
     Args:
-        state_dict: arrays by the mixer's names. Tensors on the CPU will do.
+        state_dict: arrays by the mixer's names.
 
     Returns:
-        The cell, and a dict of everything in `state_dict` that the cell does not hold, untouched:
-        in a mixer `in_proj`, `conv1d` and `out_proj`. `rest | to_mamba(cell)` is all of it again.
+        The cell, and a dict of everything in `state_dict` that the cell does not hold, unchanged:
+        in a mixer `in_proj`, `conv1d` and `out_proj`. `rest | to_mamba(cell)` is all of it.
 
     Raises:
         ValueError: where names or shapes do not fit.
 
     Example:
-        >>> import numpy as np
-        >>> from seqmem.interop import from_mamba
-        >>> shapes = {"x_proj.weight": (13, 7), "dt_proj.weight": (7, 3), "dt_proj.bias": 7}
-        >>> shapes |= {"A_log": (7, 5), "D": 7, "conv1d.bias": 7}
-        >>> cell, rest = from_mamba({name: np.ones(shape) for name, shape in shapes.items()})
-        >>> cell.input_size, cell.state_size, list(rest)
-        (7, 5, ['conv1d.bias'])
+        >>> import jax, seqmem
+        >>> from seqmem.interop import from_mamba, to_mamba
+        >>> weights = to_mamba(seqmem.S6(7, 5, rank=3, key=jax.random.key(0)))
+        >>> cell, rest = from_mamba(weights | {"conv1d.bias": jax.numpy.ones(7)})
+        >>> cell.input_shape, cell.state_size, list(rest)
+        ((7,), 5, ['conv1d.bias'])
     """
-    arrays = all_floating(state_dict, AXES, remedy=REMEDY)
-    (channels, state), rank = arrays["A_log"].shape, arrays["dt_proj.weight"].shape[1]
-    check_shapes(
-        arrays,
-        {
-            "x_proj.weight": (rank + 2 * state, channels),
-            "dt_proj.weight": (channels, rank),
-            "dt_proj.bias": (channels,),
-            "A_log": (channels, state),
-            "D": (channels,),
-        },
-        whose=f"{channels} channels, {state} states and a Δ of rank {rank}",
-        remedy=REMEDY,
-    )
-    rows = arrays["x_proj.weight"]
-    fields = {
-        "V_delta": rows[:rank],
-        "W_delta": arrays["dt_proj.weight"],
-        "b": arrays["dt_proj.bias"],
-        "W_B": rows[rank : rank + state],
-        "W_C": rows[rank + state :],
-        "A_log": arrays["A_log"],
-        "D": arrays["D"],
-    }
-    cell = filled(S6, channels, state, rank=rank, fields=fields)
-    rest = {name: value for name, value in state_dict.items() if name not in AXES}
-    return as_precision(cell, precision(cell)), rest
+
+    rest = {name: value for name, value in state_dict.items() if name not in TABLE.shapes}
+    return TABLE.to_ours(state_dict), rest
 
 
-def to_mamba(cell: S6) -> dict[str, Float[np.ndarray, "..."]]:
+def to_mamba(cell: S6) -> Weights:
     """The parameters of a cell by the names that a Mamba mixer has for them.
 
-    The inverse of `from_mamba`; for `module.load_state_dict`, join it with the rest, or pass
-    `strict=False`.
+    For `module.load_state_dict`, join them with the rest, or pass `strict=False`.
 
     Args:
         cell: the cell.
 
     Raises:
-        ValueError: for a cell of another type.
-
-    Example:
-        >>> import jax, seqmem
-        >>> from seqmem.interop import to_mamba
-        >>> cell = seqmem.S6(7, 5, rank=3, key=jax.random.key(0))
-        >>> [(name, array.shape) for name, array in to_mamba(cell).items()][:2]
-        [('x_proj.weight', (13, 7)), ('dt_proj.weight', (7, 3))]
+        ValueError: for another cell.
     """
     check_type(cell, S6)
-    return {
-        "x_proj.weight": np.concatenate([cell.V_delta, cell.W_B, cell.W_C]),
-        "dt_proj.weight": np.array(cell.W_delta),
-        "dt_proj.bias": np.array(cell.b),
-        "A_log": np.array(cell.A_log),
-        "D": np.array(cell.D),
-    }
+    return TABLE.to_theirs(cell)

@@ -1,77 +1,65 @@
-"""Weights from and to PyTorch's recurrent layers, by the names in a `state_dict`.
+"""PyTorch's recurrent modules: `torch.nn.RNN`, `LSTM` and `GRU`, deep and bidirectional ones too.
 
-    weight_ih = W,  weight_hh = U,  weight_hr = R    gate under gate, in PyTorch's order
-    bias_ih + bias_hh = b                            only their sum counts
-    bias_ih = b,  bias_hh = c                        in a GRU's candidate: the reset gate parts them
-
-PyTorch itself is never imported.
+weight_ih = W,  weight_hh = U,  weight_hr = R    gates one below the other
+bias_ih + bias_hh = b                            only their sum counts
+bias_ih = b,  bias_hh = c                        in a GRU's candidate, where the reset gate
+                                                 scales c alone
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._cells.gated.gru import GRU
 from .._cells.gated.lstm import LSTM
 from .._cells.gated.projected_lstm import ProjectedLSTM
 from .._cells.gated.rnn import RNN
-from .._core.cell import AbstractCell
+from .._core.cell import AbstractLayer
 from .._core.errors import bad_input
-from ._arrays import check_shapes, filled, floating
+from ..layers.bidirectional import Bidirectional
+from ..layers.deep import deep
+from ..layers.dropout import Dropout
+from ..layers.stack import Stack
+from .weight_table import Row, Weights, WeightTable, concatenate, same
 
-
-class Layout(NamedTuple):
-    """How PyTorch lays out the parameters of a cell."""
-
-    gates: tuple[str, ...] = ()  # our names in the order of PyTorch's rows; none: a single block
-    apart: str | None = None  # the gate whose two biases cannot be added
-    projected: bool = False
-
-
-LAYOUTS: dict[type[AbstractCell], Layout] = {
-    RNN: Layout(),
-    LSTM: Layout(("input", "forget", "cell", "output")),
-    ProjectedLSTM: Layout(("input", "forget", "cell", "output"), projected=True),
-    GRU: Layout(("reset", "update", "candidate"), apart="candidate"),
-}
-
-ACTIVATIONS = (jnp.tanh, jax.nn.relu)  # all that torch.nn.RNN has
-
-BIASES = ("bias_ih", "bias_hh")
+CELLS = (RNN, LSTM, ProjectedLSTM, GRU)  # their gates are in PyTorch's order
+ACTIVATIONS = (jnp.tanh, jax.nn.relu)  # torch.nn.RNN has no other
+NAME = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)_l(\d+)(_reverse)?")
 
 
 def from_torch(
-    cell_type: type[AbstractCell],
+    cell_type: type[AbstractLayer],
     state_dict: Mapping[str, Any],
-    layer: int = 0,
-    reverse: bool = False,
     *,
+    dropout: float = 0.0,
     activation: Callable[[Array], Array] | None = None,
-) -> AbstractCell:
-    """The cell that computes what one layer of a `torch.nn.RNN`, `LSTM` or `GRU` computes.
+) -> Any:
+    """The network that computes what a `torch.nn.RNN`, `LSTM` or `GRU` computes.
 
-        W = weight_ih,  U = weight_hh,  b = bias_ih + bias_hh,  R = weight_hr
+        lstm = torch.nn.LSTM(3, 64, num_layers=2, bidirectional=True)
+        net = from_torch(seqmem.LSTM, lstm.state_dict())
+        state, ys = seqmem.unroll(net, None, xs, lengths=lengths)     # xs: [time, batch, 3]
 
-    In the GRU's candidate, b = bias_ih and c = bias_hh. Layers without biases (`bias=False`) get
-    zeros. Dtypes are kept, but for float64 without JAX's x64 mode, which becomes float32. It can be
-    differentiated: gradients with respect to JAX arrays in `state_dict` have PyTorch's names.
-
-    Each direction of a bidirectional layer is a cell; run the backward one with
-    `unroll(..., reverse=True)`. The state of a `ProjectedLSTM` is from before the projection:
-    PyTorch's h_0 is R m_0.
+    The names tell the number of layers and of directions. The network is a cell for one layer, a
+    `seqmem.layers.Bidirectional` for one layer in both directions, and for more layers a
+    `seqmem.layers.Stack` of these, whose state is a tuple with one entry per layer, a pair in a
+    bidirectional one. A module without biases (`bias=False`) gets zeros. The state of a
+    `ProjectedLSTM` is the one before the projection: PyTorch's h_0 is R m_0.
 
     Args:
         cell_type: `seqmem.RNN`, `LSTM`, `GRU`, or `ProjectedLSTM` for an LSTM with `proj_size`.
-        state_dict: arrays by PyTorch's names; those of other layers are not looked at. Tensors on
-            the CPU will do, so `module.state_dict()` can be given as it is.
-        layer: which layer of a stack, >= 0.
-        reverse: whether to take the backward direction of a bidirectional layer.
-        activation: of an RNN. None is tanh; give `jax.nn.relu` where the layer was made with
-            `nonlinearity="relu"`, which a state_dict does not tell.
+        state_dict: arrays by the module's names.
+        dropout: the module's `dropout`, which is not among the arrays: the rate of a
+            `seqmem.layers.Dropout` after each layer but the last. It acts in training alone, where
+            `seqmem.layers.with_dropout_keys` gives it a key.
+        activation: of an RNN. None is tanh; pass `jax.nn.relu` for a module with
+            `nonlinearity="relu"`, which is not among the arrays.
 
     Raises:
         ValueError: for another type of cell or activation, and where names or shapes do not fit.
@@ -81,134 +69,146 @@ def from_torch(
         >>> from seqmem.interop import from_torch
         >>> weights = {"weight_ih_l0": np.ones((20, 3)), "weight_hh_l0": np.ones((20, 5))}
         >>> cell = from_torch(seqmem.LSTM, weights)
-        >>> cell.input_size, cell.hidden_size, seqmem.gate(cell, "forget").U.shape
-        (3, 5, (5, 5))
+        >>> cell.input_shape, cell.hidden_size, seqmem.gate(cell, "forget").U.shape
+        ((3,), 5, (5, 5))
     """
-    layout = _layout(cell_type)
+    _check_type(cell_type)
     if activation is not None and (cell_type is not RNN or activation not in ACTIVATIONS):
         raise bad_input(
             f"from_torch got activation={activation!r} for {cell_type.__name__}.",
             "jax.numpy.tanh or jax.nn.relu, and for seqmem.RNN alone: PyTorch has no other.",
-            "leave it out, or take the activation of the PyTorch layer.",
+            "leave it out, or pass the activation of the PyTorch module.",
         )
-    arrays = _arrays(cell_type, state_dict, _suffix(layer, reverse))
-    if layout.gates:  # gates by name, since their places are the cell's own matter
-        order = np.array([layout.gates.index(gate) for gate in cell_type.gates])
-        for name in ("weight_ih", "weight_hh", *BIASES):
-            rows = arrays[name]
-            arrays[name] = rows.reshape(len(order), -1, *rows.shape[1:])[order]
+    matches = [match for match in map(NAME.fullmatch, state_dict) if match]
+    num_layers = 1 + max((int(match[1]) for match in matches), default=0)
+    is_bidirectional = any(match[2] for match in matches)
+    has_bias = any(match[0].startswith("bias") for match in matches)
 
-    fields = {"W": arrays["weight_ih"], "U": arrays["weight_hh"]}
-    fields["b"] = arrays["bias_ih"] + arrays["bias_hh"]
-    sizes = [fields["W"].shape[-1], fields["W"].shape[-2]]
-    if layout.apart is not None:
-        apart = cell_type.gates.index(layout.apart)
-        alone = np.arange(len(cell_type.gates))[:, None] == apart
-        fields["b"] = jnp.where(alone, arrays["bias_ih"], fields["b"])
-        fields["c"] = arrays["bias_hh"][apart]
-    if layout.projected:
-        fields["R"] = arrays["weight_hr"]
-        sizes.append(fields["R"].shape[0])
-    chosen = {} if activation is None else {"activation": activation}
-    return filled(cell_type, *sizes, fields=fields, **chosen)
+    options = {"num_layers": num_layers, "bidirectional": is_bidirectional, "dropout": dropout}
+    options |= {} if activation is None else {"activation": activation}
+    stride = 2 if dropout else 1  # with dropout, every second layer is a Dropout
+    table = _table(cell_type, num_layers, is_bidirectional, has_bias, stride)
+    stack = table.to_ours(state_dict, **options)
+    return stack if num_layers > 1 else stack.layers[0]
 
 
-def to_torch(
-    cell: AbstractCell, layer: int = 0, reverse: bool = False
-) -> dict[str, Float[np.ndarray, "..."]]:
-    """The parameters of a cell as one layer of a `torch.nn.RNN`, `LSTM` or `GRU` holds them.
+def to_torch(net: AbstractLayer) -> Weights:
+    """The parameters of a network as a `torch.nn.RNN`, `LSTM` or `GRU` holds them.
 
-    The inverse of `from_torch`: `bias_ih` is b and `bias_hh` is 0, or c in a GRU's candidate. For
-    `module.load_state_dict`, make tensors of the arrays with `torch.from_numpy`, and join the dicts
-    of the layers.
+    `bias_ih` is b and `bias_hh` is 0, or c in a GRU's candidate.
 
     Args:
-        cell: a `seqmem.RNN` without an output size, whose activation is tanh or relu, an `LSTM`, a
-            `ProjectedLSTM` or a `GRU`.
-        layer: the number in the names, >= 0.
-        reverse: whether the names are those of the backward direction.
+        net: a cell, a `seqmem.layers.Bidirectional` of two, or a `seqmem.layers.Stack` of either,
+            with a `seqmem.layers.Dropout` between them or without. All cells are of one type:
+            `seqmem.LSTM`, `ProjectedLSTM`, `GRU`, or `RNN` without an output size, whose activation
+            is tanh or relu.
 
     Raises:
-        ValueError: where PyTorch has no such layer.
+        ValueError: where PyTorch has no such module.
 
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import to_torch
-        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
-        >>> {name: array.shape for name, array in to_torch(cell, layer=1).items()}
-        {'weight_ih_l1': (15, 3), 'weight_hh_l1': (15, 5), 'bias_ih_l1': (15,), 'bias_hh_l1': (15,)}
+        >>> net = seqmem.layers.deep(seqmem.GRU, 3, 5, num_layers=2, key=jax.random.key(0))
+        >>> {name: array.shape for name, array in to_torch(net).items() if "weight_ih" in name}
+        {'weight_ih_l0': (15, 3), 'weight_ih_l1': (15, 5)}
     """
-    layout = _layout(type(cell))
-    own: Any = cell  # the cells that PyTorch has share these fields, but no class that says so
-    _check_expressible(own)
+    layers = net.layers if isinstance(net, Stack) else (net,)
+    layers = [layer for layer in layers if not isinstance(layer, Dropout)]
+    directions = {isinstance(layer, Bidirectional) for layer in layers}
+    cells = [cell for layer in layers for cell in _cells(layer)]
+    for cell in cells:
+        _check_type(type(cell))
+        _check_expressible(cell)
+    kinds = {(type(cell), getattr(cell, "activation", None)) for cell in cells}
+    if len(kinds) > 1 or len(directions) > 1:
+        raise bad_input(
+            f"layers {[type(layer).__name__ for layer in layers]} of cells "
+            f"{[type(cell).__name__ for cell in cells]}.",
+            "cells of one type and activation, and all layers in as many directions.",
+            "convert parts of the network that PyTorch has as one module.",
+        )
+    table = _table(type(cells[0]), len(layers), directions.pop(), has_bias=True)
+    return table.to_theirs(Stack(layers))
 
-    inner = np.zeros_like(own.b)
-    if layout.apart is not None:
-        inner[own.gates.index(layout.apart)] = own.c
-    arrays = {"weight_ih": own.W, "weight_hh": own.U, "bias_ih": own.b, "bias_hh": inner}
-    arrays = {name: np.array(array) for name, array in arrays.items()}
-    if layout.gates:
-        order = [own.gates.index(gate) for gate in layout.gates]
-        arrays = {name: np.concatenate(array[order]) for name, array in arrays.items()}
-    if layout.projected:
-        arrays["weight_hr"] = np.array(own.R)
-    return {name + _suffix(layer, reverse): array for name, array in arrays.items()}
+
+def _cells(layer: AbstractLayer) -> tuple[Any, ...]:
+    is_bidirectional = isinstance(layer, Bidirectional)
+    return (layer.forward, layer.backward) if is_bidirectional else (layer,)
 
 
-def _layout(cell_type: type[AbstractCell]) -> Layout:
-    if cell_type not in LAYOUTS:
+def _table(
+    cell_type: type[AbstractLayer],
+    num_layers: int,
+    is_bidirectional: bool,
+    has_bias: bool,
+    stride: int = 1,
+) -> WeightTable:
+    """The table of a module; its layers are every `stride`-th of the stack."""
+    rows, shown = [], "output" if cell_type is ProjectedLSTM else "hidden"
+    for index in range(num_layers):
+        features = "input" if index == 0 else f"2*{shown}" if is_bidirectional else shown
+        path, name = f"layers.{index * stride}", f"l{index}"
+        if is_bidirectional:
+            rows += _rows(cell_type, f"{path}.forward", name, features, has_bias)
+            rows += _rows(cell_type, f"{path}.backward", f"{name}_reverse", features, has_bias)
+        else:
+            rows += _rows(cell_type, path, name, features, has_bias)
+    arguments = {"input_size": "input", "hidden_size": "hidden"}
+    return WeightTable(
+        make=functools.partial(deep, cell_type),
+        arguments=arguments | ({"output_size": "output"} if shown == "output" else {}),
+        rows=rows,
+        remedy="pass the state_dict of one torch.nn.RNN, LSTM or GRU, with prefixes such as 'rnn.' "
+        "cut off the names, and the type of cell that it has (seqmem.ProjectedLSTM for a "
+        "proj_size).",
+    )
+
+
+def _rows(
+    cell_type: type[Any], path: str, name: str, features: str, has_bias: bool
+) -> Iterator[Row]:
+    """The rows of one cell."""
+    gates, shown = len(cell_type.gates), "output" if cell_type is ProjectedLSTM else "hidden"
+    ours, theirs = (f"{gates} hidden", f"{gates}*hidden") if gates else ("hidden", "hidden")
+    yield Row({f"{path}.W": f"{ours} {features}"}, {f"weight_ih_{name}": f"{theirs} {features}"})
+    yield Row({f"{path}.U": f"{ours} {shown}"}, {f"weight_hh_{name}": f"{theirs} {shown}"})
+    biases = {f"bias_ih_{name}": theirs, f"bias_hh_{name}": theirs} if has_bias else {}
+    if cell_type is GRU:
+        yield Row(
+            {f"{path}.b": ours, f"{path}.c": "hidden"}, biases, _gru_biases, _torch_gru_biases
+        )
+    else:
+        yield Row({f"{path}.b": ours}, biases, _sum_biases, _torch_biases)
+    if cell_type is ProjectedLSTM:
+        yield same(f"{path}.R", f"weight_hr_{name}", "output hidden")
+
+
+def _sum_biases(inner: Any, outer: Any) -> Any:
+    return inner + outer
+
+
+def _torch_biases(b: np.ndarray) -> np.ndarray:
+    return np.stack([b, np.zeros_like(b)])
+
+
+def _gru_biases(inner: Any, outer: Any) -> Any:
+    hidden = len(inner) // 3
+    gates, candidate = slice(None, 2 * hidden), slice(2 * hidden, None)
+    return concatenate(inner[gates] + outer[gates], inner[candidate], outer[candidate])
+
+
+def _torch_gru_biases(b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return np.concatenate([b, np.zeros_like(b[:2]), c[None]])
+
+
+def _check_type(cell_type: type[AbstractLayer]) -> None:
+    if cell_type not in CELLS:
         raise bad_input(
             f"a cell of type {getattr(cell_type, '__name__', cell_type)}.",
-            f"one of {', '.join(known.__name__ for known in LAYOUTS)}, which PyTorch has too.",
+            f"one of {', '.join(known.__name__ for known in CELLS)}, which PyTorch has too.",
             "pass the type itself to from_torch, and the cell itself to to_torch.",
         )
-    return LAYOUTS[cell_type]
-
-
-def _suffix(layer: int, reverse: bool) -> str:
-    return f"_l{layer}" + ("_reverse" if reverse else "")
-
-
-def _arrays(
-    cell_type: type[AbstractCell], state_dict: Mapping[str, Any], suffix: str
-) -> dict[str, Any]:
-    """The arrays of one layer by their names without the suffix; missing biases are zeros."""
-    layout = LAYOUTS[cell_type]
-    weights = ("weight_ih", "weight_hh") + ("weight_hr",) * layout.projected
-    names = [name for name in ("weight_hr", *weights, *BIASES) if name + suffix in state_dict]
-    if set(names) not in (set(weights), {*weights, *BIASES}):
-        raise bad_input(
-            f"the state_dict has {sorted(state_dict)}.",
-            f"{[name + suffix for name in weights]} for {cell_type.__name__}, with both of "
-            f"{[name + suffix for name in BIASES]} or neither.",
-            "choose the layer, the direction and the type of cell of the PyTorch module "
-            "(ProjectedLSTM where it has a proj_size); cut prefixes such as 'rnn.' off the names.",
-        )
-    arrays = {
-        name: floating(
-            name + suffix,
-            state_dict[name + suffix],
-            1 if name in BIASES else 2,
-            remedy="give the arrays of a PyTorch layer as they are.",
-        )
-        for name in names
-    }
-    output, hidden = arrays.get("weight_hr", arrays["weight_hh"]).shape
-    rows = max(1, len(layout.gates)) * hidden
-    shapes = {
-        "weight_ih": (rows, arrays["weight_ih"].shape[1]),
-        "weight_hh": (rows, output if layout.projected else hidden),
-        "weight_hr": (output, hidden),
-        **dict.fromkeys(BIASES, (rows,)),
-    }
-    check_shapes(
-        {name + suffix: array for name, array in arrays.items()},
-        {name + suffix: shape for name, shape in shapes.items()},
-        whose=f"{cell_type.__name__} with {hidden} entries in its state",
-        remedy="take the type of cell that the PyTorch module has.",
-    )
-    zeros = np.zeros(rows, arrays["weight_hh"].dtype)
-    return dict.fromkeys(BIASES, zeros) | arrays
 
 
 def _check_expressible(cell: Any) -> None:
@@ -216,7 +216,7 @@ def _check_expressible(cell: Any) -> None:
         raise bad_input(
             "an RNN with an output size.",
             "one that outputs its state, as PyTorch's does.",
-            "convert the cell without V, and put V into a torch.nn.Linear(bias=False) behind it.",
+            "convert the cell without V, and add a torch.nn.Linear(bias=False) with V after it.",
         )
     if getattr(cell, "activation", jnp.tanh) not in ACTIVATIONS:
         raise bad_input(
