@@ -1,4 +1,4 @@
-"""unroll refuses what does not fit before it traces the cell, and says why in three parts."""
+"""`unroll` refuses arguments that do not fit before it traces the cell, in three parts."""
 
 import re
 from typing import ClassVar
@@ -17,9 +17,9 @@ XS = jnp.zeros((TIME, BATCH, INPUT))
 
 
 class Tokens(seqmem.AbstractCell):
-    """A cell with neither size nor parameters, whose input is a token and a vector."""
+    """A cell without sizes or parameters, whose input is a token and a vector."""
 
-    input_axes: ClassVar = {"token": 0, "vector": 1}
+    input_shape: ClassVar = {"token": (), "vector": (None,)}
 
     def init_state(self):
         return jnp.zeros(HIDDEN)
@@ -34,8 +34,8 @@ class Tokens(seqmem.AbstractCell):
         raise AssertionError("traced before it was refused")
 
 
-def unrolled(**changes):
-    """The arguments of a call that is right, but for some changes."""
+def call(**changes):
+    """Arguments that fit, with some of them changed."""
     return {"cell": CELL, "state": STATE, "xs": XS} | changes
 
 
@@ -49,21 +49,24 @@ def state(**leaves):
 
 
 REFUSED = {
-    "a class": (unrolled(cell=seqmem.LSTM), "cell of type .*instance of seqmem.AbstractCell"),
-    "parameters": (unrolled(cell={"W": XS}), "cell of type dict.*instance of seqmem.AbstractCell"),
-    "a method by name": (unrolled(method="scan"), "method='scan'.*instance of a method"),
-    "a class of methods": (unrolled(method=seqmem.Scan), "method=.*instance of a method"),
-    "chunk of nothing": (unrolled(remat_every=0), "remat_every=0.*at least 1"),
-    "chunk of a half": (unrolled(remat_every=3.5), r"remat_every=3\.5.*at least 1"),
-    "chunk of truth": (unrolled(remat_every=True), "remat_every=True.*at least 1"),
-    "one step": (unrolled(xs=XS[0, 0]), r"shape \(2,\).*at least 2 axes"),
-    "no input": (unrolled(xs=()), "xs.*tree|xs holds no array"),
-    "features elsewhere": (
-        unrolled(xs=jnp.swapaxes(XS, 0, 2)),
-        r"7 entries in one input.*2, the cell's",
+    "a class": (
+        call(cell=seqmem.LSTM),
+        "the class LSTM.*instance of seqmem.AbstractCell",
     ),
-    "whole numbers": (unrolled(xs=XS.astype(jnp.int32)), "xs is int32.*floating point"),
-    "another tree": (tokens() | {"xs": [XS]}, "xs is a tree.*begins like the cell's input_axes"),
+    "parameters": (call(cell={"W": XS}), "a dict as its cell.*instance of seqmem.AbstractCell"),
+    "a method by name": (call(method="scan"), "method='scan'.*instance of a method"),
+    "a class of methods": (call(method=seqmem.Scan), "method=.*instance of a method"),
+    "remat_every of zero": (call(remat_every=0), "remat_every=0.*at least 1"),
+    "remat_every of a half": (call(remat_every=3.5), r"remat_every=3\.5.*at least 1"),
+    "remat_every of a boolean": (call(remat_every=True), "remat_every=True.*at least 1"),
+    "one step": (call(xs=XS[0, 0]), r"shape \(2,\).*at least 2 axes"),
+    "no input": (call(xs=()), "xs.*tree|xs holds no array"),
+    "features elsewhere": (
+        call(xs=jnp.swapaxes(XS, 0, 2)),
+        r"one input has shape \(7,\).*\(2,\), the cell's input_shape",
+    ),
+    "integers": (call(xs=XS.astype(jnp.int32)), "xs is int32.*floating point"),
+    "another tree": (tokens() | {"xs": [XS]}, "xs is a tree.*begins like the cell's input_shape"),
     "leaves of other times": (
         tokens(token=jnp.zeros((TIME + 1, BATCH), jnp.int32)),
         r"disagree on time and batch.*same \(time, \*batch\)",
@@ -76,72 +79,86 @@ REFUSED = {
         tokens(vector=jnp.zeros((TIME, BATCH, INPUT + 1))),
         "Tokens.project refused one input.*that the cell can project",
     ),
-    "half a state": (unrolled(state=STATE.h), "state is a tree.*the tree of the cell's init_state"),
+    "a part of a state": (
+        call(state=STATE.h),
+        "state is a tree.*tree of the cell's init_state",
+    ),
     "a state of another size": (
-        unrolled(state=state(c=jnp.zeros(HIDDEN + 1))),
+        call(state=state(c=jnp.zeros(HIDDEN + 1))),
         r"state\.c has shape \(6,\).*\(5,\) or \(3, 5\); nothing else broadcasts",
     ),
     "a state of one example": (
-        unrolled(state=state(h=jnp.zeros((1, HIDDEN)))),
+        call(state=state(h=jnp.zeros((1, HIDDEN)))),
         r"state\.h has shape \(1, 5\).*nothing else broadcasts",
     ),
-    "batch behind the state": (
-        unrolled(state=state(h=jnp.zeros((HIDDEN, BATCH)))),
+    "batch axes after the state's": (
+        call(state=state(h=jnp.zeros((HIDDEN, BATCH)))),
         r"state\.h has shape \(5, 3\).*nothing else broadcasts",
     ),
     "a narrow state": (
-        unrolled(state=state(h=STATE.h.astype(jnp.bfloat16))),
+        call(state=state(h=STATE.h.astype(jnp.bfloat16))),
         r"state\.h is bfloat16.*float32, as cell.init_state\(\) says",
     ),
     "perturbations without time": (
-        unrolled(perturbations=jax.tree.map(lambda s: jnp.zeros((BATCH, *s.shape)), STATE)),
+        call(perturbations=jax.tree.map(lambda s: jnp.zeros((BATCH, *s.shape)), STATE)),
         r"perturbations\.h has shape \(3, 5\).*\(7, 3, 5\)",
     ),
-    "a perturbation for all": (
-        unrolled(perturbations=STATE),
+    "a perturbation for all steps": (
+        call(perturbations=STATE),
         r"perturbations\.h has shape \(5,\).*\(7, 3, 5\)",
     ),
     "perturbations of another tree": (
-        unrolled(perturbations=XS),
+        call(perturbations=XS),
         "perturbations is a tree.*init_state",
     ),
-    "one length for all": (
-        unrolled(lengths=jnp.array(4)),
+    "one length for all sequences": (
+        call(lengths=jnp.array(4)),
         r"lengths is int32 of shape \(\).*\(3,\)",
     ),
-    "a length too many": (unrolled(lengths=jnp.arange(4)), r"of shape \(4,\).*\(3,\)"),
-    "half a length": (unrolled(lengths=jnp.array([1.5, 2, 3])), "lengths is float32.*integers"),
-    "a length beyond": (
-        unrolled(lengths=jnp.array([TIME, TIME + 1, 0])),
+    "a length too many": (call(lengths=jnp.arange(4)), r"of shape \(4,\).*\(3,\)"),
+    "half a length": (call(lengths=jnp.array([1.5, 2, 3])), "lengths is float32.*integers"),
+    "a length beyond the time": (
+        call(lengths=jnp.array([TIME, TIME + 1, 0])),
         "between 0 and 8.*0 <= length <= 7",
     ),
-    "a negative length": (unrolled(lengths=np.array([2, -1, 0])), "between -1 and 2.*0 <= length"),
+    "a negative length": (call(lengths=np.array([2, -1, 0])), "between -1 and 2.*0 <= length"),
     "resets without batch": (
-        unrolled(resets=jnp.zeros(TIME, bool)),
+        call(resets=jnp.zeros(TIME, bool)),
         r"resets is bool of shape \(7,\).*booleans of shape \(7, 3\)",
     ),
     "two arrays of inputs": (
-        unrolled(xs=(XS, XS)),
+        call(xs=(XS, XS)),
         r"xs is a tree.*one array \[time, \*batch, 2\]",
     ),
-    "inputs in lists": (unrolled(xs=XS.tolist()), r"xs\[0\].* is of type float.*arrays"),
-    "lengths in a list": (unrolled(lengths=[7, 4, 0]), r"lengths\[0\] is of type int.*arrays"),
+    "inputs in lists": (call(xs=XS.tolist()), r"xs\[0\].* is of type float.*arrays"),
+    "lengths in a tuple": (call(lengths=(7, 4, 0)), r"lengths\[0\] is of type int.*arrays"),
+    "lengths in a list of halves": (call(lengths=[7, 4, 0.5]), "lengths is float64.*integers"),
+    "too few lengths in a list": (call(lengths=[7, 4]), r"of shape \(2,\).*\(3,\)"),
+    "a length beyond the time in a list": (
+        call(lengths=[7, 8, 0]),
+        "between 0 and 8.*0 <= length <= 7",
+    ),
+    "a mask without batch": (
+        call(mask=jnp.ones(TIME, bool)),
+        r"mask is bool of shape \(7,\).*booleans of shape \(7, 3\)",
+    ),
+    "a mask of numbers": (call(mask=jnp.ones((TIME, BATCH))), "mask is float32.*booleans"),
     "resets in lists": (
-        unrolled(resets=[[False] * BATCH] * TIME),
+        call(resets=[[False] * BATCH] * TIME),
         r"resets\[0\]\[0\] is of type bool.*arrays",
     ),
-    "a state of numbers": (unrolled(state=state(c=0.0)), r"state\.c is of type float.*arrays"),
-    "resets, batch first": (unrolled(resets=jnp.zeros((BATCH, TIME), bool)), r"\(3, 7\).*\(7, 3\)"),
+    "a state of numbers": (call(state=state(c=0.0)), r"state\.c is of type float.*arrays"),
+    "resets, batch first": (call(resets=jnp.zeros((BATCH, TIME), bool)), r"\(3, 7\).*\(7, 3\)"),
     "resets in numbers": (
-        unrolled(resets=jnp.zeros((TIME, BATCH), jnp.int32)),
+        call(resets=jnp.zeros((TIME, BATCH), jnp.int32)),
         r"resets is int32.*booleans",
     ),
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_does_not_fit_is_refused_in_three_parts(what):
-    arguments, sentence = REFUSED[what]
+@pytest.mark.parametrize("case", REFUSED)
+def test_unroll_refuses_arguments_in_three_parts(case):
+    arguments, sentence = REFUSED[case]
     with pytest.raises(ValueError, match="Expected: ") as refusal:
         seqmem.unroll(**arguments)
     came, expected, remedy = str(refusal.value).split("\n  ")
@@ -151,14 +168,14 @@ def test_what_does_not_fit_is_refused_in_three_parts(what):
     assert re.search(sentence, str(refusal.value), re.DOTALL), str(refusal.value)
 
 
-def test_wider_inputs_than_parameters_are_refused():
+def test_unroll_refuses_float64_arrays_of_jax_for_a_float32_cell():
     with jax.enable_x64(True):
         xs = jnp.zeros((TIME, INPUT), jnp.float64)
     with pytest.raises(ValueError, match=r"(?s)xs is float64.*no wider.*What to do"):
         seqmem.unroll(CELL, STATE, xs)
 
 
-@pytest.mark.parametrize("options", [{"gradient": "bppt"}, {"block": 0}])
-def test_a_scan_that_makes_no_sense_is_refused(options):
-    with pytest.raises(ValueError, match=r"(?s)Scan\(.*Expected: .*What to do: "):
+@pytest.mark.parametrize("options", [{"recompute": "yes"}, {"tile": 0}, {"tile": 2.5}])
+def test_scan_refuses_settings_out_of_range(options):
+    with pytest.raises(ValueError, match=r"(?s)Scan got .*Expected: .*What to do: "):
         seqmem.Scan(**options)

@@ -1,4 +1,4 @@
-"""What a cell holds of every example by itself."""
+"""`PerExample`: parts of a cell that differ between the examples of a batch."""
 
 import functools
 
@@ -51,7 +51,7 @@ class MaskedMinGRU(seqmem.AbstractDiagonalCell):
         return self.mask * state
 
 
-class MaskedDeltaNet(seqmem.AbstractFastWeightCell):
+class MaskedDeltaRule(seqmem.AbstractFastWeightCell):
     cell: seqmem.DeltaRule
     mask: jax.Array | seqmem.PerExample
 
@@ -75,11 +75,11 @@ class MaskedConv(seqmem.AbstractWindowCell):
     def project(self, x):
         return self.cell.project(self.mask[:INPUT] * x)
 
-    def readout(self, window, drive):
-        return self.mask * self.cell.readout(window, drive)
+    def readout(self, state, drive):
+        return self.mask * self.cell.readout(state, drive)
 
-    def over_time(self, past, drives):
-        return self.mask * self.cell.over_time(past, drives)
+    def readout_sequence(self, history, drives):
+        return self.mask * self.cell.readout_sequence(history, drives)
 
 
 class MaskedMGU(seqmem.AbstractCell):
@@ -104,7 +104,7 @@ CELLS = {
     "gated": lambda: functools.partial(MaskedGRU, seqmem.GRU(INPUT, HIDDEN, key=KEY)),
     "diagonal": lambda: functools.partial(MaskedMinGRU, seqmem.MinGRU(INPUT, HIDDEN, key=KEY)),
     "fast weights": lambda: functools.partial(
-        MaskedDeltaNet, seqmem.DeltaRule(INPUT, HIDDEN, 1, key=KEY)
+        MaskedDeltaRule, seqmem.DeltaRule(INPUT, HIDDEN, 1, key=KEY)
     ),
     "window": lambda: functools.partial(MaskedConv, seqmem.CausalConv(INPUT, HIDDEN, 3, key=KEY)),
     "plain": lambda: functools.partial(MaskedMGU, seqmem.MGU(INPUT, HIDDEN, key=KEY)),
@@ -118,9 +118,9 @@ CELLS = {
     ),
 }
 METHODS = {
-    "the default": (None, None),
-    "autodiff": (seqmem.ReferenceScan(), None),
-    "recompute in chunks": (seqmem.Scan(recompute=True), 3),
+    "default": (None, None),
+    "reference": (seqmem.ReferenceScan(), None),
+    "recompute in segments": (seqmem.Scan(recompute=True), 3),
     "parallel": (seqmem.Parallel(chunk_size=4), None),
     "newton": (seqmem.Newton(chunk_size=4), None),
     "quasi-newton": (seqmem.QuasiNewton(chunk_size=4), None),
@@ -134,11 +134,11 @@ RUNS = [
 ]
 
 
-def _is_part(node):
+def is_per_example(node):
     return isinstance(node, seqmem.PerExample)
 
 
-def given():
+def draw_arguments():
     rng = np.random.default_rng(0)
     masks = jnp.asarray(rng.uniform(0.2, 1, (BATCH, HIDDEN)))
     xs = jnp.asarray(rng.normal(size=(TIME, BATCH, INPUT)))
@@ -148,57 +148,55 @@ def given():
 
 
 QUICK = {
-    *(("gated", method) for method in ("the default", "newton")),
-    *((name, "the default") for name in ("diagonal", "plain")),
+    *(("gated", method) for method in ("default", "newton")),
+    *((name, "default") for name in ("diagonal", "plain")),
 }
 
 
 @pytest.mark.parametrize(("name", "method"), slow_but(QUICK, RUNS))
 @pytest.mark.usefixtures("float64")
-def test_every_example_runs_as_if_it_were_alone_with_its_own_part(name, method):
+def test_per_example_matches_one_run_per_example(name, method):
     make = CELLS[name]()
-    method, chunk = METHODS[method]
-    masks, xs, lengths, resets = given()
+    method, remat_every = METHODS[method]
+    masks, xs, lengths, resets = draw_arguments()
     model = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), make(seqmem.PerExample(masks)))
 
-    def together(model, xs):
-        init = model.init_state()
-        options = {"method": method, "chunk": chunk}
-        return seqmem.unroll(model, init, xs, lengths=lengths, resets=resets, **options)
+    def batched(model, xs):
+        options = {"method": method, "remat_every": remat_every}
+        return seqmem.unroll(model, None, xs, lengths=lengths, resets=resets, **options)
 
-    def apart(model, xs):
-        def alone(i):
-            own = lambda node: node.value[i] if _is_part(node) else node  # noqa: E731
-            cell = jax.tree.map(own, model, is_leaf=_is_part)
-            marks = {"lengths": lengths[i], "resets": resets[:, i]}
-            method = seqmem.ReferenceScan()
-            return seqmem.unroll(cell, cell.init_state(), xs[:, i], method=method, **marks)
+    def one_by_one(model, xs):
+        def run(i):
+            def select(node):
+                return node.value[i] if is_per_example(node) else node
 
-        states, ys = zip(*map(alone, range(BATCH)), strict=True)
+            cell = jax.tree.map(select, model, is_leaf=is_per_example)
+            flags = {"lengths": lengths[i], "resets": resets[:, i]}
+            return seqmem.unroll(cell, None, xs[:, i], method=seqmem.ReferenceScan(), **flags)
+
+        states, ys = zip(*map(run, range(BATCH)), strict=True)
         return jax.tree.map(lambda *a: jnp.stack(a), *states), jnp.stack(ys, 1)
 
-    def pulled(run):
+    def values_and_gradients(run):
         out, pull = jax.vjp(run, model, xs)
         rng = np.random.default_rng(1)
         return out, pull(jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), out))
 
-    for got, want in zip(
-        jax.tree.leaves(pulled(together)), jax.tree.leaves(pulled(apart)), strict=True
-    ):
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
+    got, want = (jax.tree.leaves(values_and_gradients(run)) for run in (batched, one_by_one))
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_two_batch_axes_have_a_part_each():
+def test_per_example_may_have_two_batch_axes():
     masks = np.random.default_rng(0).uniform(size=(2, BATCH, HIDDEN)).astype(np.float32)
     xs = jnp.ones((TIME, 2, BATCH, INPUT))
     make = CELLS["gated"]()
-    state = make(masks).init_state()
-    _, ys = seqmem.unroll(make(seqmem.PerExample(masks)), state, xs)
-    _, alone = seqmem.unroll(make(masks[1, 2]), state, xs[:, 1, 2])
+    _, ys = seqmem.unroll(make(seqmem.PerExample(masks)), None, xs)
+    _, alone = seqmem.unroll(make(masks[1, 2]), None, xs[:, 1, 2])
     np.testing.assert_allclose(ys[:, 1, 2], alone, rtol=1e-5)
 
 
-def test_a_part_without_the_batch_is_refused():
+def test_per_example_of_another_batch_is_refused():
     cell = CELLS["gated"]()(seqmem.PerExample(jnp.ones((BATCH + 1, HIDDEN))))
     with pytest.raises(ValueError, match=r"shape \(4, 5\)[^$]*\(3,\), in front"):
-        seqmem.unroll(cell, cell.init_state(), jnp.ones((TIME, BATCH, INPUT)))
+        seqmem.unroll(cell, None, jnp.ones((TIME, BATCH, INPUT)))

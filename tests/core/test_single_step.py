@@ -34,7 +34,7 @@ def test_step_of_a_batch_is_refused(name, batch):
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_step_of_an_input_of_another_size_is_refused(size):
-    with pytest.raises(ValueError, match=r"shape \(%d,\).*\n.*\(2,\)" % size):
+    with pytest.raises(ValueError, match=rf"shape \({size},\).*\n.*\(2,\)"):
         CELLS["LSTM"]()(CELLS["LSTM"]().init_state(), jnp.ones(size))
 
 

@@ -9,8 +9,8 @@ import pytest
 import seqmem
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
-AUTODIFF = seqmem.ReferenceScan()
-METHODS = (seqmem.Scan(), seqmem.Scan(tile=5), seqmem.Scan(recompute=True), AUTODIFF)
+REFERENCE = seqmem.ReferenceScan()
+METHODS = (seqmem.Scan(), seqmem.Scan(tile=5), seqmem.Scan(recompute=True), REFERENCE)
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 

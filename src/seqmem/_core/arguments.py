@@ -113,6 +113,12 @@ def check_input(cell: AbstractLayer, xs: PyTree) -> None:
     if vector_size(cell.input_shape) is None:
         if isinstance(cell, AbstractCell):
             _try_project(cell, xs, leading)
+    elif jax.tree.structure(xs) != jax.tree.structure(0):
+        raise bad_input(
+            f"xs is a tree {tree_names(xs)}.",
+            f"one array [time, *batch, {vector_size(cell.input_shape)}].",
+            "concatenate the arrays, or write a cell whose input_shape is a tree.",
+        )
     elif not jnp.issubdtype(xs.dtype, jnp.inexact):
         raise bad_input(
             f"xs is {xs.dtype}.",
