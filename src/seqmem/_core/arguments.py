@@ -232,12 +232,13 @@ def check_step_flags(name: str, flags: Any, leading: tuple[int, ...]) -> None:
         )
 
 
-def check_run(cell: AbstractLayer, state: State, xs: PyTree) -> None:
-    """Refuse a cell, a state and inputs that do not fit each other."""
+def check_run(cell: AbstractLayer, state: State | None, xs: PyTree) -> None:
+    """Refuse a cell, a state and inputs that do not fit each other. None is the initial state."""
     check_layer(cell)
     check_arrays(state=state, xs=xs)
     batch = leading_axes(cell.input_shape, xs)[1:]
     check_per_example(cell, batch)
     check_input(cell, xs)
-    one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
-    check_state("state", one_state, state, batch, may_share=True)
+    if state is not None:
+        one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
+        check_state("state", one_state, state, batch, may_share=True)

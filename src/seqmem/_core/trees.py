@@ -1,4 +1,4 @@
-"""The size of a tree, also where its square would overflow."""
+"""The norm of a tree, also where the square of an entry would overflow."""
 
 import functools
 
@@ -7,25 +7,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
 
-def tree_norm(tree: PyTree[Inexact[Array, "..."]], kept: int = 0) -> Float[Array, "*kept"]:
-    """The 2-norm over all leaves and all axes but the first `kept`; 0 without a leaf.
+def tree_norm(
+    tree: PyTree[Inexact[Array, "..."]], leading_axes: int = 0
+) -> Float[Array, "*leading"]:
+    """The 2-norm over all leaves, and over all axes after the first `leading_axes`.
 
-    The largest entry is taken out before squaring: gradients over time reach 1e±30, whose squares
-    float32 lacks. A norm of something that is not finite is not finite.
+    Entries are divided by the largest one before they are squared: gradients over time reach
+    1e±30, whose squares float32 cannot hold. The norm of a tree with an entry that is not finite
+    is not finite; that of a tree without leaves is 0.
     """
     leaves = jax.tree.leaves(tree)
     if not leaves:
         return jnp.zeros(())
     bits = max(jnp.finfo(leaf.dtype).bits for leaf in leaves)
     dtype = jnp.float64 if bits == 64 else jnp.float32
-    axes = [tuple(range(kept, leaf.ndim)) for leaf in leaves]
-    entries = [jnp.abs(leaf).astype(dtype) for leaf in leaves]
-    parts = [e.max(own, initial=0) for e, own in zip(entries, axes, strict=True)]
-    largest = functools.reduce(jnp.maximum, parts)
-    usual = (largest > 0) & jnp.isfinite(largest)
-    scale = jax.lax.stop_gradient(jnp.where(usual, largest, jnp.ones_like(largest)))
+    summed_axes = [tuple(range(leading_axes, leaf.ndim)) for leaf in leaves]
+    moduli = [jnp.abs(leaf).astype(dtype) for leaf in leaves]
+    maxima = [m.max(axes, initial=0) for m, axes in zip(moduli, summed_axes, strict=True)]
+    largest = functools.reduce(jnp.maximum, maxima)
+    is_usable = (largest > 0) & jnp.isfinite(largest)
+    scale = jax.lax.stop_gradient(jnp.where(is_usable, largest, jnp.ones_like(largest)))
 
-    def square(e: Array, own: tuple[int, ...]) -> Array:
-        return jnp.square(e / jnp.expand_dims(scale, own)).sum(own)
+    def sum_of_squares(modulus: Array, axes: tuple[int, ...]) -> Array:
+        return jnp.square(modulus / jnp.expand_dims(scale, axes)).sum(axes)
 
-    return scale * jnp.sqrt(sum(map(square, entries, axes), jnp.zeros_like(scale)))
+    return scale * jnp.sqrt(sum(map(sum_of_squares, moduli, summed_axes), jnp.zeros_like(scale)))

@@ -1,19 +1,18 @@
-"""What states do over time: Jacobians, Lyapunov exponents, burn-in, drift, gate saturation."""
+"""Instruments for states over time: Jacobians, Lyapunov exponents, burn-in, drift, gates."""
 
+from ._burn_in import burn_in as burn_in
+from ._gate_saturation import (
+    GateSaturation as GateSaturation,
+    gate_saturation as gate_saturation,
+)
 from ._gate_values import gate_values as gate_values
-from ._jacobians import (
+from ._jacobian_products import (
     log_determinants as log_determinants,
-    state_jacobians as state_jacobians,
     transitions as transitions,
 )
+from ._jacobians import state_jacobians as state_jacobians
 from ._lyapunov import (
     LyapunovExponents as LyapunovExponents,
     lyapunov_exponents as lyapunov_exponents,
 )
-from ._states import (
-    GateSaturation as GateSaturation,
-    burn_in as burn_in,
-    drift as drift,
-    gate_saturation as gate_saturation,
-    state_norms as state_norms,
-)
+from ._state_norms import drift as drift, state_norms as state_norms

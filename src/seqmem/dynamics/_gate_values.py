@@ -1,4 +1,4 @@
-"""How far each sigmoid gate stands open at one step."""
+"""The values of sigmoid gates at one step."""
 
 import functools
 
@@ -25,18 +25,20 @@ def gate_values(
 ) -> dict[str, Float[Array, " hidden"]]:
     """The values in (0, 1) of a cell's gates, by name, from the state before a step and its drive.
 
-    For one example and one step. Candidates, which are no gates though they have a name among
-    them, are left out. A cell of one's own registers a rule:
-    `@seqmem.dynamics.gate_values.register`.
+    For one example and one step. Candidate activations are not included, although `cell.gates`
+    names them. A rule for your own cell is registered with `@seqmem.dynamics.gate_values.register`.
+
+    Raises:
+        ValueError: for a cell without a rule, and where a wrapper changes the gates.
     """
     raise bad_input(
-        f"the gates of a {type(cell).__name__}.",
+        f"gate_values got a {type(cell).__name__}.",
         "a cell whose gate values are known.",
         "register a rule with @seqmem.dynamics.gate_values.register.",
     )
 
 
-def _lstm(z: Array) -> dict[str, Array]:
+def _lstm_gates(z: Array) -> dict[str, Array]:
     i, f, _, o = z
     return {"input": sigmoid(i), "forget": sigmoid(f), "output": sigmoid(o)}
 
@@ -44,14 +46,14 @@ def _lstm(z: Array) -> dict[str, Array]:
 @gate_values.register(LSTM)
 @gate_values.register(ProjectedLSTM)
 def _(cell: LSTM | ProjectedLSTM, state: State, drive: Drive):
-    return _lstm(mix(cell, state, drive))
+    return _lstm_gates(mix(cell, state, drive))
 
 
 @gate_values.register
 def _(cell: PeepholeLSTM, state: State, drive: Drive):
     z, (p_i, p_f, p_o) = mix(cell, state, drive), cell.p
     c = update(cell, state, drive).c
-    return _lstm(jnp.stack([z[0] + p_i * state.c, z[1] + p_f * state.c, z[2], z[3] + p_o * c]))
+    return _lstm_gates(jnp.stack([z[0] + p_i * state.c, z[1] + p_f * state.c, z[2], z[3] + p_o * c]))
 
 
 @gate_values.register
@@ -75,18 +77,19 @@ def _(cell: MGU, state: State, drive: Drive):
 def _(cell: WrappedCell, state: State, drive: Drive):
     if not cell.wrapper.keeps_gates:
         raise bad_input(
-            f"the gates of a {type(cell.cell).__name__} with a {type(cell.wrapper).__name__}.",
+            f"gate_values got a {type(cell.cell).__name__} with a {type(cell.wrapper).__name__}, "
+            "which changes its gates.",
             "a cell whose gates are those of its class.",
-            "ask for the gates of the cell without what was changed.",
+            "pass the cell without the wrapper.",
         )
     return gate_values(cell.cell, state, drive)
 
 
 def check_gates(cell: AbstractCell) -> None:
-    """Raise a `ValueError` for a cell without gates."""
+    """Refuse a cell without gates."""
     if not cell.gates:
         raise bad_input(
             f"{type(cell).__name__} has no gates.",
             "a cell with gates, such as an LSTM or a GRU.",
-            "use Flow.norms, which every cell has, or another cell.",
+            "use another cell, or Flow.norms, which works for every cell.",
         )

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.arguments import check_run
@@ -14,133 +13,183 @@ from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.problem import State
 from .._core.shapes import leading_axes
-from ._step_map import step_map
+from .._core.validation import check_count
+from ._step_map import StepMap
+from ._trajectory import initial_states
 
 
 class LyapunovExponents(NamedTuple):
-    """What `lyapunov_exponents` finds, batch axes in front."""
+    """The result of `lyapunov_exponents`.
 
-    exponents: Float[Array, "*batch k"]  # nats per step, in the order of the directions
-    standard_errors: Float[Array, "*batch k"]  # from the means of chunks; NaN with fewer than 2
-    participation: Float[Array, "*batch k"]  # share of the entries that take part in a direction
-    state: State  # after the last step
+    Attributes:
+        exponents: in nats per step, in the order of the directions.
+        standard_errors: of the exponents, from the means of the chunks; NaN with fewer than two.
+        participation: the share of the state's entries that take part in a direction, in [1/n, 1].
+        state: the state after the last step.
+    """
+
+    exponents: Float[Array, "*batch k"]
+    standard_errors: Float[Array, "*batch k"]
+    participation: Float[Array, "*batch k"]
+    state: State
 
 
 def lyapunov_exponents(
     cell: AbstractCell,
-    state: State,
+    state: State | None,
     xs: PyTree,
     *,
     k: int | None = None,
-    chunk: int = 1000,
+    chunk_size: int = 1000,
     key: PRNGKeyArray,
 ) -> LyapunovExponents:
-    """The growth rates of small differences between states, along the trajectory that `xs` drives.
+    """The rates at which small differences between states grow, along a trajectory driven by `xs`.
 
         Q_t R_t = J_t Q_{t−1},    λ_i = (1/T) Σ_t ln |R_t,ii|,    J_t = ∂s_t/∂s_{t−1}
 
-    with k orthonormal directions Q, pushed by `jax.jvp` and made orthonormal again at every step.
-    They are the conditional exponents: the input is held fixed. All k = n of them add up to the
-    mean of ln |det J_t|; the greatest is above 0 where the memory is chaotic, and e^λ is the factor
-    per step by which a long gradient grows or fades. No Jacobian and no array over time is kept.
-    With one key, the directions for a smaller k are the first of those for a larger.
+    The columns of Q are k orthonormal directions. `jax.jvp` multiplies them by J_t, and a QR
+    decomposition makes them orthonormal again after every step. These are conditional exponents:
+    the inputs are the same for all states. The sum of all k = n exponents is the mean of
+    ln |det J_t|. The largest is above 0 where the network is chaotic, and e^λ is the factor per
+    step by which a gradient over a long time grows or decays. Neither Jacobians nor arrays over
+    time are stored. With the same key, the directions for a smaller k are the first of those for a
+    larger one.
 
-    A direction that a step loses altogether, such as a unit of ReLU that is off, has the exponent
-    −∞. Rounding shows −∞ or about ln ε per step, −16 in float32 and −36 in float64: what lies that
-    far below the greatest exponents is noise.
+    A direction that a step maps to 0, such as a ReLU unit that is off, has the exponent −∞. Rounding
+    may show −∞ as about ln ε per step, −16 in float32 and −36 in float64, so exponents that far
+    below the largest ones are noise.
 
-    The participation of direction i is the mean of 1 / (n Σ_j q_ij⁴): 1 where all n entries take
-    part alike, 1/n where it is one.
+    The participation of direction i is the mean of 1 / (n Σ_j q_ij⁴): 1 where all n entries have
+    the same modulus, 1/n where only one is not 0.
 
-    Cost per step: k forward derivatives of a step and a QR of n × k.
+    Cost per step: k forward derivatives of a step and a QR decomposition of an n × k matrix.
     Source: Benettin, Galgani, Giorgilli & Strelcyn 1980, Meccanica 15; for recurrent networks
     Engelken, Wolf & Abbott 2023, Physical Review Research 5, 043044.
 
     Args:
-        cell: the cell, with a real state of n floating point entries.
-        state: the state before the first step. What comes before the attractor counts too: give it
-            the state of an earlier run. While the directions find theirs, an error of order 1/time
-            comes in that no earlier run removes.
-        xs: the inputs, [time, *batch, ...]; a map without input takes inputs of size 0.
+        cell: the cell, with a state of n real floating point entries.
+        state: the state before the first step; None is `cell.init_state()`. Steps before the
+            trajectory reaches its attractor count too: pass the final state of an earlier run.
+            The directions need time to align as well, an error of order 1/T that an earlier run
+            does not remove.
+        xs: the inputs, [time, *batch, ...]; for a map without input, arrays of size 0.
         k: how many of the leading exponents; None is all n.
-        chunk: steps whose mean is one sample for the standard errors; a rest is counted in the
-            exponents alone. Longer than the memory of the process, so that samples are independent;
-            float32 loses digits where it is over about 10⁴.
-        key: for the first directions.
+        chunk_size: steps whose mean is one sample for the standard errors, >= 1. Samples are
+            independent where it is longer than the memory of the process; float32 loses digits
+            where it is above about 10⁴. Steps after the last full chunk count for the exponents,
+            not for the standard errors.
+        key: random key for the first directions.
 
     Raises:
-        ValueError: for k out of 1 … n, a chunk below 1, no time, or a state that is complex or has
-            no floating point entry.
+        ValueError: for k outside of 1 … n, a chunk size below 1, no step, or a state that is
+            complex or has no floating point entry.
 
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
-        >>> cell = seqmem.RNN(1, 3, activation=lambda z: z, key=jax.random.key(0))
-        >>> found = seqmem.dynamics.lyapunov_exponents(
-        ...     cell, cell.init_state(), jnp.zeros((50, 1)), key=jax.random.key(1)
+        >>> cell = seqmem.RNN(1, 3, activation=lambda z: z, key=jax.random.key(0))  # U orthogonal
+        >>> result = seqmem.dynamics.lyapunov_exponents(
+        ...     cell, None, jnp.zeros((50, 1)), key=jax.random.key(1)
         ... )
-        >>> bool(jnp.allclose(found.exponents, 0, atol=1e-5))
+        >>> bool(jnp.allclose(result.exponents, 0, atol=1e-5))
         True
     """
     check_run(cell, state, xs)
-    size, time = step_map(cell).size, leading_axes(cell, xs)[0]
+    size = StepMap.of(cell).size
+    time, *batch = leading_axes(cell.input_shape, xs)
     k = size if k is None else k
-    whole = all(
-        isinstance(number, int | np.integer) and not isinstance(number, bool)
-        for number in (k, chunk)
-    )
-    if not whole or not 1 <= k <= size or chunk < 1 or not time:
+    check_count("lyapunov_exponents", "k", k, remedy="leave it out for all exponents.")
+    check_count("lyapunov_exponents", "chunk_size", chunk_size, remedy="leave it out for 1000.")
+    if k > size or not time:
         raise bad_input(
-            f"lyapunov got k={k!r}, remat_every={chunk!r} and {time} steps.",
-            f"1 to {size} exponents, a chunk and a time of at least one step.",
+            f"lyapunov_exponents got k={k} and {time} steps.",
+            f"1 to {size} exponents, the entries of the state, and at least one step.",
             "leave k out for all exponents of the state.",
         )
-    return _lyapunov(cell, state, xs, key, k=int(k), remat_every=int(chunk))
+    states = initial_states(cell, state, tuple(batch))
+    return _of_batch(cell, states, xs, key, k=k, chunk_size=chunk_size, batch_axes=len(batch))
 
 
-@functools.partial(jax.jit, static_argnames=("k", "chunk"))
-def _lyapunov(cell, state, xs, key, *, k, chunk):
-    time, *batch = leading_axes(cell, xs)
+@functools.partial(jax.jit, static_argnames=("k", "chunk_size", "batch_axes"))
+def _of_batch(cell, states, xs, key, *, k, chunk_size, batch_axes):
+    of_one = functools.partial(_of_sequence, key=key, k=k, chunk_size=chunk_size)
+    return vmap_batch(of_one, cell, batch_axes, in_axes=(0, 1))(states, xs)
 
-    def push(flat, carry, x):
-        state, frame, logs, shares = carry
-        moved, here = flat.moved(state, x), flat.flat(state)
-        pushed = jax.vmap(lambda q: jax.jvp(moved, (here,), (q,))[1], 1, 1)(frame)
-        frame, triangle = jnp.linalg.qr(pushed)
-        logs = logs + jnp.log(jnp.abs(jnp.diagonal(triangle)))
-        shares = shares + 1 / (flat.size * (frame**4).sum(0))
-        return (flat.step(state, x), frame, logs, shares), None
 
-    def alone(cell: AbstractCell, state: State, xs: PyTree) -> LyapunovExponents:
-        flat = step_map(cell)
-        on = functools.partial(push, flat)
+class _Frame(NamedTuple):
+    """The carry of the loop: the state and k orthonormal directions."""
 
-        def direction(place: Array) -> Array:
-            own = jax.random.fold_in(key, place)
-            return jax.random.normal(own, (flat.size,), flat.flat(state).dtype)
+    state: State
+    Q: Float[Array, "n k"]
 
-        frame, _ = jnp.linalg.qr(jax.vmap(direction, out_axes=1)(jnp.arange(k)))
-        nothing = jnp.zeros(k, frame.dtype)
-        chunks = time // chunk
-        whole = jax.tree.map(lambda x: x[: chunks * chunk].reshape(chunks, chunk, *x.shape[1:]), xs)
 
-        def run(carry, xs):  # sums begin anew in each chunk, so that they stay small and exact
-            (state, frame, *sums), _ = jax.lax.scan(on, (*carry, nothing, nothing), xs)
-            return (state, frame), sums
+class _Sums(NamedTuple):
+    """Sums over steps, one entry per direction."""
 
-        carry, (logs, shares) = jax.lax.scan(run, (state, frame), whole)
-        rest = jax.tree.map(lambda x: x[chunks * chunk :], xs)
-        (state, _), (last_logs, last_shares) = run(carry, rest)
-        spread = (logs / chunk).std(0, ddof=1) if chunks > 1 else jnp.full_like(nothing, jnp.nan)
-        return LyapunovExponents(
-            (logs.sum(0) + last_logs) / time,
-            spread / max(chunks, 1) ** 0.5,
-            (shares.sum(0) + last_shares) / time,
-            state,
-        )
+    log_growth: Float[Array, " k"]
+    participation: Float[Array, " k"]
 
-    init = jax.eval_shape(cell.init_state)
-    state = jax.tree.map(
-        lambda leaf, own: jnp.broadcast_to(leaf, (*batch, *own.shape)), state, init
+
+def _of_sequence(
+    cell: AbstractCell, state: State, xs: PyTree, *, key: PRNGKeyArray, k: int, chunk_size: int
+) -> LyapunovExponents:
+    """The exponents of one sequence. Sums start at 0 in each chunk, so that they stay accurate."""
+    step_map = StepMap.of(cell)
+    run_chunk = functools.partial(_run_chunk, step_map)
+    time = jax.tree.leaves(xs)[0].shape[0]
+    num_chunks = time // chunk_size
+    chunks, rest = _split_chunks(xs, num_chunks, chunk_size)
+    frame = _Frame(state, _random_frame(key, k, step_map.vector(state)))
+    frame, sums = jax.lax.scan(run_chunk, frame, chunks)
+    frame, rest_sums = run_chunk(frame, rest)
+    means = jax.tree.map(lambda sum_, rest: (sum_.sum(0) + rest) / time, sums, rest_sums)
+    errors = _standard_errors(sums.log_growth / chunk_size)
+    return LyapunovExponents(means.log_growth, errors, means.participation, frame.state)
+
+
+def _split_chunks(xs: PyTree, num_chunks: int, chunk_size: int) -> tuple[PyTree, PyTree]:
+    """The inputs of the full chunks, [chunk, step, ...], and those of the steps after them."""
+    end = num_chunks * chunk_size
+    full = jax.tree.map(lambda x: x[:end].reshape(num_chunks, chunk_size, *x.shape[1:]), xs)
+    return full, jax.tree.map(lambda x: x[end:], xs)
+
+
+def _random_frame(key: PRNGKeyArray, k: int, vector: Float[Array, " n"]) -> Float[Array, "n k"]:
+    """k random orthonormal directions; direction i depends on the key and on i alone."""
+
+    def draw(index: Array) -> Float[Array, " n"]:
+        return jax.random.normal(jax.random.fold_in(key, index), vector.shape, vector.dtype)
+
+    return jnp.linalg.qr(jax.vmap(draw, out_axes=1)(jnp.arange(k)))[0]
+
+
+def _run_chunk(step_map: StepMap, frame: _Frame, xs: PyTree) -> tuple[_Frame, _Sums]:
+    zeros = jnp.zeros(frame.Q.shape[1], frame.Q.dtype)
+    advance = functools.partial(_advance, step_map)
+    (frame, sums), _ = jax.lax.scan(advance, (frame, _Sums(zeros, zeros)), xs)
+    return frame, sums
+
+
+def _advance(
+    step_map: StepMap, carry: tuple[_Frame, _Sums], x: PyTree
+) -> tuple[tuple[_Frame, _Sums], None]:
+    """One step of the state and the directions."""
+    (state, Q), sums = carry
+    next_vector, vector = step_map.map_at(state, x), step_map.vector(state)
+
+    def multiply_by_jacobian(q: Float[Array, " n"]) -> Float[Array, " n"]:
+        return jax.jvp(next_vector, (vector,), (q,))[1]
+
+    Q, R = jnp.linalg.qr(jax.vmap(multiply_by_jacobian, 1, 1)(Q))
+    sums = _Sums(
+        sums.log_growth + jnp.log(jnp.abs(jnp.diagonal(R))),
+        sums.participation + 1 / (step_map.size * (Q**4).sum(0)),
     )
-    behind = jax.tree.map(lambda x: jnp.moveaxis(x, 0, len(batch)), xs)
-    return vmap_batch(alone, cell, len(batch))(state, behind)
+    return (_Frame(step_map.step(state, x), Q), sums), None
+
+
+def _standard_errors(means: Float[Array, "chunk k"]) -> Float[Array, " k"]:
+    """Standard errors of the mean over chunks; NaN with fewer than two of them."""
+    num_chunks = len(means)
+    if num_chunks < 2:
+        return jnp.full(means.shape[1:], jnp.nan, means.dtype)
+    return means.std(0, ddof=1) / num_chunks**0.5

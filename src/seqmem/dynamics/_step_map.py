@@ -1,13 +1,13 @@
-"""One step of memory as a map of vectors: the state's inexact entries, flattened."""
+"""One step of a cell as a map of vectors, v_t = f(v_{t−1}), for Jacobians and Lyapunov exponents."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._core.cell import AbstractCell, project, update
 from .._core.errors import bad_input
@@ -15,35 +15,52 @@ from .._core.precision import inexact, split
 from .._core.problem import State
 
 
-class StepMap(NamedTuple):
-    """s_t = step(s_{t−1}, x_t), and the same as a function of v, the inexact entries of s."""
+@dataclasses.dataclass(frozen=True)
+class StepMap:
+    """One step of a cell, and the same as a map of v, the floating point entries of the state.
 
-    size: int  # n, the entries of v
-    step: Callable[[State, PyTree], State]
-    flat: Callable[[State], Array]  # s ↦ v
-    moved: Callable[[State, PyTree], Callable[[Array], Array]]  # (s, x) ↦ (v ↦ the next v)
+    Other entries, such as counters, are advanced by `step` and are constants of the map.
 
+    Attributes:
+        cell: the cell.
+        size: n, the number of entries of v.
+    """
 
-def step_map(cell: AbstractCell) -> StepMap:
-    """For a cell with real, inexact entries in its state."""
-    init = jax.eval_shape(cell.init_state)
-    moving = [leaf for leaf in jax.tree.leaves(init) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    if not moving or any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in moving):
-        raise bad_input(
-            f"a state {jax.tree.map(lambda leaf: str(leaf.dtype), init)}.",
-            "a state with real floating point entries.",
-            "a linear complex memory has the logarithms of its |a_t| for exponents.",
-        )
+    cell: AbstractCell
+    size: int
 
-    def step(state: State, x: PyTree) -> State:
-        return update(cell, state, project(cell, x, state))
+    @classmethod
+    def of(cls, cell: AbstractCell) -> "StepMap":
+        """The step of a cell whose state has real floating point entries.
 
-    def flat(state: State) -> Array:
+        Raises:
+            ValueError: where the state is complex, or has no floating point entry.
+        """
+        init = jax.eval_shape(cell.init_state)
+        leaves = [leaf for leaf in jax.tree.leaves(init) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        is_complex = any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves)
+        if not leaves or is_complex:
+            raise bad_input(
+                f"{type(cell).__name__} has a state of {jax.tree.map(_dtype_name, init)}.",
+                "a state with real floating point entries.",
+                "of a linear complex memory, take ln |a_t|: these are its exponents.",
+            )
+        return cls(cell, sum(leaf.size for leaf in leaves))
+
+    def step(self, state: State, x: PyTree) -> State:
+        """The next state."""
+        return update(self.cell, state, project(self.cell, x, state))
+
+    def vector(self, state: State) -> Float[Array, " n"]:
+        """v, in the order of `jax.flatten_util.ravel_pytree`."""
         return ravel_pytree(inexact(state))[0]
 
-    def moved(state: State, x: PyTree) -> Callable[[Array], Array]:
-        moving, still = split(state)
-        _, unflat = ravel_pytree(moving)
-        return lambda v: flat(step(eqx.combine(unflat(v), still), x))
+    def map_at(self, state: State, x: PyTree) -> Callable[[Array], Array]:
+        """v_{t−1} ↦ v_t for one input, the other entries of the state held constant."""
+        differentiable, constant = split(state)
+        _, unravel = ravel_pytree(differentiable)
+        return lambda v: self.vector(self.step(eqx.combine(unravel(v), constant), x))
 
-    return StepMap(sum(leaf.size for leaf in moving), step, flat, moved)
+
+def _dtype_name(leaf: jax.ShapeDtypeStruct) -> str:
+    return str(leaf.dtype)

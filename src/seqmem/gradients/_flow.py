@@ -1,4 +1,4 @@
-"""The gradient of a loss with respect to every state, in the same pass as that of the model."""
+"""The gradient of a loss with respect to every state, from the same backward pass as the model's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._core.errors import bad_input
 from .._core.perturbations import PerturbationRecorder, ZeroPerturbations
@@ -18,109 +18,99 @@ from .._core.trees import tree_norm
 class Flow(eqx.Module):
     """∂L/∂s_t for every step t of one unrolled cell.
 
-    s_t is the whole state after step t: of a stack, the states of all its layers after that step.
-    What one layer's state does to another within the same step is before it, not after.
+    s_t is the whole state after step t; for a stack, the states of all its layers after that step.
+    The effect of one layer's state on another within the same step is part of the step, and not in
+    this gradient.
 
     Attributes:
-        d: the gradients, in the tree of a state, each leaf [time, *batch, ...]; 0 at padded steps;
-            None for leaves that are not differentiable, such as counters.
+        d_states: the gradients, in the tree of a state, each leaf [time, *batch, ...]; 0 at padded
+            steps; None for leaves that are not differentiable, such as counters.
+        leading_axes: the number of axes [time, *batch].
     """
 
-    d: State
-    leading: int = eqx.field(static=True)
+    d_states: State
+    leading_axes: int = eqx.field(static=True)
 
     def norms(self) -> PyTree[Float[Array, "time *batch"]]:
-        """‖∂L/∂s_t‖ for every leaf of the state alone, in its tree."""
-        return jax.tree.map(lambda leaf: tree_norm(leaf, self.leading), self.d)
+        """‖∂L/∂s_t‖ for each leaf of the state, in its tree."""
+        return jax.tree.map(lambda leaf: tree_norm(leaf, self.leading_axes), self.d_states)
 
     def norm(self) -> Float[Array, "time *batch"]:
-        """‖∂L/∂s_t‖ over the whole state. Where a gradient is not finite, neither is its norm."""
-        return tree_norm(self.d, self.leading)
+        """‖∂L/∂s_t‖ over the whole state; not finite where a gradient is not finite."""
+        return tree_norm(self.d_states, self.leading_axes)
 
 
 def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
-    """The value of a loss, its gradient, and the gradient with respect to every state on the way.
+    """The value of a loss, its gradient, and its gradient with respect to every state.
 
         L = loss(model, ..., perturbations=perturbations),    ∂L/∂θ,    ∂L/∂s_t for t = 1 … T
 
-    in one backward pass: zeros are added to the states, and their gradients are the second. Works
-    in a jitted training step, with lengths, resets, batch axes, stacks and chunks.
+    in one backward pass: perturbations of 0 are added to the states, and their gradients are
+    ∂L/∂s_t. It works in a jitted training step, with lengths, resets, batch axes, stacks and
+    `remat_every`.
 
     Args:
-        loss: a function of a model and anything else, which hands its keyword argument `perturbations` to
-            one `seqmem.unroll`, or `perturbations["name"]` to each of several. It is traced once more, to
-            learn the shapes.
-        has_aux: whether it returns (value, anything else).
+        loss: a function of a model and further arguments. It passes its keyword argument
+            `perturbations` to one `seqmem.unroll`, or `perturbations["name"]` to each of several.
+            It is traced a second time, for the shapes of the states.
+        has_aux: whether the loss returns (value, aux).
 
     Returns:
-        A function of the same arguments but `perturbations`, that returns (value, gradient, flow). The
-        value is (value, aux) with `has_aux`. The gradient is that with respect to the inexact
-        arrays of the model, None elsewhere. The flow is a `Flow`, or a dict of them by name.
+        A function of the same arguments without `perturbations` that returns (value, gradient,
+        flow), or ((value, aux), gradient, flow). The gradient has the tree of the model, with None
+        for leaves that are not inexact arrays. The flow is a `Flow`, or a dict of them by name.
 
     Raises:
-        ValueError: where the loss is no scalar, or `perturbations` reach no unroll or two.
+        ValueError: where the loss is not a scalar, or where no unroll or two unrolls get the same
+            perturbations.
 
     Example:
         >>> import jax, seqmem
         >>> def loss(cell, xs, perturbations):
-        ...     state, ys = seqmem.unroll(cell, cell.init_state(), xs, perturbations=perturbations)
+        ...     state, ys = seqmem.unroll(cell, None, xs, perturbations=perturbations)
         ...     return (ys[-1] ** 2).sum()
-        >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
-        >>> value, grads, flow = seqmem.gradients.value_grad_and_flow(loss)(cell, jax.numpy.ones((7, 3)))
+        >>> cell, xs = seqmem.LSTM(3, 5, key=jax.random.key(0)), jax.numpy.ones((7, 3))
+        >>> value, grads, flow = seqmem.gradients.value_grad_and_flow(loss)(cell, xs)
         >>> flow.norm().shape, flow.norms().c.shape
         ((7,), (7,))
     """
 
-    def differentiated(model: PyTree, *args: Any, **options: Any) -> tuple[Any, PyTree, PyTree]:
-        moving, still = split(model)
+    def value_grad_and_flow_of(model: PyTree, *args: Any, **options: Any) -> tuple:
+        differentiable, constant = split(model)
 
-        def call(moving: PyTree, perturbations: PyTree) -> Any:
-            return loss(eqx.combine(moving, still), *args, perturbations=perturbations, **options)
+        def call(differentiable: PyTree, perturbations: PyTree) -> Any:
+            model = eqx.combine(differentiable, constant)
+            return loss(model, *args, perturbations=perturbations, **options)
 
         recorder = PerturbationRecorder()
-        shape = jax.eval_shape(call, moving, recorder)
-        shape = shape[0] if has_aux else shape
-        if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
-            raise bad_input(
-                f"the loss is {shape}.",
-                "one real number, with shape ().",
-                "take its mean or its sum; other results are returned with has_aux=True.",
-            )
-        perturbations, counters = split(
-            recorder.map(lambda shapes, _: ZeroPerturbations(_zeros(shapes)))
+        result = jax.eval_shape(call, differentiable, recorder)
+        _check_scalar(result[0] if has_aux else result)
+        zeros, counters = split(recorder.map(_zero_perturbations))
+
+        def call_perturbed(differentiable: PyTree, zeros: PyTree) -> Any:
+            return call(differentiable, eqx.combine(zeros, counters))
+
+        gradient = jax.value_and_grad(call_perturbed, argnums=(0, 1), has_aux=has_aux)
+        value, (grads, d_perturbations) = gradient(differentiable, zeros)
+        leading_axes = recorder.map(lambda _, leading_axes: leading_axes)
+        flow = jax.tree.map(
+            lambda axes, d: Flow(inexact(d.values), axes), leading_axes, d_perturbations
         )
-        value, (grads, d) = jax.value_and_grad(
-            lambda moving, perturbations: call(moving, eqx.combine(perturbations, counters)),
-            argnums=(0, 1),
-            has_aux=has_aux,
-        )(moving, perturbations)
-        leading = recorder.map(lambda _, leading: leading)
-        flow = jax.tree.map(lambda leading, d: Flow(inexact(d.values), leading), leading, d)
         return value, grads, flow
 
-    return differentiated
+    return value_grad_and_flow_of
 
 
-def _zeros(shapes: State) -> State:
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+def _zero_perturbations(shapes: State, leading_axes: int) -> ZeroPerturbations:
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return ZeroPerturbations(zeros)
 
 
-def by_lag(
-    curve: Float[Array, "time *batch"], lengths: Int[Array, "*batch"] | None = None
-) -> Float[Array, "time *batch"]:
-    """A curve over time counted back from the last step: entry k belongs to t = T − k, where T is
-    the length of each sequence; 0 before its first step.
-
-    Example:
-        >>> import jax.numpy as jnp, seqmem
-        >>> curve = jnp.array([[1.0, 1.0], [2.0, 2.0], [3.0, 0.0]])
-        >>> seqmem.gradients.by_lag(curve, jnp.array([3, 2])).T.tolist()
-        [[3.0, 2.0, 1.0], [2.0, 1.0, 0.0]]
-    """
-    time = len(curve)
-    if lengths is None:
-        return curve[::-1]
-    lags = jnp.arange(time).reshape(-1, *[1] * (curve.ndim - 1))
-    at = jnp.clip(lengths, 0, time) - 1 - lags
-    picked = jnp.take_along_axis(curve, jnp.maximum(at, 0), 0)
-    return jnp.where(at >= 0, picked, jnp.zeros_like(picked))
+def _check_scalar(value: Any) -> None:
+    """Refuse the shape of a loss that is not one real number."""
+    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise bad_input(
+            f"the loss is {value}.",
+            "one real number, with shape ().",
+            "take its mean or its sum; return other results with has_aux=True.",
+        )

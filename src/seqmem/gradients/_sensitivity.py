@@ -1,4 +1,4 @@
-"""What a change of the weights does to what is shown later: forward mode."""
+"""How much a change of the parameters changes later predictions: forward-mode derivatives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,52 +10,58 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._core.precision import inexact, split
 from .._core.trees import tree_norm
+from .._methods.scan.reference import ReferenceScan
 
 
 def random_direction(key: PRNGKeyArray, tree: PyTree) -> PyTree:
-    """A change of all inexact arrays of `tree`, of norm 1, all directions being equally likely."""
+    """A direction of norm 1 in the space of all inexact arrays of `tree`, uniformly distributed.
+
+    Args:
+        key: random key.
+        tree: the model.
+    """
     leaves, structure = jax.tree.flatten(inexact(tree))
     keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
-    norm = tree_norm(drawn)
-    return structure.unflatten([leaf / norm.astype(leaf.dtype) for leaf in drawn])
+    draws = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
+    norm = tree_norm(draws)
+    return structure.unflatten([draw / norm.astype(draw.dtype) for draw in draws])
 
 
 def sensitivity(predict: Callable, *, leading: int = 1) -> Callable:
-    """How much each prediction changes per unit change of the weights.
+    """How much each prediction changes per unit of change of the parameters.
 
         ‖∂ŷ_k/∂ε‖ at ε = 0, for every step k,    ŷ = predict(model + ε · direction, ...)
 
     Args:
-        predict: a function of a model and anything else that returns predictions, time first; it
-            hands its keyword argument `method` to `seqmem.unroll`.
-        leading: how many leading axes of the predictions are kept: 1 is time alone, 2 [time,
-            batch].
+        predict: a function of a model and further arguments that returns predictions, time first.
+            It passes its keyword argument `method` to `seqmem.unroll`.
+        leading: the number of leading axes of the predictions that the norm does not sum over: 1
+            is [time], 2 is [time, batch].
 
     Returns:
-        A function (model, direction, ...) of the norms; the direction has the tree of the model's
-        inexact arrays, as `random_direction` and a gradient have.
+        A function (model, direction, ...) that returns the norms. The direction has the tree of
+        the model's inexact arrays, like a gradient or a `random_direction`.
 
     Example:
         >>> import jax, seqmem
         >>> def predict(cell, xs, method):
-        ...     return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
+        ...     return seqmem.unroll(cell, None, xs, method=method)[1]
         >>> cell, xs = seqmem.GRU(3, 5, key=jax.random.key(0)), jax.numpy.ones((7, 3))
         >>> direction = seqmem.gradients.random_direction(jax.random.key(1), cell)
         >>> seqmem.gradients.sensitivity(predict)(cell, direction, xs).shape
         (7,)
     """
 
-    def changes(
+    def norms(
         model: PyTree, direction: PyTree, *args: Any, **options: Any
     ) -> Float[Array, "time ..."]:
-        moving, still = split(model)
+        differentiable, constant = split(model)
 
-        def moved(moving: PyTree) -> Array:
-            method = ReferenceScan()
-            return predict(eqx.combine(moving, still), *args, method=method, **options)
+        def predictions(differentiable: PyTree) -> Array:
+            model = eqx.combine(differentiable, constant)
+            return predict(model, *args, method=ReferenceScan(), **options)
 
-        _, change = jax.jvp(moved, (moving,), (jax.tree.map(jnp.asarray, direction),))
-        return tree_norm(change, leading)
+        tangent = jax.tree.map(jnp.asarray, direction)
+        return tree_norm(jax.jvp(predictions, (differentiable,), (tangent,))[1], leading)
 
-    return changes
+    return norms
