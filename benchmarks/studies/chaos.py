@@ -102,7 +102,7 @@ def spectrum(network: Network, steps: int, k: int | None, seed: int) -> dynamics
     start, _ = seqmem.unroll(network, network.start, jnp.zeros((SETTLING, 0)))
     key, chunk = jax.random.key(seed), max(1, steps // 20)
     xs = jnp.zeros((steps, 0))
-    return jax.device_get(dynamics.lyapunov_exponents(network, start, xs, k=k, remat_every=chunk, key=key))
+    return jax.device_get(dynamics.lyapunov_exponents(network, start, xs, k=k, chunk_size=chunk, key=key))
 
 
 def measure(gain: float, seed: int, chosen: argparse.Namespace) -> Row:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import seqmem
 from seqmem import AbstractMethod, gradients
-from seqmem.gradients import tree_norm
+from seqmem._core.trees import tree_norm
 from seqmem.tasks import CharacterModel, character_losses
 
 Characters = Int[Array, "time batch"]

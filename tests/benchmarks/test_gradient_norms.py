@@ -13,7 +13,8 @@ import pytest
 import seqmem
 from benchmarks.common import curves as _curves
 from benchmarks.studies import norms as _norms
-from seqmem import gradients, tasks
+from seqmem import gradients, models
+from seqmem._core.trees import tree_norm
 
 TIME, BATCH, SIZE = 11, 3, 7
 
@@ -33,14 +34,14 @@ def test_a_norm_neither_overflows_nor_underflows():
     for scale in (1e-30, 1.0, 1e30):
         tree = [jnp.full((2, 3), 3 * scale), jnp.full((2, 1, 3), 4 * scale)]
         np.testing.assert_allclose(
-            gradients.tree_norm(tree, 1), np.full(2, 5 * scale * math.sqrt(3)), rtol=1e-6
+            tree_norm(tree, 1), np.full(2, 5 * scale * math.sqrt(3)), rtol=1e-6
         )
-    assert gradients.tree_norm([jnp.zeros(3)]) == 0
+    assert tree_norm([jnp.zeros(3)]) == 0
 
 
 def test_a_norm_hides_nothing():
-    assert gradients.tree_norm([jnp.array([1.0, jnp.inf])]) == math.inf
-    assert math.isnan(gradients.tree_norm([jnp.array([1.0, jnp.nan])]))
+    assert tree_norm([jnp.array([1.0, jnp.inf])]) == math.inf
+    assert math.isnan(tree_norm([jnp.array([1.0, jnp.nan])]))
 
 
 def test_state_gradients_belong_to_the_last_loss_alone(model, characters):
@@ -66,13 +67,13 @@ def test_parameter_gradients_are_those_of_each_length_alone(model, characters):
 
         value, gradient = jax.jit(jax.value_and_grad(alone))(model)
         np.testing.assert_allclose(loss, value, rtol=1e-5)
-        np.testing.assert_allclose(norm, gradients.tree_norm(gradient), rtol=1e-5)
+        np.testing.assert_allclose(norm, tree_norm(gradient), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("float64")
 def test_forward_mode_agrees_with_a_finite_difference(model, characters):
     direction = gradients.random_direction(jax.random.key(1), model.cell)
-    np.testing.assert_allclose(gradients.tree_norm(direction), 1, rtol=1e-12)
+    np.testing.assert_allclose(tree_norm(direction), 1, rtol=1e-12)
     changes = jax.jit(_norms.prediction_changes)(model, characters[0], direction)
     differences = jax.jit(_norms.prediction_differences)(model, characters[0], direction, 1e-5)
     assert changes.shape == (TIME, BATCH)

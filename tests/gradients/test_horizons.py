@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.cells import CELLS
 
 import seqmem
 from seqmem import gradients
+from tests.helpers.cells import CELLS
 
 TIME, INPUT, HIDDEN = 32, 2, 5
 
@@ -33,7 +33,9 @@ def last(cell, xs, **options):
 def test_horizons_of_a_power_are_known():
     rate = np.exp(-1 / 5)
     _, _, flow = gradients.value_grad_and_flow(last)(linear(rate), draw(1, TIME, INPUT))
-    found = gradients.gradient_horizons(gradients.by_lag(flow.norm()), fraction=np.exp(-1) * (1 + 1e-9))
+    found = gradients.gradient_horizons(
+        gradients.by_lag(flow.norm()), fraction=np.exp(-1) * (1 + 1e-9)
+    )
     np.testing.assert_allclose(found.decay, 5)
     np.testing.assert_allclose(found.half_life, 5 * np.log(2), rtol=1e-10)
     sums = np.cumsum(rate ** np.arange(TIME))

@@ -102,7 +102,7 @@ def test_states_and_gradients_of_states_are_those_of_both_directions():
     want = jax.grad(lambda s: jnp.sum(jnp.sin(s)))(solution.states[1])
     padded = PADDING[..., None]
     # MinGRU's output is its state, so at the step that runs last nothing else is added.
-    np.testing.assert_allclose(flow.d[1][0], np.where(padded, 0, want)[0], rtol=1e-12)
+    np.testing.assert_allclose(flow.d_states[1][0], np.where(padded, 0, want)[0], rtol=1e-12)
 
 
 def test_bidirectional_refuses_what_it_cannot_do():

@@ -12,6 +12,7 @@ import pytest
 
 import seqmem
 from seqmem import gradients, training
+from seqmem._core.trees import tree_norm
 from tests.helpers.cells import CELLS
 from tests.helpers.slow import slow
 from tests.helpers.training_losses import agree, batch_for, loss, same_bits, state_for
@@ -68,7 +69,7 @@ def test_steps_are_those_of_a_loop_by_hand(name, float64):
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = ADAM.update(grads, opt_state, model)
         model = eqx.apply_updates(model, updates)
-        norm = gradients.tree_norm(grads)
+        norm = tree_norm(grads)
         want = {"loss": value, "gradient_norm": norm, "norms": flow.norm()}
         agree({name: said[name] for name in want}, want)
         assert (int(said["skipped"]), int(said["weight"])) == (0, TIME * 3)

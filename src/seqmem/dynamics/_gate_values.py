@@ -53,7 +53,9 @@ def _(cell: LSTM | ProjectedLSTM, state: State, drive: Drive):
 def _(cell: PeepholeLSTM, state: State, drive: Drive):
     z, (p_i, p_f, p_o) = mix(cell, state, drive), cell.p
     c = update(cell, state, drive).c
-    return _lstm_gates(jnp.stack([z[0] + p_i * state.c, z[1] + p_f * state.c, z[2], z[3] + p_o * c]))
+    return _lstm_gates(
+        jnp.stack([z[0] + p_i * state.c, z[1] + p_f * state.c, z[2], z[3] + p_o * c])
+    )
 
 
 @gate_values.register

@@ -19,9 +19,7 @@ def initial_states(cell: AbstractCell, state: State | None, batch: tuple[int, ..
     """The state before the first step of each example, [*batch, ...]; None is `init_state()`."""
     init = cell.init_state()
     state = init if state is None else state
-    return jax.tree.map(
-        lambda one, leaf: jnp.broadcast_to(leaf, (*batch, *one.shape)), init, state
-    )
+    return jax.tree.map(lambda one, leaf: jnp.broadcast_to(leaf, (*batch, *one.shape)), init, state)
 
 
 def valid_steps(
@@ -38,9 +36,7 @@ def valid_steps(
     return valid & (steps < np.asarray(lengths) if isinstance(lengths, list) else steps < lengths)
 
 
-def states_before(
-    cell: AbstractCell, state: State | None, xs: PyTree, **options: Any
-) -> State:
+def states_before(cell: AbstractCell, state: State | None, xs: PyTree, **options: Any) -> State:
     """The state that each step of a run starts from, [time, *batch, ...].
 
     It is the state after the last valid step that was run before, or the initial state, or
@@ -92,4 +88,6 @@ def _previous_valid_step(
 
 def _take_steps(leaf: Array, index: Int[Array, "time *batch"]) -> Array:
     """`leaf[index[t]]` for every step and example."""
-    return jnp.take_along_axis(leaf, index.reshape(index.shape + (1,) * (leaf.ndim - index.ndim)), 0)
+    return jnp.take_along_axis(
+        leaf, index.reshape(index.shape + (1,) * (leaf.ndim - index.ndim)), 0
+    )

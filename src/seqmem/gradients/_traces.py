@@ -50,9 +50,7 @@ class FullTrace(AbstractTraceForm):
         return tuple(derivatives)
 
     def advance(self, J, trace, direct):
-        return tuple(
-            jnp.tensordot(J, old, 1) + new for old, new in zip(trace, direct, strict=True)
-        )
+        return tuple(jnp.tensordot(J, old, 1) + new for old, new in zip(trace, direct, strict=True))
 
     def contract(self, d_vector, trace):
         return [jnp.tensordot(d_vector, array, 1) for array in trace]
@@ -98,7 +96,9 @@ class UnitTrace(AbstractTraceForm):
 
 
 def _unit_products(
-    matrices: Float[Array, "rows components units"], array: Float[Array, "components ..."], axis: int
+    matrices: Float[Array, "rows components units"],
+    array: Float[Array, "components ..."],
+    axis: int,
 ) -> Float[Array, "rows ..."]:
     """Each unit's matrix times its part of `array`, whose axis 1 + `axis` counts units."""
     product = functools.partial(jnp.tensordot, axes=1)

@@ -85,7 +85,9 @@ def bias_between(truncated: PyTree, full: PyTree) -> Bias:
 
     def cosine_part(d_truncated: Array, d_full: Array) -> Array:
         dtype = d_full.dtype
-        return jnp.vdot(d_truncated / truncated_norm.astype(dtype), d_full / full_norm.astype(dtype))
+        return jnp.vdot(
+            d_truncated / truncated_norm.astype(dtype), d_full / full_norm.astype(dtype)
+        )
 
     parts = jax.tree.leaves(jax.tree.map(cosine_part, truncated, full))
     return Bias(difference / full_norm, sum(parts, jnp.zeros_like(difference)))

@@ -1,7 +1,6 @@
 """The axes of a cell's parameters that count the units of its state."""
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell

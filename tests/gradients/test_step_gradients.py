@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.cells import CELLS
+from seqmem.gradients._steps import contribution
+from seqmem.gradients._trajectory import states_before
 
 import seqmem
 from seqmem import gradients
-from seqmem.gradients._steps import contribution
-from seqmem.gradients._trajectory import states_before
+from tests.helpers.cells import CELLS
 
 TIME, BATCH = 7, 3
 GATED = ["LSTM", "PeepholeLSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "MGU"]

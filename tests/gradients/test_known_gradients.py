@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.cells import CELLS, KINDS
 from jax.flatten_util import ravel_pytree
-from tests.helpers.slow import slow_but
 
 import seqmem
 from seqmem._core.precision import as_precision
+from tests.helpers.cells import CELLS, KINDS
+from tests.helpers.slow import slow_but
 
 TIME, BATCH, INPUTS, HIDDEN = 23, 3, 2, 5
 
