@@ -12,7 +12,7 @@ def identity(z):
 
 
 def linear_rnn(U, *, input_size=2, hidden_size=5):
-    """h_t = U h_{t−1} + W x_t, where U is a matrix, or a number for its multiple of the identity."""
+    """h_t = U h_{t−1} + W x_t; a number in place of U stands for its multiple of the identity."""
     cell = seqmem.RNN(input_size, hidden_size, activation=identity, key=jax.random.key(0))
     U = jnp.asarray(U, cell.U.dtype)
     U = U * jnp.eye(hidden_size, dtype=U.dtype) if U.ndim == 0 else U

@@ -55,9 +55,9 @@ def lyapunov_exponents(
     time are stored. With the same key, the directions for a smaller k are the first of those for a
     larger one.
 
-    A direction that a step maps to 0, such as a ReLU unit that is off, has the exponent −∞. Rounding
-    may show −∞ as about ln ε per step, −16 in float32 and −36 in float64, so exponents that far
-    below the largest ones are noise.
+    A direction that a step maps to 0, such as a ReLU unit that is off, has the exponent −∞.
+    Rounding may show −∞ as about ln ε per step, −16 in float32 and −36 in float64, so exponents
+    that far below the largest ones are noise.
 
     The participation of direction i is the mean of 1 / (n Σ_j q_ij⁴): 1 where all n entries have
     the same modulus, 1/n where only one is not 0.

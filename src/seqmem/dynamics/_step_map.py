@@ -1,4 +1,4 @@
-"""One step of a cell as a map of vectors, v_t = f(v_{t−1}), for Jacobians and Lyapunov exponents."""
+"""One step of a cell as a map of vectors, v_t = f(v_{t−1}), for Jacobians and exponents."""
 
 import dataclasses
 from collections.abc import Callable

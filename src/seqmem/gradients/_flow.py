@@ -1,4 +1,4 @@
-"""The gradient of a loss with respect to every state, from the same backward pass as the model's."""
+"""The gradient of a loss with respect to every state, in the same pass as the model's."""
 
 from collections.abc import Callable
 from typing import Any

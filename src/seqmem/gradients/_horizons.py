@@ -9,8 +9,8 @@ from .._core.errors import bad_input
 
 
 class Horizons(NamedTuple):
-    """How far a curve over the lag reaches, in steps. inf: the curve does not decay far enough; NaN:
-    the curve is not finite.
+    """How far a curve over the lag reaches, in steps. inf says that the curve does not decay far
+    enough, NaN that it is not finite.
 
     Attributes:
         decay: the first lag at which the curve is at most `fraction` of its value at lag 0.

@@ -63,7 +63,7 @@ class RTRL(AbstractCell):
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.MinGRU(3, 5, key=jax.random.key(0))
-        >>> online = seqmem.gradients.RTRL(cell, unit_axes=1)  # W [gate, unit, input], b [gate, unit]
+        >>> online = seqmem.gradients.RTRL(cell, unit_axes=1)  # W is [gate, unit, input]
         >>> x = jax.numpy.ones(3)
         >>> state, y = online(online.init_state(), x)
         >>> online.output_gradient(state, x, 2 * y).W.shape  # of the loss Σ y²

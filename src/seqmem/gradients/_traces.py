@@ -58,10 +58,10 @@ class FullTrace(AbstractTraceForm):
 
 @dataclasses.dataclass(frozen=True)
 class UnitTrace(AbstractTraceForm):
-    """∂v_u/∂p_u for each parameter p, where unit u is fed by its own entries p_u and by itself alone.
+    """∂v_u/∂p_u for each parameter p, where unit u depends on its entries p_u and on itself alone.
 
-    A unit is one real entry of v or, of a complex state, two: [components, *p]. Then one pullback of
-    ones per component holds the derivatives of all units.
+    A unit is one real entry of v or, of a complex state, two: [components, *p]. One pullback of
+    ones per component then holds the derivatives of all units.
 
     Attributes:
         num_units: the number of units.

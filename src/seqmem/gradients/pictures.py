@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._core.errors import bad_input
-from ._window import Recommendation
+from ._recommend_window import Recommendation
 
 try:
     from matplotlib.axes import Axes
