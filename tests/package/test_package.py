@@ -1,4 +1,4 @@
-"""What is handed out can be built and imported, and brings nothing that it should not."""
+"""The wheel and the source archive can be built and imported, and hold nothing else."""
 
 import importlib.metadata
 import importlib.util
@@ -28,17 +28,17 @@ def run(*command, cwd, **env):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The folder of the wheel and of the source archive."""
+    """The folder with the wheel and the source archive."""
     for name in ("build", "hatchling"):
         if importlib.util.find_spec(name) is None:
-            pytest.skip(f"nothing to build with: {name} is not installed here")
+            pytest.skip(f"{name} is not installed")
     folder = tmp_path_factory.mktemp("built")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), cwd=ROOT)
     return folder
 
 
 @pytest.mark.slow
-def test_the_wheel_works_outside_the_checkout(built, tmp_path):
+def test_wheel_works_outside_the_checkout(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
@@ -46,20 +46,20 @@ def test_the_wheel_works_outside_the_checkout(built, tmp_path):
 import jax, seqmem, seqmem.interop
 from importlib.metadata import version
 cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
-seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))
+seqmem.unroll(cell, None, jax.numpy.ones((7, 3)))
 print(seqmem.__file__, seqmem.__version__, version("seqmem"), sep="\\n")
 """
-    said = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    file, own, metadata = said.splitlines()
-    assert pathlib.Path(file).parent == tmp_path / "seqmem"  # and not the checkout
-    assert own == metadata == seqmem.__version__
+    output = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    file, version, metadata = output.splitlines()
+    assert pathlib.Path(file).parent == tmp_path / "seqmem"  # not in the checkout
+    assert version == metadata == seqmem.__version__
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_its_types(built):
+def test_wheel_holds_every_module_and_the_type_marker(built):
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        files = {name for name in archive.namelist() if ".dist-info/" not in name}
         (licence,) = (name for name in archive.namelist() if name.endswith("LICENSE"))
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
     source = {
@@ -67,23 +67,25 @@ def test_the_wheel_holds_every_module_and_its_types(built):
         for path in (ROOT / "src").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == source
-    assert "seqmem/py.typed" in held
+    assert files == source
+    assert "seqmem/py.typed" in files
 
 
 @pytest.mark.slow
-def test_the_source_archive_holds_what_the_tests_need(built):
+def test_source_archive_holds_the_tests(built):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as content:
         names = {name.split("/", 1)[-1] for name in content.getnames()}
     assert {"pyproject.toml", "LICENSE", "README.md", "src/seqmem/py.typed"} <= names
-    assert {f"tests/{path.relative_to(ROOT / "tests")}" for path in (ROOT / "tests").rglob("*.py")} <= names
+    assert {
+        f"tests/{path.relative_to(ROOT / 'tests')}" for path in (ROOT / "tests").rglob("*.py")
+    } <= names
     assert not [name for name in names if NEVER.search(name)]
 
 
 @pytest.mark.slow
-def test_importing_adds_less_than_half_a_second_to_jax(tmp_path):
-    # Time on the processor, and the best of three: what else runs on this machine only ever adds.
+def test_import_adds_less_than_half_a_second_to_jax(tmp_path):
+    # CPU time, and the least of three runs: other programs on the machine can only add to it.
     code = """
 import jax, time
 start = time.process_time()
@@ -91,23 +93,25 @@ import seqmem
 print(time.process_time() - start)
 """
     times = [float(run(sys.executable, "-c", code, cwd=tmp_path)) for _ in range(3)]
-    assert min(times) < 0.5, f"{times} s; `python -X importtime -c 'import seqmem'` says what costs"
+    assert min(times) < 0.5, (
+        f"{times} s; `python -X importtime -c 'import seqmem'` lists the modules"
+    )
 
 
-def test_importing_brings_no_package_that_only_some_need(tmp_path):
+def test_import_loads_no_optional_package(tmp_path):
     code = "import sys, seqmem; print(*sys.modules)"
     loaded = set(run(sys.executable, "-c", code, cwd=tmp_path).split())
     assert "seqmem" in loaded
     assert not loaded & {"torch", "matplotlib", "optax", "chex", "flax", "haiku", "tensorflow"}
 
 
-def test_the_version_is_the_metadatas():
+def test_version_matches_the_metadata():
     assert seqmem.__version__ == importlib.metadata.version("seqmem")
 
 
-def test_no_lock_file_and_no_pickle_is_kept():
+def test_repository_holds_no_lock_file_and_no_pickle():
     if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout: nothing to ask git about")
+        pytest.skip("not a git checkout")
     listing = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     files = listing.splitlines()
     assert "pyproject.toml" in files
