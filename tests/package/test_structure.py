@@ -11,6 +11,7 @@ import traceback
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import seqmem
 
