@@ -68,8 +68,8 @@ def step(run, batch):
 def train(folder: pathlib.Path, steps: int, tell=lambda position: None) -> None:
     """The job, from its last checkpoint if there is one; what it ends with is written."""
     text = data.read_text()[:20_000]
-    vocabulary = data.Vocabulary.of(text)
-    windows = data.windows(vocabulary.encode(text), time=TIME, batch=BATCH)
+    vocabulary = data.Vocabulary.from_text(text)
+    windows = data.segment_text(vocabulary.encode(text), time=TIME, batch=BATCH)
     run, order = begin(len(vocabulary))
 
     def batches(key, position):
