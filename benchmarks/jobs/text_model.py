@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 import seqmem
-from seqmem import data, models, training
+from seqmem import data, tasks, training
 
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {"GRU": seqmem.GRU, "LSTM": seqmem.LSTM}
 WINDOW, BATCH = 64, 32  # characters that a gradient goes back, and streams
@@ -99,7 +99,7 @@ def job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, narrow: bo
         size = len(text.vocabulary)
         keys = jax.random.split(jax.random.key(seed))
         model = models.CharacterModel(CELLS[cell](size, hidden, key=keys[0]), size, key=keys[1])
-        carry = gradient.begin(model.init_state(BATCH), (inputs[0], targets[0]))
+        carry = gradient.init_carry(model.init_state(BATCH), (inputs[0], targets[0]))
         return training.begin_training(model, optimiser, carry)
 
     def validate(state: training.TrainingState) -> dict[str, float]:

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
 
-from benchmarks.jobs import speech_to_word, words as _words
+from benchmarks.jobs import words as _words
+from benchmarks.jobs import speech_to_word
 from seqmem import data
 
 

@@ -1,12 +1,12 @@
-"""A run killed at drawn moments ends with the bits of one that was left alone.
+"""A run that is killed at random moments ends with the bits of one that is not.
 
     python -m tests.experiment.kill_and_resume [--seed SEED] [--kills 10] [--steps 50]
 
-A small character job, with an LSTM, Adam, a carried state and characters left out at random. The
-process that trains is killed by SIGKILL after a drawn number of steps and a drawn time on top,
-which falls into compiling, into steps or into the writing of a checkpoint, and is started again.
-Then the parameters, the optimiser, the state, the keys and the tables are compared with those of a
-run that nobody killed. Exits with 1 where they differ.
+A small character model with an LSTM, Adam, a carried state and random replacement of inputs is
+trained in a process, which is killed by SIGKILL a random number of steps and a random time after
+its start, and started again. The kill falls into compilation, into a step, or into the writing of a
+checkpoint. At the end the parameters, the optimiser's state, the cell's state, the keys and the
+tables are compared with those of a run that was not killed. Exits with 1 where they differ.
 """
 
 import argparse
@@ -29,183 +29,187 @@ import orbax.checkpoint  # noqa: F401, before the forks
 import seqmem
 from seqmem import data, experiment, models
 
-TIME, BATCH, WIDTH = 16, 4, 16
-EVERY = 4  # steps from checkpoint to checkpoint
-LONGEST = 0.2  # seconds from a drawn step to the kill: a checkpoint takes about half of it
+TIME, BATCH, HIDDEN = 16, 4, 16
+EVERY = 4  # steps between two checkpoints
+MAX_DELAY = 0.2  # seconds from a random step to the kill; writing a checkpoint takes about half
 OPTIMISER = optax.adam(1e-2)
 
 
-class Run(NamedTuple):
+class State(NamedTuple):
     model: models.CharacterModel
     opt_state: optax.OptState
-    state: seqmem.AbstractCell
+    carry: seqmem.AbstractCell
     key: jax.Array
 
 
-jax.config.update("jax_disable_most_optimizations", True)  # compiled ten times over
+jax.config.update("jax_disable_most_optimizations", True)  # ten processes compile
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def begin(characters: int):
-    """In one program, since each of its own would be compiled by every process."""
+def init_state(num_characters: int):
+    """One program, since every process compiles it."""
     keys = jax.random.split(jax.random.key(0), 4)
-    cell = seqmem.LSTM(characters, WIDTH, key=keys[0])
-    model = models.CharacterModel(cell, characters, key=keys[1])
-    return Run(model, OPTIMISER.init(model), model.init_state(BATCH), keys[2]), keys[3]
+    cell = seqmem.LSTM(num_characters, HIDDEN, key=keys[0])
+    model = models.CharacterModel(cell, num_characters, key=keys[1])
+    return State(model, OPTIMISER.init(model), model.init_state(BATCH), keys[2]), keys[3]
 
 
 @jax.jit
-def step(run, batch):
-    key, own = jax.random.split(run.key)
+def step(state, batch):
+    key, dropout_key = jax.random.split(state.key)
     inputs, targets = batch
-    inputs = jnp.where(jax.random.bernoulli(own, 0.1, inputs.shape), 0, inputs)
-    model, state, opt_state, loss = models.train_step(
-        run.model, run.state, run.opt_state, inputs, targets, optimiser=OPTIMISER
+    inputs = jnp.where(jax.random.bernoulli(dropout_key, 0.1, inputs.shape), 0, inputs)
+    model, carry, opt_state, loss = models.train_step(
+        state.model, state.carry, state.opt_state, inputs, targets, optimiser=OPTIMISER
     )
-    return Run(model, opt_state, state, key), {"loss": loss}
+    return State(model, opt_state, carry, key), {"loss": loss}
 
 
-def train(folder: pathlib.Path, steps: int, tell=lambda position: None) -> None:
-    """The job, from its last checkpoint if there is one; what it ends with is written."""
+def train(folder: pathlib.Path, steps: int, report=lambda position: None) -> None:
+    """Train, from the last checkpoint if there is one, and write the final state."""
     text = data.read_text()[:20_000]
-    vocabulary = data.Vocabulary.from_text(text)
-    windows = data.segment_text(vocabulary.encode(text), time=TIME, batch=BATCH)
-    run, order = begin(len(vocabulary))
+    vocabulary = data.Vocabulary.of(text)
+    windows = data.windows(vocabulary.encode(text), time=TIME, batch=BATCH)
+    state, data_key = init_state(len(vocabulary))
 
-    def batches(key, position):
-        place = experiment.example_at(key, position, len(windows[0]))
-        return tuple(part[place] for part in windows)
+    def batch_at(key, position):
+        window = experiment.example_at(key, position, len(windows[0]))
+        return tuple(part[window] for part in windows)
 
-    def watch(position, row):
-        experiment.stop_where_not_finite(position, row)
-        tell(position)
+    def on_step(position, metrics):
+        experiment.stop_if_nonfinite(position, metrics)
+        report(position)
 
-    def validate(run):
-        _, logits = run.model(run.model.init_state(BATCH), windows[0][0])
+    def validation_metrics(state):
+        _, logits = state.model(state.model.init_state(BATCH), windows[0][0])
         return {"loss": models.character_losses(logits, windows[1][0]).mean()}
 
-    run, progress = experiment.train(
+    state, progress = experiment.train(
         step,
-        run,
-        batches,
-        key=order,
+        state,
+        batch_at,
+        key=data_key,
         steps=steps,
         folder=folder,
-        checkpoints=experiment.Checkpoints(folder / "checkpoints"),
-        checkpoint_every=EVERY,
-        validate=jax.jit(validate),
-        validate_every=2 * EVERY + 1,
-        watch=watch,
-        bar=False,
+        checkpoints=experiment.Checkpoints(folder / "checkpoints", every=EVERY),
+        validation=experiment.Validation(jax.jit(validation_metrics), every=2 * EVERY + 1),
+        on_step=on_step,
+        progress_bar=False,
     )
     assert progress.position == steps
-    experiment.save_parameters(folder / "end", run)
+    experiment.save_parameters(folder / "end", state)
 
 
 def fork(folder: pathlib.Path, steps: int) -> tuple[int, int]:
-    """A process that trains, and the pipe where it writes a byte after each step it makes.
+    """Start a process that trains: its id, and a pipe where it writes a byte after each step.
 
-    It is forked from one that has imported all but never run anything, to spare the importing.
+    It is a fork of a process that has imported everything and run nothing, to save the imports.
     """
-    reads, writes = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child:
-        os.close(writes)
-        return child, reads
-    os.close(reads)
+        os.close(write_end)
+        return child, read_end
+    os.close(read_end)
     code = 1
     try:
-        train(folder, steps, lambda position: os.write(writes, b"."))
+        train(folder, steps, lambda position: os.write(write_end, b"."))
         code = 0
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def leave_alone(folder: pathlib.Path, steps: int) -> None:
-    child, reads = fork(folder, steps)
-    while os.read(reads, 4096):
+def run_to_end(folder: pathlib.Path, steps: int) -> None:
+    child, read_end = fork(folder, steps)
+    while os.read(read_end, 4096):
         pass
-    os.close(reads)
+    os.close(read_end)
     _, status = os.waitpid(child, 0)
     if status:
-        raise SystemExit(f"the job failed with status {status}")
+        raise SystemExit(f"the run failed with status {status}")
 
 
-def kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> tuple[int, bool]:
-    """Kill the job so long after so many steps of its own; how many it made, and whether it was
-    not over by then.
+def run_and_kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> tuple[int, bool]:
+    """Start a run and kill it: the number of its steps, and whether it was still running.
+
+    Args:
+        folder: the folder of the run.
+        steps: steps of the whole run.
+        after: steps of this process before the kill.
+        seconds: time between the last of them and the kill.
     """
-    child, reads = fork(folder, steps)
-    made = 0
-    while made < after and (told := os.read(reads, after - made)):
-        made += len(told)
+    child, read_end = fork(folder, steps)
+    num_steps = 0
+    while num_steps < after and (signals := os.read(read_end, after - num_steps)):
+        num_steps += len(signals)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
-    while told := os.read(reads, 4096):
-        made += len(told)
-    os.close(reads)
+    while signals := os.read(read_end, 4096):
+        num_steps += len(signals)
+    os.close(read_end)
     _, status = os.waitpid(child, 0)
-    struck = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if status and not struck:
-        raise SystemExit(f"the job failed with status {status}")
-    return made, struck
+    is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if status and not is_killed:
+        raise SystemExit(f"the run failed with status {status}")
+    return num_steps, is_killed
 
 
-def told(folder: pathlib.Path, name: str) -> list[dict]:
+def read_rows(folder: pathlib.Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
-    found = []
+    """What differs between two runs."""
+    names = []
     if (one / "end").read_bytes() != (other / "end").read_bytes():
-        found.append("parameters, optimiser, state or key")
+        names.append("parameters, optimiser, state or key")
     for name in ("training", "validation"):
-        if told(one, name) != told(other, name):
-            found.append(f"the table {name}")
+        if read_rows(one, name) != read_rows(other, name):
+            names.append(f"the table {name}")
         if (one / f"{name}.csv").read_bytes() != (other / f"{name}.csv").read_bytes():
-            found.append(f"{name}.csv")
-    return found
+            names.append(f"{name}.csv")
+    return names
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--seed", type=int, default=None, help="for the moments; drawn if not given"
-    )
+    parser.add_argument("--seed", type=int, default=None, help="of the moments; default: random")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--steps", type=int, default=50)
     return parser.parse_args()
 
 
 def main() -> None:
-    chosen = options()
-    seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
+    options = parse_options()
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    draw, begun = random.Random(seed), time.perf_counter()
+    rng, start = random.Random(seed), time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
-        alone, killed = pathlib.Path(place, "alone"), pathlib.Path(place, "killed")
-        leave_alone(alone, chosen.steps)
-        kills = 0
-        for i in range(chosen.kills):
-            # So few that even ten of them, each with what is made within LONGEST, are not the end.
-            after, seconds = draw.randrange(8), draw.uniform(0, LONGEST)
+        expected, killed = pathlib.Path(place, "expected"), pathlib.Path(place, "killed")
+        run_to_end(expected, options.steps)
+        num_kills = 0
+        for i in range(options.kills):
+            # So few steps that ten kills, each with the steps within MAX_DELAY, come before the end.
+            after, seconds = rng.randrange(8), rng.uniform(0, MAX_DELAY)
             if after == 0:
-                seconds *= 10  # importing is over, compiling is not
-            made, struck = kill(killed, chosen.steps, after, seconds)
-            kills += struck
-            kept = sorted(path.name for path in (killed / "checkpoints").glob("*"))
-            end = "" if struck else ", too late"
-            print(f"kill {i + 1}: {seconds:.3f} s after {after} steps, {made} made{end}; {kept}")
-        leave_alone(killed, chosen.steps)
-        wrong = differences(alone, killed)
-        count = len(told(alone, "training"))
-    if 2 * kills < chosen.kills:
-        raise SystemExit(f"only {kills} kills were in time: give more --steps")
-    print(f"{kills} kills, {count} steps, {time.perf_counter() - begun:.0f} s")
-    if wrong:
-        raise SystemExit(f"NOT the bits of the run that was left alone: {', '.join(wrong)}")
-    print("the same bits as the run that was left alone")
+                seconds *= 10  # the imports are done, the compilation is not
+            num_steps, is_killed = run_and_kill(killed, options.steps, after, seconds)
+            num_kills += is_killed
+            saved = sorted(path.name for path in (killed / "checkpoints").glob("*"))
+            end = "" if is_killed else ", had ended"
+            print(
+                f"kill {i + 1}: {seconds:.3f} s after {after} steps, {num_steps} steps{end}; {saved}"
+            )
+        run_to_end(killed, options.steps)
+        different = differences(expected, killed)
+        count = len(read_rows(expected, "training"))
+    if 2 * num_kills < options.kills:
+        raise SystemExit(f"only {num_kills} kills came before the end: pass more --steps")
+    print(f"{num_kills} kills, {count} steps, {time.perf_counter() - start:.0f} s")
+    if different:
+        raise SystemExit(f"NOT the bits of the run that was not killed: {', '.join(different)}")
+    print("the same bits as the run that was not killed")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def lru_axes(cell):
 
 
 MADE = {
-    "RNN": lambda: (seqmem.RNN(3, 5, output_size=2, key=KEY), None),
+    "RNN": lambda: (seqmem.RNN(3, 5, 2, key=KEY), None),
     "LSTM": lambda: (seqmem.LSTM(3, 5, key=KEY), None),
     "GRU": lambda: (seqmem.GRU(3, 5, key=KEY), None),
     "MGU": lambda: (seqmem.MGU(3, 5, key=KEY), None),

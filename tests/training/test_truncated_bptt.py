@@ -1,7 +1,7 @@
-"""Truncated backpropagation against the graph that is cut by hand."""
+"""Truncated BPTT against a graph that is truncated step by step."""
 
+import dataclasses
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,18 @@ import seqmem
 from seqmem import gradients, training
 from seqmem._core.batching import vmap_axes
 from seqmem._core.step import select
-from tests.helpers.cells import CELLS
 from tests.helpers.slow import slow, slow_but
-from tests.helpers.training_losses import agree, batch_for, draw, loss, same_bits, shown, state_for
+from tests.helpers.training_losses import (
+    assert_close,
+    assert_same_bits,
+    batch_for,
+    draw_parameters,
+    jitted,
+    loss,
+    make_cell,
+    state_for,
+    weighted_sum,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -35,87 +44,94 @@ QUICK = {"LSTM", "LRU"}
 every_family = pytest.mark.parametrize("name", slow_but(QUICK, FAMILIES))
 
 
-def by_hand(cell, state, batch, lengths, *, window, stride):
-    """Σ_i L_i, each of a stride, through steps one by one from where its window begins."""
-    time = len(batch["xs"])
-    valid = np.arange(time)[:, None] < lengths
-
-    def run(cell, state, start, end):
-        def step(state, here):
-            x, reset, there = here
-            before = vmap_axes(lambda r, s: select(r, cell.init_state(), s), 1)(reset, state)
-            after, y = vmap_axes(cell, 1)(before, x)
-            keep = vmap_axes(select, 1)
-            return keep(there, after, state), keep(there, y, jax.tree.map(jnp.zeros_like, y))
-
-        xs = jnp.where(valid[..., None], batch["xs"], 0)
-        steps = jax.tree.map(lambda leaf: leaf[start:end], (xs, batch["resets"] & valid, valid))
-        state, ys = jax.lax.scan(step, state, steps)
-        return state, shown(ys, batch["share"][start:end])
-
-    borders = [*range(0, time, stride), time]
-    found = [state]
-    for start, end in itertools.pairwise(borders):
-        found.append(run(cell, found[-1], start, end)[0])
-    fixed = jax.lax.stop_gradient(found)
-
-    def total(cell):
-        parts = []
-        for i in range(len(borders) - 1):
-            first = max(0, i + 1 - window // stride)
-            before, _ = run(cell, fixed[first], borders[first], borders[i])
-            parts.append(run(cell, before, borders[i], borders[i + 1])[1])
-        return sum(parts)
-
-    return *jax.value_and_grad(total)(cell), found[-1]
-
-
-def setting(name, time):
-    cell = CELLS[name]()
+def make_case(name, time):
+    """A cell, a state, a batch whose padding is NaN, and lengths."""
+    cell = make_cell(name)
     batch, lengths = batch_for(cell, time), np.array([time, time - 3, 4])
-    padded = np.arange(time)[:, None] >= lengths
-    batch["xs"] = np.where(padded[..., None], np.nan, batch["xs"])  # padding is never read
+    is_padding = np.arange(time)[:, None] >= lengths
+    batch["xs"] = np.where(is_padding[..., None], np.nan, batch["xs"])
     return cell, state_for(cell), batch, lengths
 
 
+@jax.jit
+def window_gradient(cell, state, batch, is_valid):
+    """The loss of one window, step by step from a constant state; its gradient; the final state."""
+
+    def run(cell):
+        def step(state, inputs):
+            x, reset, is_valid = inputs
+            old = vmap_axes(lambda r, s: select(r, cell.init_state(), s), 1)(reset, state)
+            new, y = vmap_axes(cell, 1)(old, x)
+            choose = vmap_axes(select, 1)
+            zeros = jax.tree.map(jnp.zeros_like, y)
+            return choose(is_valid, new, state), choose(is_valid, y, zeros)
+
+        xs = jnp.where(is_valid[..., None], batch["xs"], 0)
+        final, ys = jax.lax.scan(step, state, (xs, batch["resets"] & is_valid, is_valid))
+        return weighted_sum(ys, batch["weights"]), final
+
+    (total, final), grads = jax.value_and_grad(run, has_aux=True)(cell)
+    return total, grads, final
+
+
+def reference(cell, state, batch, lengths, *, window, stride):
+    """The sums of truncated BPTT: for each stride, the gradient of its loss through its window.
+
+    Steps of a window before the stride have weight 0. All windows have the same length, so that
+    they share a program: steps before the beginning and after the end are not valid.
+    """
+    time = len(batch["xs"])
+    states, sums = [state], None
+    for start in range(0, time, stride):
+        end, first = start + stride, start + stride - window
+        steps = np.arange(first, end)
+        part = jax.tree.map(lambda leaf, steps=steps: leaf[np.clip(steps, 0, time - 1)], batch)
+        part["weights"] = np.where((steps >= start)[:, None], part["weights"], 0)
+        is_valid = (steps >= 0)[:, None] & (steps[:, None] < np.minimum(lengths, time))
+        *terms, final = window_gradient(cell, states[max(first, 0) // stride], part, is_valid)
+        states.append(final)
+        sums = terms if sums is None else jax.tree.map(np.add, sums, terms)
+    return *sums, states[-1]
+
+
 @every_family
-@pytest.mark.parametrize("within", [lambda fn: fn, jax.jit], ids=["calls", "one program"])
-def test_a_window_as_long_as_time_gives_the_whole_gradient_to_the_bit(name, within):
-    """Both return the same: XLA fuses by what else is returned, and rounds by how it fuses."""
-    cell, state, batch, lengths = setting(name, 11)
+@pytest.mark.parametrize("transform", [lambda fn: fn, jitted], ids=["eager", "jit"])
+def test_window_as_long_as_time_gives_the_bits_of_the_whole_gradient(name, transform):
+    """Both functions return the same arrays, since XLA's fusion, and rounding, depend on them."""
+    args = make_case(name, 11)
+    assert_same_bits(transform(_truncated)(*args), transform(_whole)(*args))
 
-    def truncated(*args):
-        return training.TruncatedBPTT(loss, window=11)(*args)[:4]
 
-    def whole(*args):
-        def run(*args):
-            total, weight, after = loss(*args)
-            return total, (weight, after)
+def _truncated(*args):
+    return training.TruncatedBPTT(loss, window=11)(*args)[:4]
 
-        (total, (weight, after)), grads = jax.value_and_grad(run, has_aux=True)(*args)
-        return total, weight.astype(total.dtype), grads, after
 
-    args = cell, state, batch, lengths
-    same_bits(within(truncated)(*args), within(whole)(*args))
+def _whole(*args):
+    def run(*args):
+        total, weight, state = loss(*args)
+        return total, (weight, state)
+
+    (total, (weight, state)), grads = jax.value_and_grad(run, has_aux=True)(*args)
+    return total, weight.astype(total.dtype), grads, state
 
 
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     "method", [None, slow(seqmem.Scan(recompute=True)), slow(seqmem.ReferenceScan())]
 )
-@pytest.mark.parametrize("chunk", [None, slow(4)])
-def test_the_bits_are_those_of_the_same_method_and_chunk(method, chunk):
+@pytest.mark.parametrize("remat_every", [None, slow(4)])
+def test_optimised_gradient_has_the_bits_of_unroll_with_its_options(method, remat_every):
     with jax.enable_x64(False):
-        cell, state, batch, lengths = setting("LSTM", 11)
-        cell, state, batch = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, bool if leaf.dtype == bool else jnp.float32),
-            (cell, state, batch),
+        cell, state, batch, lengths = make_case("LSTM", 11)
+        batch = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, bool if leaf.dtype == bool else jnp.float32), batch
         )
-        own = functools.partial(loss, method=method, remat_every=chunk)
-        truncated = jax.jit(training.TruncatedBPTT(own, window=13))(cell, state, batch, lengths)
-        whole = jax.jit(jax.grad(lambda *args: own(*args)[0]))(cell, state, batch, lengths)
+        unroll_loss = functools.partial(loss, method=method, remat_every=remat_every)
+        gradient = training.TruncatedBPTT(unroll_loss, window=13)
+        truncated = jax.jit(gradient)(cell, state, batch, lengths)
+        whole = jax.jit(jax.grad(lambda *args: unroll_loss(*args)[0]))(cell, state, batch, lengths)
         assert truncated.total.dtype == jnp.float32
-        same_bits(truncated.grads, whole)
+        assert_same_bits(truncated.grads, whole)
 
 
 @every_family
@@ -123,170 +139,115 @@ def test_the_bits_are_those_of_the_same_method_and_chunk(method, chunk):
     ("window", "stride", "time"),
     [(3, None, 11), (6, 3, 12), slow(6, 2, 10)],
 )
-def test_the_gradient_is_that_of_the_cut_graph(name, window, stride, time):
-    cell, state, batch, lengths = setting(name, time)
+def test_truncated_gradient_matches_the_reference(name, window, stride, time):
+    cell, state, batch, lengths = make_case(name, time)
     gradient = training.TruncatedBPTT(loss, window, stride)
-    carry = gradient.begin(state, batch, lengths)
-    found = jax.jit(gradient)(cell, carry, batch, lengths)
-    hand = functools.partial(by_hand, window=window, stride=stride or window)
-    total, grads, last = jax.jit(hand)(cell, state, batch, lengths)
-    agree((found.total, found.grads), (total, grads))
+    carry = gradient.init_carry(state, batch, lengths)
+    result = jitted(gradient)(cell, carry, batch, lengths)
+    total, grads, final = reference(
+        cell, state, batch, lengths, window=window, stride=stride or window
+    )
+    assert_close((result.total, result.grads), (total, grads))
     if stride is None:
-        agree(found.carry, last)
-        if name != "CausalConv":  # whose state holds inputs, which have no gradient to be cut
-            whole = jax.jit(training.TruncatedBPTT(loss, time))(cell, state, batch, lengths)
+        assert_close(result.carry, final)
+        if name != "CausalConv":  # its state holds inputs, whose gradient nobody needs
+            whole = jitted(_truncated)(cell, state, batch, lengths)
             with pytest.raises(AssertionError):
-                agree(found.grads, whole.grads, within=1e-6)
-    assert float(found.weight) == lengths.sum()
+                assert_close(result.grads, whole[2], within=1e-6)
+    assert float(result.weight) == lengths.sum()
 
 
 @pytest.mark.parametrize("name", ["LSTM", slow("GatedDeltaRule"), slow("MGU with_learned_state")])
 @pytest.mark.parametrize(("window", "stride"), [(3, None), (9, 3)])
-def test_called_for_each_stride_it_gives_what_it_gives_at_once(name, window, stride):
-    cell, state, batch, lengths = setting(name, 15)
+def test_strides_one_call_each_sum_to_one_call(name, window, stride):
+    cell, state, batch, lengths = make_case(name, 15)
     gradient = training.TruncatedBPTT(loss, window, stride, flow=True)
-    begin = gradient.begin(state, batch, lengths)
-    at_once = jax.jit(gradient)(cell, begin, batch, lengths)
-    step, carry, parts, size = jax.jit(gradient), begin, [], stride or window
+    init_carry = gradient.init_carry(state, batch, lengths)
+    at_once = jitted(gradient)(cell, init_carry, batch, lengths)
+    carry, results, size = init_carry, [], stride or window
     for start in range(0, 15, size):
-        here = jax.tree.map(lambda leaf, t=start: leaf[t : t + size], batch)
-        parts.append(step(cell, carry, here, np.clip(lengths - start, 0, size)))
-        carry = parts[-1].carry
-    summed = jax.tree.map(lambda *leaves: sum(leaves), *(part[:3] for part in parts))
-    agree(summed, at_once[:3])
-    agree(jnp.concatenate([part.norms for part in parts]), at_once.norms)
-    agree(carry, at_once.carry, padded=True)
+        segment = jax.tree.map(lambda leaf, t=start: leaf[t : t + size], batch)
+        valid_steps = np.clip(lengths - start, 0, size)
+        results.append(jitted(gradient)(cell, carry, segment, valid_steps))
+        carry = results[-1].carry
+    sums = jax.tree.map(lambda *leaves: sum(leaves), *(result.sums for result in results))
+    assert_close(sums, at_once.sums)
+    assert_close(np.concatenate([result.norms for result in results]), at_once.norms)
+    assert_close(carry, at_once.carry, may_be_nan=True)
 
 
 @pytest.mark.parametrize("name", [slow("LSTM"), slow("MGU"), "LRU"])
-def test_detach_cuts_at_the_same_places(name):
-    cell, state, batch, lengths = setting(name, 11)
-    truncated = jax.jit(training.TruncatedBPTT(loss, window=3))(cell, state, batch, lengths)
-    cut = functools.partial(loss, method=seqmem.Scan(transform=gradients.Detach(3)))
-    detached = jax.jit(jax.grad(lambda cell: cut(cell, state, batch, lengths)[0]))(cell)
-    agree(truncated.grads, detached)
+def test_detach_truncates_in_the_same_places(name):
+    cell, state, batch, lengths = make_case(name, 11)
+    gradient = training.TruncatedBPTT(loss, window=3)
+    truncated = jitted(gradient)(cell, state, batch, lengths)
+    detached_loss = functools.partial(loss, method=seqmem.Scan(transform=gradients.Detach(3)))
+    detached = jax.grad(lambda cell: detached_loss(cell, state, batch, lengths)[0])
+    assert_close(truncated.grads, jax.jit(detached)(cell))
 
 
-@pytest.mark.parametrize(("window", "stride"), [(4, None), slow(4, 2)])
-def test_norms_are_those_of_each_stride_alone(window, stride):
-    cell, state, batch, lengths = setting("LSTM", 8)
+@pytest.mark.parametrize(("window", "stride"), [(3, None), slow(6, 3)])
+def test_flow_norms_are_those_of_each_stride_alone(window, stride):
+    cell, state, batch, lengths = make_case("LSTM", 15)
     gradient = training.TruncatedBPTT(loss, window, stride, flow=True)
-    found = jax.jit(gradient)(cell, gradient.begin(state, batch, lengths), batch, lengths)
-    without = jax.jit(training.TruncatedBPTT(loss, window, stride))
-    agree(without(cell, gradient.begin(state, batch, lengths), batch, lengths)[:3], found[:3])
-    want, size = [], stride or window
+    carry = gradient.init_carry(state, batch, lengths)
+    result = jitted(gradient)(cell, carry, batch, lengths)
 
-    def own(cell, state, here, valid, perturbations):
-        total, _, after = loss(cell, state, here, valid, perturbations=perturbations)
-        return total, after
+    @jax.jit
+    @functools.partial(gradients.value_grad_and_flow, has_aux=True)
+    def measure(cell, state, batch, lengths, perturbations):
+        total, _, state = loss(cell, state, batch, lengths, perturbations=perturbations)
+        return total, state
 
-    for start in range(0, 8, size):
-        here = jax.tree.map(lambda leaf, t=start: leaf[t : t + size], batch)
-        valid = np.clip(lengths - start, 0, size)
-        measure = jax.jit(gradients.value_grad_and_flow(own, has_aux=True))
-        (_, state), _, flow = measure(cell, state, here, valid)
-        want.append(flow.norm())
-    agree(found.norms, np.concatenate(want))
-    agree(found.mean_norms, np.concatenate(want) / lengths.sum())
+    norms, size = [], stride or window
+    for start in range(0, 15, size):
+        segment = jax.tree.map(lambda leaf, t=start: leaf[t : t + size], batch)
+        (_, state), _, flow = measure(cell, state, segment, np.clip(lengths - start, 0, size))
+        norms.append(flow.norm())
+    norms = np.concatenate(norms)
+    assert_close(result.norms, norms)
+    assert_close(result.mean_norms, norms / lengths.sum())
 
 
-def test_norms_of_several_cells_have_their_names():
-    cells = {"low": CELLS["GRU"](), "high": seqmem.MGU(5, 5, key=jax.random.key(1))}
-    batch = batch_for(cells["low"], 7)
+@pytest.mark.parametrize(("window", "stride"), [(3, None), slow(6, 3)])
+def test_flow_changes_no_sum(window, stride):
+    cell, state, batch, lengths = make_case("LSTM", 15)
+    gradient = training.TruncatedBPTT(loss, window, stride)
+    with_flow = dataclasses.replace(gradient, flow=True)
+    args = cell, gradient.init_carry(state, batch, lengths), batch, lengths
+    assert_close(jitted(gradient)(*args).sums, jitted(with_flow)(*args).sums)
+
+
+def test_flow_norms_of_several_cells_have_their_names():
+    cells = {
+        "low": make_cell("GRU"),
+        "high": draw_parameters(lambda: seqmem.MGU(5, 5, key=jax.random.key(0))),
+    }
+    batch, state = batch_for(cells["low"], 7), {k: state_for(cell) for k, cell in cells.items()}
 
     def both(cells, state, batch, perturbations):
-        xs = batch["xs"]
-        low, xs = seqmem.unroll(cells["low"], state["low"], xs, perturbations=perturbations["low"])
-        high, ys = seqmem.unroll(cells["high"], state["high"], xs, perturbations=perturbations["high"])
-        return jnp.sum(ys**2), ys.size, {"low": low, "high": high}
+        ys, final = batch["xs"], {}
+        for name in ("low", "high"):
+            final[name], ys = seqmem.unroll(
+                cells[name], state[name], ys, perturbations=perturbations[name]
+            )
+        return jnp.sum(ys**2), ys.size, final
 
-    state = {name: state_for(cell) for name, cell in cells.items()}
-    found = jax.jit(training.TruncatedBPTT(both, window=3, flow=True))(cells, state, batch)
-    assert {name: norms.shape for name, norms in found.norms.items()} == {
-        "low": (7, 3),
-        "high": (7, 3),
-    }
-    assert all((norms > 0).all() for norms in found.norms.values())
-
-
-def test_a_burnt_in_state_is_held_fixed():
-    cell, state, batch, lengths = setting("GRU", 11)
-    burnt = training.TruncatedBPTT(training.with_burn_in(loss, 4), window=11)
-    found = jax.jit(burnt)(cell, state, batch, lengths)
-
-    def cut(leaf, start, end):
-        return leaf[start:end]
-
-    first = jax.tree.map(functools.partial(cut, start=0, end=4), batch)
-    rest = jax.tree.map(functools.partial(cut, start=4, end=11), batch)
-    _, _, before = loss(cell, state, first, np.clip(lengths, 0, 4))
-    after = np.clip(lengths - 4, 0, 7)
-    want = jax.jit(jax.value_and_grad(lambda cell: loss(cell, before, rest, after)[0]))(cell)
-    agree((found.total, found.grads), want)
-    assert float(found.weight) == after.sum()
+    gradient = training.TruncatedBPTT(both, window=7, flow=True)
+    norms = jax.jit(gradient)(cells, state, batch).norms
+    assert {name: values.shape for name, values in norms.items()} == {"low": (7, 3), "high": (7, 3)}
+    assert all((values > 0).all() for values in norms.values())
 
 
-def test_sixteen_bit_parameters_are_summed_over_windows_in_thirty_two():
+def test_bfloat16_gradients_are_summed_over_windows_in_float32():
     # 2¹¹ equal terms: in bfloat16 a sum of ones stays at 256.
     with jax.enable_x64(False):
-        cell = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.bfloat16), CELLS["RNN"]())
+        cell = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.bfloat16), make_cell("RNN"))
 
         def total(cell, state, xs):
             state, ys = seqmem.unroll(cell, state, xs)
             return jnp.sum(ys), ys.size, state
 
-        found = jax.jit(training.TruncatedBPTT(total, window=1))(
-            cell, jnp.zeros(5), jnp.ones((2048, 2))
-        )
-        np.testing.assert_array_equal(found.grads.b.astype(jnp.float32), np.full(5, 2048.0))
-
-
-def returning(*returned):
-    return lambda cell, state, batch: returned if len(returned) > 1 else returned[0]
-
-
-def number(dtype, *shape):
-    return jnp.ones(shape, dtype)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        (lambda: training.TruncatedBPTT(loss, 0), "window=0"),
-        (lambda: training.TruncatedBPTT(loss, 2.5), "a whole number"),
-        (lambda: training.TruncatedBPTT(loss, 3, 0), "stride=0"),
-        (lambda: training.TruncatedBPTT(loss, 3, 5), "at most the window"),
-        (lambda: training.TruncatedBPTT(loss, 5, 3), "divides it"),
-        (lambda: training.with_burn_in(loss, 0), "at least 1"),
-        (lambda: called(training.TruncatedBPTT(training.with_burn_in(loss, 8), 8)), "than its burn-in"),
-        (lambda: called(training.TruncatedBPTT(loss, 6, 3), 8), "multiple of the stride"),
-        (lambda: called(training.TruncatedBPTT(loss, 9, 3), 2), "at least 3"),
-        (lambda: called(training.TruncatedBPTT(loss, 8), 0), "0 steps of time"),
-        (lambda: called(training.TruncatedBPTT(returning(1.0, None), 8)), "a tuple of 2"),
-        (
-            lambda: called(training.TruncatedBPTT(returning(number(float, 3), 1, None), 8)),
-            "one real number",
-        ),
-        (
-            lambda: called(training.TruncatedBPTT(returning(number(jnp.bfloat16), 1, None), 8)),
-            "bfloat16",
-        ),
-        (
-            lambda: called(training.TruncatedBPTT(returning(number(float), number(float, 3), None), 8)),
-            "weight",
-        ),
-        (lambda: called(training.TruncatedBPTT(loss, 3), state=number(float, 5)), "tree, shapes"),
-        (lambda: called(training.TruncatedBPTT(loss, 3), lengths=np.ones(3)), "integers"),
-        (lambda: called(training.TruncatedBPTT(loss, 3), share=draw(2, 7, 3)), "all of the same time"),
-    ],
-)
-def test_what_does_not_fit_is_refused(wrong, sentence):
-    with pytest.raises(ValueError, match=rf"(?s){sentence}.*What to do: "):
-        wrong()
-
-
-def called(gradient, time=8, state=None, lengths=None, **changed):
-    cell = CELLS["GRU"]()
-    batch = jax.tree.map(lambda leaf: leaf[:time], batch_for(cell, 8)) | changed
-    state = state_for(cell) if state is None else state
-    return gradient(cell, gradient.begin(state, batch, lengths), batch, lengths)
+        gradient = training.TruncatedBPTT(total, window=1)
+        result = jax.jit(gradient)(cell, jnp.zeros(5), np.ones((2048, 2), np.float32))
+        np.testing.assert_array_equal(result.grads.b.astype(jnp.float32), np.full(5, 2048.0))

@@ -1,9 +1,12 @@
-"""A training loop with checkpoints that resume to the bit, metrics and the order of the data."""
+"""A training loop that resumes bit for bit, with checkpoints and tables of metrics."""
 
+from ._callbacks import (
+    stop_if_nonfinite as stop_if_nonfinite,
+    stop_if_skipped as stop_if_skipped,
+)
 from ._checkpoints import Checkpoints as Checkpoints
-from ._loop import train as train
 from ._metrics import Metrics as Metrics
 from ._order import example_at as example_at
 from ._parameters import load_parameters as load_parameters, save_parameters as save_parameters
-from ._progress import Progress as Progress
-from ._watching import stop_where_not_finite as stop_where_not_finite
+from ._train import train as train
+from ._validation import Validation as Validation

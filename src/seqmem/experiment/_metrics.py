@@ -1,4 +1,4 @@
-"""Rows of numbers in files that grow."""
+"""Tables of metrics in files that grow."""
 
 import csv
 import json
@@ -11,15 +11,15 @@ from .._core.errors import bad_input
 
 
 class Metrics:
-    """A table that grows by rows, as `<stem>.jsonl` and as `<stem>.csv`.
+    """A table of metrics that grows by rows, as `<stem>.jsonl` and as `<stem>.csv`.
 
-    A row is in both files when `write` returns. In JSON, what is not finite is one of the words
-    "NaN", "Infinity" and "-Infinity", for which it has no number.
+    When `write` returns, the row is in both files. JSON has no number for NaN and infinity; the
+    strings "NaN", "Infinity" and "-Infinity" replace them.
 
     Args:
-        stem: path of the files, without the ending; folders are made.
-        rows: how many rows of an earlier run are kept; what comes after is cut off. With None there
-            must be none.
+        stem: path of the files, without the suffix; folders are made.
+        keep_rows: how many rows of an earlier run are kept; later rows are deleted. With None, the
+            files must be new or empty.
 
     Raises:
         ValueError: where the files hold fewer rows; with None, where they hold any.
@@ -31,7 +31,7 @@ class Metrics:
         >>> with Metrics(stem) as metrics:
         ...     for position in (1, 2, 3):
         ...         metrics.write({"position": position, "loss": 1 / position})
-        >>> with Metrics(stem, rows=2) as metrics:
+        >>> with Metrics(stem, keep_rows=2) as metrics:
         ...     metrics.write({"position": 3, "loss": 0.25})
         >>> print(stem.with_suffix(".csv").read_text(), end="")
         position,loss
@@ -40,49 +40,50 @@ class Metrics:
         3,0.25
     """
 
-    def __init__(self, stem: str | os.PathLike, *, rows: int | None = None):
+    def __init__(self, stem: str | os.PathLike, *, keep_rows: int | None = None):
         stem = pathlib.Path(stem)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        lines, table = (stem.with_name(stem.name + end) for end in (".jsonl", ".csv"))
-        if rows is None:
-            _refuse_full(lines, table)
-        rows = rows or 0
-        _cut(lines, rows)
-        head = _cut(table, rows + 1 if rows else 0)
-        self._columns = next(csv.reader([head.decode()])) if rows else None
-        self._lines = lines.open("a", encoding="utf-8")
-        self._table = table.open("a", encoding="utf-8", newline="")
+        jsonl_path, csv_path = (stem.with_name(stem.name + end) for end in (".jsonl", ".csv"))
+        if keep_rows is None:
+            _check_empty(jsonl_path, csv_path)
+        keep_rows = keep_rows or 0
+        _truncate(jsonl_path, keep_rows)
+        header = _truncate(csv_path, keep_rows + 1 if keep_rows else 0)
+        self._columns = next(csv.reader([header.decode()])) if keep_rows else None
+        self._jsonl = jsonl_path.open("a", encoding="utf-8")
+        self._csv = csv_path.open("a", encoding="utf-8", newline="")
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row.
 
         Raises:
-            ValueError: where it has other columns than the first.
+            ValueError: where its columns are not those of the first row.
         """
-        table = csv.writer(self._table, lineterminator="\n")
+        writer = csv.writer(self._csv, lineterminator="\n")
         if self._columns is None:
             self._columns = list(row)
-            table.writerow(self._columns)
+            writer.writerow(self._columns)
         if set(row) != set(self._columns):
             raise bad_input(
-                f"a row of {', '.join(row)}.",
+                f"a row with the columns {', '.join(row)}.",
                 f"the columns of the first row: {', '.join(self._columns)}.",
-                "give the same names at every step; NaN stands for what is not known.",
+                "return the same metrics at every step, NaN for an unknown value.",
             )
-        told = {name: row[name] for name in self._columns}
-        self._lines.write(json.dumps({name: _word(value) for name, value in told.items()}) + "\n")
-        table.writerow(told.values())
-        self._lines.flush()
-        self._table.flush()
+        row = {name: row[name] for name in self._columns}
+        self._jsonl.write(json.dumps({name: _json(value) for name, value in row.items()}) + "\n")
+        writer.writerow(row.values())
+        self._jsonl.flush()
+        self._csv.flush()
 
     def sync(self) -> None:
         """Wait until all rows are on the disk."""
-        os.fsync(self._lines.fileno())
-        os.fsync(self._table.fileno())
+        os.fsync(self._jsonl.fileno())
+        os.fsync(self._csv.fileno())
 
     def close(self) -> None:
-        self._lines.close()
-        self._table.close()
+        """Close the files."""
+        self._jsonl.close()
+        self._csv.close()
 
     def __enter__(self) -> "Metrics":
         return self
@@ -91,39 +92,39 @@ class Metrics:
         self.close()
 
 
-def _word(value: float) -> float | str:
+def _json(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _refuse_full(*paths: pathlib.Path) -> None:
+def _check_empty(*paths: pathlib.Path) -> None:
     for path in paths:
         if path.exists() and path.stat().st_size:
             raise bad_input(
                 f"{path} holds the rows of another run.",
-                "new files, or those of a run that goes on from a checkpoint.",
-                "take another folder, or move these away.",
+                "new files, or the files of a run that resumes from a checkpoint.",
+                "choose another folder, or move these files.",
             )
 
 
-def _cut(path: pathlib.Path, count: int) -> bytes:
-    """Leave the first `count` lines of a file, and give back the first."""
-    if count == 0:
+def _truncate(path: pathlib.Path, num_lines: int) -> bytes:
+    """Keep the first `num_lines` lines of a file, and return the first."""
+    if num_lines == 0:
         path.write_bytes(b"")
         return b""
-    whole, size, first = 0, 0, b""
+    complete, size, first = 0, 0, b""
     if path.exists():
         with path.open("rb") as file:
             for line in file:
-                if whole == count or not line.endswith(b"\n"):
+                if complete == num_lines or not line.endswith(b"\n"):
                     break
-                first, whole, size = first or line, whole + 1, size + len(line)
-    if whole < count:
+                first, complete, size = first or line, complete + 1, size + len(line)
+    if complete < num_lines:
         raise bad_input(
-            f"{path} holds {whole} whole lines.",
-            f"the {count} that were written before the checkpoint.",
-            "give the folder of that run, or a new one together with new checkpoints.",
+            f"{path} holds {complete} complete lines.",
+            f"the {num_lines} lines that were written before the checkpoint.",
+            "choose the folder of that run, or a new folder and new checkpoints.",
         )
     os.truncate(path, size)
     return first

@@ -1,4 +1,4 @@
-"""The order of the data, from a key and a position."""
+"""The order of the data, computed from a key and a position."""
 
 import functools
 
@@ -7,25 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .._core.errors import bad_input
+from .._core.validation import check_count
 
 
-def example_at(key: PRNGKeyArray, position: int, count: int) -> int:
-    """Which of `count` examples is read at a position: each once per epoch, in a new order each.
+def example_at(key: PRNGKeyArray, position: int, num_examples: int) -> int:
+    """The index of the example at a position: every example once per epoch, shuffled every epoch.
 
-        epoch, place = divmod(position, count)
-        example = permutation(fold_in(key, epoch), count)[place]
+        epoch, place = divmod(position, n)
+        example = permutation(fold_in(key, epoch), n)[place]
 
-    There is nothing to remember between two positions, so a run that begins anywhere reads what
-    it would have read.
+    The order has no state, so a run that resumes at any position reads the same examples.
 
     Args:
-        key: for the order.
-        position: examples read before, >= 0.
-        count: examples there are, > 0.
+        key: random key of the order.
+        position: number of examples before it, >= 0.
+        num_examples: n, > 0.
 
     Raises:
-        ValueError: where position or count is out of range.
+        ValueError: where a number is out of range.
 
     Example:
         >>> import jax
@@ -33,18 +32,14 @@ def example_at(key: PRNGKeyArray, position: int, count: int) -> int:
         >>> sorted(example_at(jax.random.key(0), position, 3) for position in range(3, 6))
         [0, 1, 2]
     """
-    if position < 0 or count < 1:
-        raise bad_input(
-            f"position={position}, count={count}.",
-            "position >= 0 and count > 0.",
-            "count the examples that were read before, and those there are.",
-        )
-    epoch, place = divmod(position, count)
-    words = np.asarray(jax.random.key_data(key)).tobytes()
-    return int(_epoch(words, str(jax.random.key_impl(key)), epoch, count)[place])
+    check_count("example_at", "position", position, at_least=0)
+    check_count("example_at", "num_examples", num_examples)
+    epoch, place = divmod(position, num_examples)
+    key_bytes = np.asarray(jax.random.key_data(key)).tobytes()
+    return int(_permutation(key_bytes, str(jax.random.key_impl(key)), epoch, num_examples)[place])
 
 
 @functools.lru_cache(maxsize=4)
-def _epoch(words: bytes, impl: str, epoch: int, count: int) -> np.ndarray:
-    key = jax.random.wrap_key_data(jnp.array(np.frombuffer(words, np.uint32)), impl=impl)
-    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), count))
+def _permutation(key_bytes: bytes, impl: str, epoch: int, num_examples: int) -> np.ndarray:
+    key = jax.random.wrap_key_data(jnp.array(np.frombuffer(key_bytes, np.uint32)), impl=impl)
+    return np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), num_examples))

@@ -1,4 +1,4 @@
-"""Parameters alone, in one file."""
+"""The parameters of a model in one file."""
 
 import io
 import json
@@ -11,29 +11,26 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ._leaves import (
-    arrays_of,
-    damaged,
-    describe,
-    numbers,
-    place_like,
-    put_back,
-    refuse_damaged,
-    refuse_other,
-)
+from ..training._placement import raw_array
+from ._arrays import array_like, named_arrays, replace_arrays
+from ._manifest import check_checksums, check_manifest, damaged_file, manifest_of
 
 Model = TypeVar("Model", bound=PyTree)
 
 
 def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
-    """Write the arrays of a model to a file, which is there whole or as it was before.
+    """Write the arrays of a model to a file, atomically.
 
-    One line of JSON says each array's name, shape, dtype and checksum; the arrays follow, as
-    `equinox.tree_serialise_leaves` writes them. Nothing is pickled.
+    The first line is JSON: the path, shape, dtype and checksum of each array. The arrays follow, in
+    the format of `equinox.tree_serialise_leaves`. The file holds no pickled object.
+
+    Args:
+        path: the file; replaced if it exists.
+        model: a tree of arrays. Functions and the like are omitted.
 
     Raises:
         ValueError: where a number of the model is no JAX array.
-        OSError: where it could not be written.
+        OSError: where writing failed. The file is then as it was.
 
     Example:
         >>> import jax, pathlib, tempfile, seqmem
@@ -45,44 +42,45 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
         >>> jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), cell, other))
         True
     """
-    path, arrays = pathlib.Path(path), arrays_of(model)
-    content = io.BytesIO(json.dumps(describe(arrays)).encode() + b"\n")
+    path, arrays = pathlib.Path(path), named_arrays(model)
+    content = io.BytesIO(json.dumps(manifest_of(arrays)).encode() + b"\n")
     content.seek(0, io.SEEK_END)
-    eqx.tree_serialise_leaves(content, [numbers(array) for array in arrays.values()])
-    unfinished = path.with_name(path.name + ".unfinished")
+    eqx.tree_serialise_leaves(content, [raw_array(array) for array in arrays.values()])
+    temporary = path.with_name(path.name + ".unfinished")
     try:
-        with unfinished.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        temporary.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def load_parameters(path: str | os.PathLike, like: Model) -> Model:
-    """The model with the arrays that `save_parameters` wrote, on the devices where its own are.
+    """A model with the arrays that `save_parameters` wrote, on the devices of `like`'s.
 
     Args:
         path: the file.
-        like: a model of the same kind and sizes; its numbers are not read.
+        like: a model with the saved shapes and dtypes; its values are not read.
 
     Raises:
-        ValueError: where the file is of another model, or damaged; the message names the arrays.
+        ValueError: where the file is of another model or damaged; the message names the arrays.
     """
-    arrays, where = arrays_of(like), f"the file {os.fspath(path)}"
+    arrays, source = named_arrays(like), f"the file {os.fspath(path)}"
     with pathlib.Path(path).open("rb") as file:
         try:
-            saved = json.loads(file.readline())
+            manifest = json.loads(file.readline())
         except ValueError as error:
-            raise damaged(where, "its first line does not say what it holds") from error
-        refuse_other(saved, arrays, where)
-        kinds = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in map(numbers, arrays.values())]
-        kinds = dict(zip(arrays, kinds, strict=True))
+            raise damaged_file(source, "its first line is no JSON") from error
+        check_manifest(manifest, arrays, source)
+        shapes = [jax.eval_shape(raw_array, arrays[name]) for name in manifest]
         try:
-            found = eqx.tree_deserialise_leaves(file, [kinds[name] for name in saved])
+            saved = eqx.tree_deserialise_leaves(file, shapes)
         except (RuntimeError, ValueError, OSError) as error:
-            raise damaged(where, error) from error
-    values = {name: np.asarray(value) for name, value in zip(saved, found, strict=True)}
-    refuse_damaged(saved, values, where)
-    return put_back(like, {name: place_like(values[name], array) for name, array in arrays.items()})
+            raise damaged_file(source, error) from error
+    values = {name: np.asarray(value) for name, value in zip(manifest, saved, strict=True)}
+    check_checksums(manifest, values, source)
+    return replace_arrays(
+        like, {name: array_like(values[name], array) for name, array in arrays.items()}
+    )

@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress of a run, which a checkpoint holds as metadata."""
 
 import math
 from typing import NamedTuple
@@ -7,42 +7,37 @@ from .._core.errors import bad_input
 
 
 class Progress(NamedTuple):
-    """Steps made, validations made, the best loss of these, and how many came after it."""
+    """The progress of a run.
+
+    Attributes:
+        position: number of steps.
+        validations: number of validations.
+        best_loss: smallest validation loss; None before the first finite one.
+        since_best: number of validations after the one with the smallest loss.
+    """
 
     position: int = 0
     validations: int = 0
-    best: float | None = None
+    best_loss: float | None = None
     since_best: int = 0
 
-    def over(self, steps: int, patience: int | None) -> bool:
-        """All steps are made, or validation has been no better for too long."""
+    def is_finished(self, steps: int, patience: int | None) -> bool:
+        """Whether all steps are made, or early stopping ends the run."""
         return self.position >= steps or (patience is not None and self.since_best >= patience)
 
-    def validated(self, row: dict[str, float]) -> "Progress":
-        """With one more validation. A loss that is not finite is never the best.
+    def after_validation(self, metrics: dict[str, float]) -> "Progress":
+        """The progress after one more validation. A loss that is not finite is never the best.
 
         Raises:
-            ValueError: where the row has no loss.
+            ValueError: where the metrics have no loss.
         """
-        if "loss" not in row:
+        if "loss" not in metrics:
             raise bad_input(
-                f"a validation of {', '.join(row)}.",
-                'a "loss" among its metrics: the smallest is the best.',
-                "name what is to become small so.",
+                f"validation metrics {', '.join(metrics)}.",
+                'a metric "loss": the smallest is the best.',
+                "name the metric that is to be minimised so.",
             )
-        loss, count = row["loss"], self.validations + 1
-        if math.isfinite(loss) and (self.best is None or loss < self.best):
-            return self._replace(validations=count, best=loss, since_best=0)
-        return self._replace(validations=count, since_best=self.since_best + 1)
-
-
-def check_counts(
-    steps: int, checkpoint_every: int, validate_every: int, patience: int | None
-) -> None:
-    """Raise ValueError where a run could never be over, or never be kept or validated."""
-    if steps < 0 or min(checkpoint_every, validate_every, 1 if patience is None else patience) < 1:
-        raise bad_input(
-            f"{steps=}, {checkpoint_every=}, {validate_every=}, {patience=}.",
-            "steps >= 0, and at least 1 of all else; no patience is None.",
-            "count in steps, and patience in validations.",
-        )
+        loss, validations = metrics["loss"], self.validations + 1
+        if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
+            return self._replace(validations=validations, best_loss=loss, since_best=0)
+        return self._replace(validations=validations, since_best=self.since_best + 1)

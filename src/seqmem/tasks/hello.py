@@ -1,6 +1,7 @@
-"""The smallest task that needs a memory: spelling "hello", character by character.
+"""The smallest problem that needs a memory: the word "hello", one character after another.
 
-The first l is followed by an l, the second by an o: one input, two answers.
+After "he" comes an l, and after "hel" again an l, but after "hell" an o: one input, two answers.
+The example is that of the lecture notes that this library grew from.
 """
 
 import collections
@@ -8,11 +9,11 @@ import collections
 import numpy as np
 from jaxtyping import Int
 
-from ..data.vocabulary import Vocabulary
+from ..data.text import Vocabulary
 
 
 def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:
-    """The vocabulary, the inputs "hell" and the targets "ello".
+    """The vocabulary, the inputs h e l l, and the targets e l l o.
 
     Example:
         >>> from seqmem.tasks import hello
@@ -20,25 +21,25 @@ def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:
         >>> vocabulary.decode(inputs), vocabulary.decode(targets)
         ('hell', 'ello')
     """
-    vocabulary = Vocabulary.from_text("hello")
+    vocabulary = Vocabulary.of("hello")
     ids = vocabulary.encode("hello")
     return vocabulary, ids[:-1], ids[1:]
 
 
-def input_only_correct(inputs: Int[np.ndarray, " time"], targets: Int[np.ndarray, " time"]) -> int:
-    """The most targets that a function of the current input alone gets right.
+def memoryless_bound(inputs: Int[np.ndarray, " time"], targets: Int[np.ndarray, " time"]) -> int:
+    """How many targets a model without a memory can get right at most.
 
         max over all f of Σ_t [f(x_t) = y_t]  =  Σ_x max_y #{t : x_t = x, y_t = y}
 
-    since the best f answers each input with its most frequent target.
+    since f may answer each input on its own with the target that is most frequent beside it.
 
     Example:
-        >>> from seqmem.tasks import hello, input_only_correct
+        >>> from seqmem.tasks import hello, memoryless_bound
         >>> _, inputs, targets = hello()
-        >>> input_only_correct(inputs, targets)
+        >>> memoryless_bound(inputs, targets)
         3
     """
-    targets_of = collections.defaultdict(collections.Counter)
+    beside = collections.defaultdict(collections.Counter)
     for x, y in zip(np.asarray(inputs).tolist(), np.asarray(targets).tolist(), strict=True):
-        targets_of[x][y] += 1
-    return sum(max(counts.values()) for counts in targets_of.values())
+        beside[x][y] += 1
+    return sum(max(counts.values()) for counts in beside.values())

@@ -1,14 +1,10 @@
-"""Gradients and steps for any training loop: truncated BPTT, micro-batches, devices."""
+"""Gradients and steps for any training loop: truncated BPTT, micro-batches, several devices."""
 
 from ._burn_in import with_burn_in as with_burn_in
-from ._devices import DataParallel as DataParallel
+from ._data_parallel import DataParallel as DataParallel
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._micro_batches import MicroBatched as MicroBatched
 from ._mixed_precision import mixed_precision as mixed_precision
-from ._step import (
-    TrainingState as TrainingState,
-    begin_training as begin_training,
-    make_step as make_step,
-    stop_where_skipped as stop_where_skipped,
-)
-from ._truncated_bptt import TruncatedBPTT as TruncatedBPTT, Window as Window
+from ._state import TrainingState as TrainingState, begin_training as begin_training
+from ._step import make_step as make_step
+from ._truncated_bptt import TruncatedBPTT as TruncatedBPTT

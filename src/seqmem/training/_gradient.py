@@ -1,4 +1,4 @@
-"""What a gradient over a stretch of time is, in whatever way it is found."""
+"""The gradient of a loss over a segment of time: the record, and the interface of its methods."""
 
 import abc
 from typing import NamedTuple
@@ -12,20 +12,20 @@ Carry = PyTree
 
 
 class Gradient(NamedTuple):
-    """The loss of a stretch of time and its gradient, as sums.
+    """The loss of a segment of time and its gradient, as sums.
 
         L = total / weight,    ∂L/∂θ = (∂total/∂θ) / weight
 
-    Sums can be added over windows, micro-batches and devices, and divided once; the mean of means
-    is another number where sequences have different lengths.
+    Sums are added over segments, micro-batches and devices, and divided once. The mean of the
+    means is another number where sequences have different lengths.
 
     Attributes:
-        total: the sum of the loss.
-        weight: over how much it is summed.
+        total: sum of the loss over steps and examples.
+        weight: number of summed terms, such as valid steps.
         grads: ∂total/∂θ for the inexact arrays of the model, None elsewhere.
-        carry: what the next stretch of time starts from.
-        norms: ‖∂total/∂s_t‖ where it was asked for, or a dict of them by the names of the perturbations;
-            each is that of the total of its own window.
+        carry: the carry for the next segment.
+        norms: ‖∂total/∂s_t‖ of every step, or a dict of them by the names of the perturbations.
+            `total` is here that of the step's own stride. None unless asked for.
     """
 
     total: Float[Array, ""]
@@ -33,6 +33,11 @@ class Gradient(NamedTuple):
     grads: PyTree
     carry: Carry
     norms: PyTree[Float[Array, "time *batch"]] | None = None
+
+    @property
+    def sums(self) -> tuple[Float[Array, ""], Float[Array, ""], PyTree]:
+        """total, weight and grads: the fields that are added."""
+        return self.total, self.weight, self.grads
 
     @property
     def value(self) -> Float[Array, ""]:
@@ -54,8 +59,8 @@ class Gradient(NamedTuple):
 
 
 class AbstractGradient(abc.ABC):
-    """A way to differentiate a loss over a stretch of time. Subclasses are frozen dataclasses: pure
-    functions of a model, what is carried, and a batch.
+    """A method to differentiate a loss over a segment of time. A subclass is a frozen dataclass,
+    and its methods are pure functions.
     """
 
     @abc.abstractmethod
@@ -66,34 +71,34 @@ class AbstractGradient(abc.ABC):
         batch: PyTree[Array, "..."],
         lengths: Int[Array, "*batch"] | None = None,
     ) -> Gradient:
-        """The gradient of one stretch of time.
+        """The gradient of one segment of time.
 
         Args:
-            model: a tree, whose inexact arrays are differentiated.
-            carry: from `begin`, or from the stretch before.
-            batch: arrays with time first and the batch axes behind it: inputs, targets, resets.
-            lengths: valid steps of each sequence in this stretch.
+            model: a tree whose inexact arrays are differentiated.
+            carry: from `init_carry`, or the `carry` of the previous segment's gradient.
+            batch: arrays [time, *batch, ...]: inputs, targets, resets.
+            lengths: valid steps of each sequence in this segment.
         """
 
     @abc.abstractmethod
-    def begin(
+    def init_carry(
         self,
         state: State,
         batch: PyTree[Array, "..."],
         lengths: Int[Array, "*batch"] | None = None,
     ) -> Carry:
-        """What the first stretch starts from, given the states, batch axes in front.
+        """The carry for the first segment.
 
         Args:
-            state: of the cells.
+            state: the initial state of the cells, batch axes in front.
             batch: a first batch, for its shapes.
-            lengths: likewise.
+            lengths: the lengths of that batch, for their shape.
         """
 
     @abc.abstractmethod
     def state(self, carry: Carry) -> State:
-        """The cells' states in what is carried."""
+        """The state of the cells in a carry."""
 
     @abc.abstractmethod
     def batch_axes(self, carry: Carry) -> PyTree[int]:
-        """Which axis of each leaf counts examples; leaves without axes are shared by all."""
+        """The batch axis of every leaf of a carry; leaves without axes have no example."""

@@ -1,4 +1,4 @@
-"""Sums over the runs of a loop."""
+"""A scan that sums a part of its results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,30 +15,35 @@ from ._gradient import Carry
 def scan_sums(
     body: Callable[[Carry, PyTree], tuple[Carry, PyTree, PyTree]], carry: Carry, xs: PyTree
 ) -> tuple[Carry, PyTree, PyTree]:
-    """`lax.scan` of body(carry, x) -> (carry, parts, ys), with the parts summed in at least
-    float32.
+    """`jax.lax.scan` of body(carry, x) -> (carry, terms, y), which sums the terms and stacks the y.
+
+    Sums are in at least float32, then rounded once to the dtypes of the terms.
+
+    Raises:
+        ValueError: where the body returns a carry of another tree, shape or dtype.
     """
     first = jax.tree.map(lambda leaf: leaf[0], xs)
-    after, parts, _ = jax.eval_shape(body, carry, first)
-    _check_carry(carry, after)
+    new_carry, terms, _ = jax.eval_shape(body, carry, first)
+    _check_carry(carry, new_carry)
 
-    def step(both: tuple[Carry, PyTree], x: PyTree) -> tuple[tuple[Carry, PyTree], PyTree]:
-        carry, sums = both
-        carry, parts, ys = body(carry, x)
-        return (carry, jax.tree.map(lambda s, part: s + part.astype(s.dtype), sums, parts)), ys
+    def step(loop_state: tuple[Carry, PyTree], x: PyTree) -> tuple[tuple[Carry, PyTree], PyTree]:
+        carry, sums = loop_state
+        carry, terms, y = body(carry, x)
+        sums = jax.tree.map(lambda total, term: total + term.astype(total.dtype), sums, terms)
+        return (carry, sums), y
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, state_dtype(leaf)), parts)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, state_dtype(leaf)), terms)
     (carry, sums), ys = jax.lax.scan(step, (carry, zeros), xs)
-    return carry, jax.tree.map(lambda s, part: s.astype(part.dtype), sums, parts), ys
+    return carry, jax.tree.map(lambda total, term: total.astype(term.dtype), sums, terms), ys
 
 
-def _check_carry(before: Carry, after: Any) -> None:
+def _check_carry(old: Carry, new: Any) -> None:
     def shapes(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), tree)
 
-    if jax.tree.structure(before) != jax.tree.structure(after) or shapes(before) != shapes(after):
+    if jax.tree.structure(old) != jax.tree.structure(new) or shapes(old) != shapes(new):
         raise bad_input(
-            f"the state is {shapes(before)}, and the loss returns {shapes(after)}.",
-            "a state that keeps its tree, shapes and dtypes from window to window.",
-            "start from cell.init_state() with the batch axes in front of every leaf.",
+            f"the state is {shapes(old)}, and the loss returns {shapes(new)}.",
+            "a state with the same tree, shapes and dtypes after every segment.",
+            "start from cell.init_state(*batch).",
         )

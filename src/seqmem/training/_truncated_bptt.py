@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time, with the state carried."""
+"""Truncated backpropagation through time."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,81 +7,64 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .. import gradients
 from .._core.errors import bad_input
 from .._core.precision import split
 from .._core.problem import State
-from .._core.step import select
-from ._checks import check_loss, check_steps
+from .._core.validation import check_count
 from ._gradient import AbstractGradient, Carry, Gradient
+from ._loss import check_loss
+from ._past_strides import PastStrides
+from ._segments import num_steps, slice_time, split_segments
 from ._sums import scan_sums
-from ._time import folded, of_time, part
-
-
-class Window(eqx.Module):
-    """What is carried where a window is longer than a stride: enough to run its beginning again.
-
-    Attributes:
-        state: before the first of the strides that are kept.
-        past: their inputs, oldest first, each leaf [strides, stride, *batch, ...].
-        lengths: their lengths, or None.
-        filled: how many of them there are; the oldest are missing.
-    """
-
-    state: State
-    past: PyTree[Array, "..."]
-    lengths: Int[Array, "strides *batch"] | None
-    filled: Int[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
 class TruncatedBPTT(AbstractGradient):
-    """Truncated backpropagation through time: the state goes on, the gradient goes `window` steps
-    back.
+    """Truncated backpropagation through time: the state is carried from call to call, the gradient
+    goes back at most `window` steps.
 
-    Time is cut into strides of k1 steps. With k2 = m k1 steps in a window,
+    Time is split into strides of k1 steps. With k2 = m k1 steps in a window,
 
         L = Σ_i L_i,    L_i the loss of stride i,    s_i the state before stride i
-        g = Σ_i ∂L_i/∂θ    where s_{i−m+1} is held fixed
+        g = Σ_i ∂L_i/∂θ    where s_{i−m+1} is constant
 
-    so every step's loss is counted once, and its gradient goes at least k2 − k1 steps back and at
-    most k2. With k1 = k2, the default, windows follow each other; with a window as long as the
-    time, g is the whole gradient. Beginnings:
+    so the loss of every step counts once, and its gradient goes back at least k2 − k1 steps and at
+    most k2. With k1 = k2, the default, windows do not overlap; with a window as long as the time, g
+    is the whole gradient. There are four ways to start a sequence:
 
-        carried      pass `carry` of one call on to the next
-        new          set the batch's own `resets` where a sequence begins: what is before a reset
-                     reaches nothing behind it, as in `seqmem.unroll`
-        learned      the same, with a cell of `seqmem.with_learned_state`: every reset teaches it
-        burnt in     a loss from `with_burn_in`
+        carried state    pass `carry` of one call to the next
+        reset            set `resets` in the batch, for `seqmem.unroll`, where a sequence begins: no
+                         state and no gradient passes a reset
+        learned state    resets, with a cell of `seqmem.with_learned_state`
+        burn-in          a loss from `with_burn_in`
 
-    Call it with one stride for each update of the parameters, or with more time at once for the
-    sum. What is called in pieces gives the same as what is called at once, while the parameters are
-    the same. Where m > 1, the older strides of a window are run again, with the parameters of now.
+    Call it with one stride for each update of the parameters, or with more time for the sum over
+    strides. As long as the parameters do not change, both give the same sum. For m > 1, the older
+    strides of a window run again, with the current parameters.
 
-    `seqmem.Scan(transform=gradients.Detach(k2))` is the same cut within one `unroll`, for any loss
-    of all outputs, and keeps what all of time needs; this keeps what a window needs, runs the cells
-    by any method, and lets the parameters change between windows.
+    `seqmem.Scan(transform=gradients.Detach(k2))` truncates in the same places within one `unroll`,
+    for any loss of all outputs; it needs memory for the whole time and constant parameters.
 
-    Cost: a stride's gradient takes m forward and m backward runs of a stride. Memory: of one
-    window, for any time.
+    Cost: m forward and m backward runs of a stride for each stride. Memory: that of one window,
+    whatever the time.
     Source: Williams & Peng 1990, Neural Computation 2(4), BPTT(h; h') with h = k2, h' = k1; k1 and
     k2 are the letters of Sutskever 2013 (thesis, Toronto). Differs: k2 is a multiple of k1.
 
     Args:
-        loss: a function (model, state, batch) -> (total, weight, state): the sum of the loss over
-            the steps and examples of a part of the batch, over how much it is summed, and the
-            states after it. Where lengths are given it takes them as the keyword `lengths`, counted
-            from where its part begins.
-        window: k2, in steps, such as `gradients.recommend_window` finds.
-        stride: k1, a divisor of the window; None is the window.
-        flow: whether ‖∂L_i/∂s_t‖ is wanted for the steps of each stride; the loss then hands its
+        loss: function (model, state, batch) -> (total, weight, state): the sum of the loss over the
+            steps and examples of a segment, the number of summed terms, and the state after it. If
+            there are lengths, it takes those of the segment as the keyword `lengths`.
+        window: k2, steps, > 0. `gradients.recommend_window` measures a sufficient one.
+        stride: k1, steps, > 0; divides the window. None is the window.
+        flow: whether to compute ‖∂L_i/∂s_t‖ for the steps of each stride. The loss then passes its
             keyword `perturbations` to `seqmem.unroll`, as for `gradients.value_grad_and_flow`.
 
     Raises:
-        ValueError: for a window below 1, a stride that does not divide it, time that is no multiple
-            of a stride shorter than the window, or a loss of another kind.
+        ValueError: for a window or stride below 1, a stride that does not divide the window, time
+            that is no multiple of a stride shorter than the window, or another result of the loss.
 
     Example:
         >>> import jax, seqmem
@@ -93,11 +76,11 @@ class TruncatedBPTT(AbstractGradient):
         >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
         >>> xs, targets = jax.numpy.ones((12, 2, 3)), jax.numpy.ones((12, 2, 5))
         >>> gradient = training.TruncatedBPTT(loss, window=4)
-        >>> state = jax.numpy.zeros((2, 5))
-        >>> for t in range(0, 12, 4):                      # an update could stand in this loop
-        ...     found = gradient(cell, state, (xs[t : t + 4], targets[t : t + 4]))
-        ...     state = found.carry
-        >>> found.mean_grads.W.shape, float(found.weight)
+        >>> carry = gradient.init_carry(cell.init_state(2), (xs[:4], targets[:4]))
+        >>> for t in range(0, 12, 4):                      # update the parameters in this loop
+        ...     result = gradient(cell, carry, (xs[t : t + 4], targets[t : t + 4]))
+        ...     carry = result.carry
+        >>> result.mean_grads.W.shape, float(result.weight)
         ((3, 5, 3), 40.0)
     """
 
@@ -107,126 +90,92 @@ class TruncatedBPTT(AbstractGradient):
     flow: bool = False
 
     def __post_init__(self):
-        check_steps(f"TruncatedBPTT(window={self.window!r}).", self.window)
-        came = f"TruncatedBPTT(window={self.window}, stride={self.stride!r})."
-        if self.stride is not None:
-            check_steps(came, self.stride)
-            if self.window % self.stride:
-                raise bad_input(
-                    came,
-                    "a stride of at most the window, that divides it.",
-                    "leave the stride out, or take a multiple of it as the window.",
-                )
+        check_count("TruncatedBPTT", "window", self.window, remedy="choose one, such as 64.")
+        if self.stride is None:
+            return
+        check_count("TruncatedBPTT", "stride", self.stride)
+        if self.window % self.stride:
+            raise bad_input(
+                f"TruncatedBPTT got window={self.window}, stride={self.stride}.",
+                "a stride of at most the window, that divides it.",
+                "leave the stride out, or choose a window that is a multiple of it.",
+            )
 
     @property
     def _stride(self) -> int:
         return self.window if self.stride is None else self.stride
 
     @property
-    def _kept(self) -> int:
+    def _num_past(self) -> int:
+        """m − 1: the strides of a window before its last."""
         return self.window // self._stride - 1
 
-    def begin(self, state, batch, lengths=None) -> Carry:
-        if not self._kept:
+    def init_carry(self, state, batch, lengths=None) -> Carry:
+        if not self._num_past:
             return state
-        size = self._stride
-        of_time(batch, lengths, at_least=size)
-
-        def stacked(leaf: Any) -> Array:
-            return jnp.repeat(jnp.asarray(leaf)[None], self._kept, 0)
-
-        # What is missing is run too, and not taken: real inputs are as good as any.
-        past, lengths = jax.tree.map(stacked, part(batch, lengths, 0, size))
-        return Window(state, past, lengths, jnp.zeros((), jnp.int32))
+        num_steps(batch, lengths, at_least=self._stride)
+        stride = slice_time(batch, lengths, 0, self._stride)
+        return PastStrides.empty(state, *stride, self._num_past)
 
     def state(self, carry) -> State:
-        return carry.state if self._kept else carry
+        return carry.state if self._num_past else carry
 
     def batch_axes(self, carry) -> PyTree[int]:
-        if not self._kept:
-            return jax.tree.map(lambda _: 0, carry)
-        return Window(
-            jax.tree.map(lambda _: 0, carry.state),
-            jax.tree.map(lambda _: 2, carry.past),
-            jax.tree.map(lambda _: 1, carry.lengths),
-            0,  # pyright: ignore
-        )
+        return carry.batch_axes() if self._num_past else jax.tree.map(lambda _: 0, carry)
 
     def __call__(self, model, carry, batch, lengths=None) -> Gradient:
         size = self._stride
-        time = of_time(batch, lengths, at_least=1)
-        if self._kept and time % size:
+        time = num_steps(batch, lengths)
+        if self._num_past and time % size:
             raise bad_input(
-                f"{time} steps of time for TruncatedBPTT(window={self.window}, stride={size}).",
-                f"a multiple of the stride, {size}: older strides are run again, all alike.",
+                f"TruncatedBPTT(window={self.window}, stride={size}) got {time} time steps.",
+                f"a multiple of the stride, {size}, since past strides run again.",
                 "pad the time and pass lengths, or leave the stride out.",
             )
         if time <= size:
-            return self._of_one(model, carry, batch, lengths)
+            return self._differentiate_stride(model, carry, batch, lengths)
 
-        def body(carry: Carry, here: PyTree) -> tuple[Carry, PyTree, PyTree]:
-            found = self._of_one(model, carry, *here)
-            return found.carry, found[:3], found.norms
+        def body(carry: Carry, stride: PyTree) -> tuple[Carry, PyTree, PyTree]:
+            result = self._differentiate_stride(model, carry, *stride)
+            return result.carry, result.sums, result.norms
 
         strides = time // size
-        carry, sums, norms = scan_sums(body, carry, folded(batch, lengths, strides, size))
+        carry, sums, norms = scan_sums(body, carry, split_segments(batch, lengths, strides, size))
         norms = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), norms)
         if time == strides * size:
-            return Gradient(*sums, carry, norms)  # pyright: ignore
-        last = self._of_one(model, carry, *part(batch, lengths, strides * size, time))
-        sums = jax.tree.map(jnp.add, sums, last[:3])
-        norms = jax.tree.map(lambda *parts: jnp.concatenate(parts), norms, last.norms)
-        return Gradient(*sums, last.carry, norms)  # pyright: ignore
+            return Gradient(*sums, carry, norms)
+        rest = slice_time(batch, lengths, strides * size, time)
+        last = self._differentiate_stride(model, carry, *rest)
+        sums = jax.tree.map(jnp.add, sums, last.sums)
+        norms = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), norms, last.norms)
+        return Gradient(*sums, last.carry, norms)
 
-    def _of_one(self, model, carry, batch, lengths) -> Gradient:
-        """The gradient of one stride's loss, through all of its window."""
+    def _differentiate_stride(self, model, carry, batch, lengths) -> Gradient:
+        """The gradient of the loss of one stride, through its whole window."""
         carry = jax.lax.stop_gradient(carry)
 
         def run(model: PyTree, **perturbations) -> tuple[Float[Array, ""], Any]:
-            state, second = self._run_again(model, carry) if self._kept else (carry, None)
-            total, weight, after = self._of_part(model, state, batch, lengths, **perturbations)
-            return total, (weight, after, second)
+            state, oldest = carry, None
+            if self._num_past:
+                state, oldest = carry.rerun(lambda *stride: self._loss(model, *stride)[2])
+            total, weight, state = self._loss(model, state, batch, lengths, **perturbations)
+            return total, (weight, state, oldest)
 
         if self.flow:
             differentiated = gradients.value_grad_and_flow(run, has_aux=True)
-            (total, (weight, after, second)), grads, flow = differentiated(model)
+            (total, (weight, state, oldest)), grads, flow = differentiated(model)
             is_flow = lambda leaf: isinstance(leaf, gradients.Flow)  # noqa: E731
             norms = jax.tree.map(lambda flow: flow.norm(), flow, is_leaf=is_flow)
         else:
-            moving, still = split(model)
-            (total, (weight, after, second)), grads = jax.value_and_grad(
-                lambda moving: run(eqx.combine(moving, still)), has_aux=True
-            )(moving)
+            params, static = split(model)
+            (total, (weight, state, oldest)), grads = jax.value_and_grad(
+                lambda params: run(eqx.combine(params, static)), has_aux=True
+            )(params)
             norms = None
-        if self._kept:
-            after = self._moved_on(carry, second, batch, lengths)
-        return Gradient(total, weight, grads, after, norms)
+        new_carry = carry.push(oldest, batch, lengths) if self._num_past else state
+        return Gradient(total, weight, grads, new_carry, norms)
 
-    def _of_part(self, model, state, batch, lengths, **perturbations):
+    def _loss(self, model, state, batch, lengths, **perturbations):
+        """The checked result of the loss function for one stride."""
         options = perturbations if lengths is None else {"lengths": lengths, **perturbations}
         return check_loss(self.loss(model, state, batch, **options))
-
-    def _run_again(self, model, carry: Window) -> tuple[State, State]:
-        """The states before the newest stride, and after the oldest that is kept."""
-
-        def body(state: State, here: PyTree) -> tuple[State, State]:
-            there, batch, lengths = here
-            after = select(there, self._of_part(model, state, batch, lengths)[2], state)
-            return after, after
-
-        there = jnp.arange(self._kept, dtype=jnp.int32) >= self._kept - carry.filled
-        state, states = jax.lax.scan(body, carry.state, (there, carry.past, carry.lengths))
-        return state, jax.tree.map(lambda leaf: leaf[0], states)
-
-    def _moved_on(self, carry: Window, second: State, batch, lengths) -> Window:
-        """What the next stride is given: the newest inputs enter, the oldest leave."""
-
-        def moved(past: Array, new: Array) -> Array:
-            return jnp.concatenate([past[1:], jnp.asarray(new)[None]])
-
-        return Window(
-            second,
-            jax.tree.map(moved, carry.past, batch),
-            jax.tree.map(moved, carry.lengths, lengths),
-            jnp.minimum(carry.filled + 1, self._kept),
-        )
