@@ -1,4 +1,4 @@
-"""Figures one column wide (8.5 cm), for print and for eyes that see colours differently."""
+"""Figures one column wide (8.5 cm), readable in print and by colour-blind readers."""
 
 import math
 import pathlib
@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from .curves import Row, grouped
+from .curves import group_rows
+from .records import Row
 
-# Okabe & Ito's palette; its yellow is too light for a line, so two darker colours stand for it.
+# Okabe & Ito's palette. Its yellow is too light for a line; two darker colours replace it.
 BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS = (BLUE, RED, GREEN, PINK, "#E69F00", "#56B4E9", "#000000", "#882255", "#999999")
 DASHES = {"initial": "-", "trained": (0, (3.5, 1.2))}
-WORDS = {"initial": "at initialisation", "trained": "after training"}
+WEIGHTS_LABELS = {"initial": "at initialisation", "trained": "after training"}
 STYLE: Any = {
     "font.size": 8,
     "legend.fontsize": 7,
@@ -31,31 +32,32 @@ STYLE: Any = {
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.2,
 }
-WIDTH, HEIGHT = 3.35, 2.2  # inches, legend left out
+WIDTH, HEIGHT = 3.35, 2.2  # inches, without the legend
 LEFT, RIGHT, BOTTOM, TOP, LEGEND_ROW = 0.58, 0.1, 0.4, 0.06, 0.145
 
 
-def draw(
+def draw_curves(
     path: pathlib.Path,
     rows: Sequence[Row],
     *,
     x: str,
     y: str,
     ticks: Sequence[int] = (),
-    between: tuple[float, float] = (0.0, math.inf),
+    y_range: tuple[float, float] = (0.0, math.inf),
 ) -> None:
-    """A line per cell and weights, its median, over a band between the quartiles; y is logarithmic.
+    """A line of medians for each cell and weights, over a band between the quartiles; y is
+    logarithmic.
 
     Args:
         path: of the PNG.
-        rows: of `_curves.curve`, one curve per cell and weights.
-        x: its label.
-        y: its label.
-        ticks: makes x logarithmic, with these values on it; x = 0 is then left out.
-        between: the least and the largest y to show; a line leaves the figure there.
+        rows: from `curves.curve_rows`, one curve per cell and weights.
+        x: the label of the x-axis.
+        y: the label of the y-axis.
+        ticks: values on the x-axis, which they make logarithmic; x = 0 is then left out.
+        y_range: the least and the largest y of the figure.
     """
     with matplotlib.rc_context(STYLE):
-        cells = [name for (name,) in grouped(rows, "cell")]
+        cells = [cell for (cell,) in group_rows(rows, "cell")]
         colours = dict(zip(cells, COLOURS, strict=False))
         columns = 4 if len(cells) < 6 else 3
         legend_rows = math.ceil(len(cells) / columns) + 1
@@ -78,25 +80,25 @@ def draw(
             axes.xaxis.set_minor_locator(NullLocator())
             rows = [row for row in rows if row["x"] > 0]
         axes.margins(x=0.02)
-        curves = grouped(rows, "cell", "weights")
-        for (cell, weights), own in curves.items():
-            _line(axes, own, colours[cell], DASHES[weights])
+        curves = group_rows(rows, "cell", "weights")
+        for (cell, weights), curve in curves.items():
+            _draw_line(axes, curve, colours[cell], DASHES[weights])
         medians = [y for y in (row["median"] for row in rows) if 0 < y < math.inf] or [1.0]
-        axes.set_ylim(max(min(medians) / 2, between[0]), min(max(medians) * 2, between[1]))
-        crossed = [_cross(axes, own, colours[cell]) for (cell, _), own in curves.items()]
+        axes.set_ylim(max(min(medians) / 2, y_range[0]), min(max(medians) * 2, y_range[1]))
+        has_cross = [_draw_cross(axes, curve, colours[cell]) for (cell, _), curve in curves.items()]
         styles = [
-            Line2D([], [], color="0.3", linestyle=DASHES[weights], label=WORDS[weights])
-            for (weights,) in grouped(rows, "weights")
+            Line2D([], [], color="0.3", linestyle=DASHES[weights], label=WEIGHTS_LABELS[weights])
+            for (weights,) in group_rows(rows, "weights")
         ]
-        if any(crossed):
+        if any(has_cross):
             styles.append(Line2D([], [], color="0.3", marker="x", ls="", label="not finite"))
         names = [Line2D([], [], color=colour, label=cell) for cell, colour in colours.items()]
-        _legend(figure, names, columns, top=1.0)
-        _legend(figure, styles, len(styles), top=1 - LEGEND_ROW * (legend_rows - 1) / height)
+        _draw_legend(figure, names, columns, top=1.0)
+        _draw_legend(figure, styles, len(styles), top=1 - LEGEND_ROW * (legend_rows - 1) / height)
         figure.savefig(path)
 
 
-def _line(axes: Axes, rows: Sequence[Row], colour: str, dashes) -> None:
+def _draw_line(axes: Axes, rows: Sequence[Row], colour: str, dashes) -> None:
     x, median, low, high = (
         np.array([row[name] for row in rows]) for name in ("x", "median", "low", "high")
     )
@@ -105,16 +107,18 @@ def _line(axes: Axes, rows: Sequence[Row], colour: str, dashes) -> None:
     axes.fill_between(x, low, high, where=low < high, color=colour, alpha=0.15, lw=0)
 
 
-def _cross(axes: Axes, rows: Sequence[Row], colour: str) -> bool:
-    """A cross at the upper edge, above the first point with values that are not finite."""
+def _draw_cross(axes: Axes, rows: Sequence[Row], colour: str) -> bool:
+    """Draw a cross at the upper edge, above the first point with values that are not finite, and
+    return whether there is such a point.
+    """
     first = next((row["x"] for row in rows if row["not_finite"]), None)
     if first is not None:
-        where = axes.get_xaxis_transform()
-        axes.plot(first, 1, "x", ms=5, color=colour, transform=where, clip_on=False)
+        transform = axes.get_xaxis_transform()
+        axes.plot(first, 1, "x", ms=5, color=colour, transform=transform, clip_on=False)
     return first is not None
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D], columns: int, *, top: float) -> None:
+def _draw_legend(figure: Figure, handles: Sequence[Line2D], columns: int, *, top: float) -> None:
     figure.legend(
         handles=handles,
         ncols=columns,

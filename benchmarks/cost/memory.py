@@ -1,12 +1,12 @@
-"""How do the bytes of a gradient through time grow with the length of the sequence?
+"""The memory of a gradient through time, against the length of the sequence.
 
     python -m benchmarks.cost.memory
 
-For an LSTM: XLA's own analysis of the temporaries of one gradient, for a plain scan of Equinox's
-cell, for seqmem's methods, and with chunks of about the square root of the time; `memory_report`
-beside them. A loss that squares all outputs holds them and their cotangents itself; the last
-column's loss reads the final state alone, so that what a chunk costs stands by itself.
-Nothing is run.
+For an LSTM: XLA's own analysis of the temporaries of one gradient (`gradients.memory_report`), for
+a plain scan of Equinox's cell, for seqmem's methods, and with `remat_every` about the square root
+of the time. A loss that squares all outputs holds the outputs and their cotangents itself; the last
+column's loss reads the final state alone, which leaves the memory of the method. The programs are
+compiled, never run.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import seqmem
+from seqmem import gradients
 
-from ..common import measure as _measure
+from ..common.records import markdown_table, provenance, write_record
 
 BATCH, INPUT, HIDDEN = 8, 32, 128
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox")
@@ -35,60 +36,53 @@ def equinox_loss(cell, xs):
     return jnp.sum(jax.lax.scan(body, state, xs)[1] ** 2)
 
 
-def loss(method, chunk, cell, xs):
-    _, ys = seqmem.unroll(cell, cell.init_state(), xs, method=method, remat_every=chunk)
+def outputs_loss(method, remat_every, cell, xs):
+    _, ys = seqmem.unroll(cell, None, xs, method=method, remat_every=remat_every)
     return jnp.sum(ys**2)
 
 
-def final_loss(method, chunk, cell, xs):
-    state, _ = seqmem.unroll(cell, cell.init_state(), xs, method=method, remat_every=chunk)
+def final_state_loss(method, remat_every, cell, xs):
+    state, _ = seqmem.unroll(cell, None, xs, method=method, remat_every=remat_every)
     return jnp.sum(state.h**2)
 
 
-def temporaries(fn, cell, time):
-    """Bytes that XLA sets aside for the gradient beside arguments and results."""
+def temporaries(loss, cell, time):
+    """Bytes of temporaries of one gradient."""
     xs = jax.ShapeDtypeStruct((time, BATCH, INPUT), jnp.float32)
-    compiled = jax.jit(jax.grad(fn)).lower(cell, xs).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    return gradients.memory_report(loss, cell, xs).temporaries
 
 
-def row(time):
-    """MiB of every candidate at one length."""
+def measure(time):
+    """MiB of every program at one length."""
     key = jax.random.key(0)
     cell = seqmem.LSTM(INPUT, HIDDEN, key=key)
     chunk = 2 ** round(math.log2(time) / 2)
-    settings = {
-        "seqmem": (None, None),
-        "seqmem lean": (seqmem.Scan(recompute=True), None),
-        "chunked": (None, chunk),
+    losses = {
+        "seqmem": functools.partial(outputs_loss, None, None),
+        "seqmem lean": functools.partial(outputs_loss, seqmem.Scan(recompute=True), None),
+        "chunked": functools.partial(outputs_loss, None, chunk),
+        "chunked, final state": functools.partial(final_state_loss, None, chunk),
     }
-    found = {"Equinox": temporaries(equinox_loss, eqx.nn.LSTMCell(INPUT, HIDDEN, key=key), time)}
-    for name, (method, size) in settings.items():
-        found[name] = temporaries(functools.partial(loss, method, size), cell, time)
-        report = seqmem.memory_report(cell, (time, BATCH, INPUT), method=method, remat_every=size)
-        found[f"{name}, report"] = report.peak
-    last = functools.partial(final_loss, None, chunk)
-    found["chunked, final state"] = temporaries(last, cell, time)
-    return {name: size / 2**20 for name, size in found.items()}
+    sizes = {"Equinox": temporaries(equinox_loss, eqx.nn.LSTMCell(INPUT, HIDDEN, key=key), time)}
+    sizes |= {name: temporaries(loss, cell, time) for name, loss in losses.items()}
+    return {name: size / 2**20 for name, size in sizes.items()}
 
 
-def main(argv=None):
+def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=[2**n for n in range(8, 15)])
-    parser.add_argument("--out", default="benchmarks/results")
-    args = parser.parse_args(argv)
-    table = {time: row(time) for time in tqdm(args.lengths)}
+    parser.add_argument("--out", default="benchmarks/results", help="folder for the results")
+    options = parser.parse_args(arguments)
+    table = {time: measure(time) for time in tqdm(options.lengths)}
     names = list(next(iter(table.values())))
-    cells = [
-        [str(time), *(f"{found[name]:.1f}" for name in names)] for time, found in table.items()
-    ]
+    rows = [[str(time), *(f"{sizes[name]:.1f}" for name in names)] for time, sizes in table.items()]
     title = f"MiB of one gradient, LSTM, batch {BATCH}, input {INPUT}, hidden {HIDDEN}, float32:"
-    record = _measure.provenance("benchmarks.cost.memory", PACKAGES) | {"mebibytes": table}
-    markdown = f"{title}\n\n{_measure.markdown_table(['T', *names], cells)}"
+    record = provenance("benchmarks.cost.memory", PACKAGES) | {"mebibytes": table}
+    markdown = f"{title}\n\n{markdown_table(['T', *names], rows)}"
     print(markdown)
-    print("wrote", *_measure.write(args.out, "memory", record, markdown))
+    print("wrote", *write_record(options.out, "memory", record, markdown))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The same LSTM or GRU in every library: one function each, from sizes to calls ready to time.
+"""The same LSTM or GRU in every library: one function each, from sizes to calls to be timed.
 
 Every program takes xs [time, batch, input] from a zero state to ys [time, batch, hidden]. The
 forward program returns ys; the gradient program returns the sum of the squares of ys and its
-gradient with respect to the parameters, not to the inputs. A library is imported when it is asked
-for, so that a missing one can be said.
+gradient with respect to the parameters, not to the inputs. A library is imported by its function,
+so that a missing one is reported and the others still run.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ import numpy as np
 
 import seqmem
 
-from ..common.measure import compile_for, cores
+from ..common.machine import available_cores
+from ..common.timing import compile_program
 
 
 class Sizes(NamedTuple):
@@ -30,7 +31,7 @@ class Sizes(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Calls that return when their work is done, and what XLA says of the gradient program."""
+    """Calls that return when their work is done, and XLA's figures of the gradient program."""
 
     forward: Callable[[], Any]
     gradient: Callable[[], Any]
@@ -40,6 +41,15 @@ class Program(NamedTuple):
 
 
 class Peer(NamedTuple):
+    """A library.
+
+    Attributes:
+        package: its name in the package index.
+        build: (cell, sizes, xs) -> program.
+        differs: how its cells or its call differ from seqmem's, for the notes of the report.
+        in_jax: whether it counts as a JAX peer.
+    """
+
     package: str
     build: Callable[[str, Sizes, np.ndarray], Program]
     differs: str
@@ -51,8 +61,8 @@ def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, xs: np.ndarr
         return jnp.sum(apply(parameters, xs) ** 2)
 
     args = jax.device_put((parameters, xs), jax.devices()[0])
-    forward = compile_for(apply, *args)
-    gradient = compile_for(jax.value_and_grad(loss), *args)
+    forward = compile_program(apply, *args)
+    gradient = compile_program(jax.value_and_grad(loss), *args)
     return Program(
         lambda: jax.block_until_ready(forward.call(*args)),
         lambda: jax.block_until_ready(gradient.call(*args)),
@@ -67,7 +77,7 @@ def _seqmem(method: Any) -> Callable[[str, Sizes, np.ndarray], Program]:
         cell = getattr(seqmem, name)(sizes.input, sizes.hidden, key=jax.random.key(0))
 
         def apply(cell: Any, xs: Any) -> Any:
-            return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
+            return seqmem.unroll(cell, None, xs, method=method)[1]
 
         return _jax_program(apply, cell, xs)
 
@@ -95,7 +105,7 @@ def _flax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
     make = {"LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}[name]
     cell = make(sizes.input, sizes.hidden, rngs=nnx.Rngs(0))
     zero = cell.initialize_carry((sizes.batch, sizes.input), nnx.Rngs(0))
-    # Without a stream of its own for the carry, which could not be advanced under jax.grad.
+    # A stream of random numbers for the carry could not be advanced under jax.grad.
     graph, parameters = nnx.split(nnx.RNN(cell, time_major=True, rngs=False))
 
     def apply(parameters: Any, xs: Any) -> Any:
@@ -119,22 +129,22 @@ def _memax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
     from memax.equinox.set_actions.gru import GRU
     from memax.equinox.set_actions.lstm import LSTM
 
-    front_key, key = jax.random.split(jax.random.key(0))
+    linear_key, key = jax.random.split(jax.random.key(0))
     layer = {"LSTM": LSTM, "GRU": GRU}[name](sizes.hidden, key=key)
-    front = None
+    linear = None
     if sizes.input != sizes.hidden:
-        front = eqx.nn.Linear(sizes.input, sizes.hidden, key=front_key)
-    parameters, rest = eqx.partition((front, layer), eqx.is_inexact_array)
+        linear = eqx.nn.Linear(sizes.input, sizes.hidden, key=linear_key)
+    parameters, static = eqx.partition((linear, layer), eqx.is_inexact_array)
     starts = jnp.zeros(sizes.time, bool)
 
     def apply(parameters: Any, xs: Any) -> Any:
-        front, layer = eqx.combine(parameters, rest)
+        linear, layer = eqx.combine(parameters, static)
 
-        def one(xs: Any) -> Any:
-            embedded = xs if front is None else jax.vmap(front)(xs)
+        def one_example(xs: Any) -> Any:
+            embedded = xs if linear is None else jax.vmap(linear)(xs)
             return layer(layer.initialize_carry(), (embedded, starts))[1]
 
-        return jax.vmap(one, in_axes=1, out_axes=1)(xs)
+        return jax.vmap(one_example, in_axes=1, out_axes=1)(xs)
 
     return _jax_program(apply, parameters, xs)
 
@@ -143,24 +153,24 @@ def _torch(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
     import torch
 
     torch.manual_seed(0)
-    torch.set_num_threads(cores())
-    device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"  # where the others run
+    torch.set_num_threads(available_cores())
+    device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"  # the JAX programs' device
     rnn = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[name](sizes.input, sizes.hidden).to(device)
     x = torch.from_numpy(xs).to(device)
     parameters = list(rnn.parameters())
 
-    def wait(values: Any) -> Any:
+    def synchronized(values: Any) -> Any:
         if device == "cuda":
             torch.cuda.synchronize()
         return values
 
     def forward() -> Any:
         with torch.inference_mode():
-            return wait(rnn(x)[0])
+            return synchronized(rnn(x)[0])
 
     def gradient() -> Any:
         loss = rnn(x)[0].square().sum()
-        return wait((loss.detach(), torch.autograd.grad(loss, parameters)))
+        return synchronized((loss.detach(), torch.autograd.grad(loss, parameters)))
 
     return Program(forward, gradient, sum(p.numel() for p in parameters))
 
@@ -184,8 +194,8 @@ PEERS = {
     "memax": Peer(
         "memax",
         _memax,
-        "its cells want inputs as wide as the state, so where they are not, a linear layer stands "
-        "in front; a product per gate, a reset every step; its LSTM has no tanh after c, its GRU "
+        "its cells need inputs as wide as the state, so a linear layer maps narrower ones; one "
+        "product per gate, a reset flag at every step; its LSTM has no tanh after c, its GRU "
         "resets before the product",
     ),
     "torch": Peer("torch", _torch, "`nn.LSTM` or `nn.GRU`, two biases per gate", False),

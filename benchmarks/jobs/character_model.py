@@ -1,6 +1,7 @@
 """A character model: what does a memory learn of a text in three minutes?
 
-    python -m benchmarks.jobs.character_model [--cell GRU] [--hidden 256] [--minutes 2.5 | --steps 2000]
+    python -m benchmarks.jobs.character_model [--cell GRU] [--hidden 256]
+        [--minutes 2.5 | --steps 2000]
     python -m benchmarks.jobs.character_model --compare-dtypes [--hidden 128] [--steps 600]
 
 tinyshakespeare, from SEQMEM_DATA or fetched, or else CPython's language reference: the first nine
@@ -24,12 +25,11 @@ from typing import NamedTuple
 
 import jax
 
-from seqmem import tasks, training
+from seqmem import experiment, models
 
-from ..common.curves import Row, write_csv
-from ..common.measure import markdown_table, provenance
+from ..common.options import positive_float, positive_int
+from ..common.records import Row, as_json, markdown_table, provenance, write_csv
 from .text_model import BATCH, CELLS, WINDOW, Text, job, seconds_of, spoken, text_to_learn
-from ..studies.gradient_norms import as_json, number, positive
 
 TESTS = 5  # in a run
 DTYPES = ("float32", "bfloat16")
@@ -46,10 +46,10 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What does a memory learn of a text?")
     add = parser.add_argument
     add("--cell", choices=CELLS, default="GRU")
-    add("--hidden", type=number, default=256, help="entries of the state")
+    add("--hidden", type=positive_int, default=256, help="entries of the state")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--minutes", type=positive, default=2.5, help="of training")
-    limit.add_argument("--steps", type=number, help="of training, else as many as fit")
+    limit.add_argument("--minutes", type=positive_float, default=2.5, help="of training")
+    limit.add_argument("--steps", type=positive_int, help="of training, else as many as fit")
     add("--seed", type=int, default=0)
     add("--dtype", choices=DTYPES, default="float32", help="of what is computed from the weights")
     add("--compare-dtypes", action="store_true", help="both, three seeds each")

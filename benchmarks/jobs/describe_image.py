@@ -1,6 +1,7 @@
 """From a picture to its description: "two sandals, a bag and a coat".
 
-    python -m benchmarks.jobs.describe_image [--images FOLDER|digits] [--steps 18000 7000] [--seed 0]
+    python -m benchmarks.jobs.describe_image [--images FOLDER|digits] [--steps 18000 7000]
+        [--seed 0]
 
 Scenes of one to four real images, and a model that tells what is in them, word by word: an encoder
 of convolutions, and a GRU that attends to its map (`_scene_models.py`). The encoder is trained
@@ -27,15 +28,15 @@ from typing import Any
 import jax
 import optax
 
-from seqmem import tasks, training
+from seqmem import experiment, tasks, training
 
-from ..common.curves import Row, write_csv
-from ..common.measure import others, provenance, write
+from ..common.machine import track_other_load
+from ..common.options import positive_int
+from ..common.records import Row, provenance, write_csv, write_record
 from .scene_images import Problem, problem
 from .scene_models import Describer, Encoder, naming_loss, telling_loss
 from .scene_pictures import draw
 from .scene_scores import described, naming_accuracy, report, score, some
-from ..studies.gradient_norms import number
 
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "scikit-learn", "sacrebleu")
 FEATURES, WORD = 128, 96  # entries of a place of the map, and of a word's vector
@@ -47,9 +48,15 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--images", help="a folder of Fashion-MNIST's four IDX files, or digits")
-    add("--steps", nargs=2, type=number, metavar=("NAMING", "TELLING"), help="else the images' own")
-    add("--batch", type=number, default=64, help="images, or scenes, of one step")
-    add("--tested", type=number, default=5000, help="scenes of the test, and as many apart")
+    add(
+        "--steps",
+        nargs=2,
+        type=positive_int,
+        metavar=("NAMING", "TELLING"),
+        help="else the images' own",
+    )
+    add("--batch", type=positive_int, default=64, help="images, or scenes, of one step")
+    add("--tested", type=positive_int, default=5000, help="scenes of the test, and as many apart")
     add("--seed", type=int, default=0)
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
@@ -101,7 +108,7 @@ def trained(given: Problem, chosen: argparse.Namespace) -> tuple[Describer, list
 
 
 def main() -> None:
-    chosen, taken, start = options(), others(), time.perf_counter()
+    chosen, taken, start = options(), track_other_load(), time.perf_counter()
     given = problem(chosen.images)
     model, rows = trained(given, chosen)
     seconds = time.perf_counter() - start
@@ -125,7 +132,7 @@ def main() -> None:
     text = report(record)
     print(text)
     name = "describe_image" if given.mirrored else "describe_image_digits"
-    written = write(chosen.out, name, record, text)
+    written = write_record(chosen.out, name, record, text)
     stem = written[0].with_suffix("")
     write_csv(stem.with_suffix(".csv"), rows)
     draw(stem.with_suffix(".png"), some(model, given, seen, apart), given.scenes.cell)

@@ -14,11 +14,11 @@ import numpy as np
 import seqmem
 from seqmem.tasks.scenes import END
 
-from ..common.measure import markdown_table
+from ..common.machine import IDLE_CORES
+from ..common.records import markdown_table
 from .scene_images import Problem
 from .scene_models import Describer, Encoder
 from .scene_pictures import Told
-from ..cost.speed import IDLE
 
 AT_ONCE = 250  # pictures
 
@@ -154,7 +154,9 @@ def report(record: Mapping[str, Any]) -> str:
     busy = record["cores_taken"]
     idle = "Whether it was idle is unknown."
     if busy is not None:
-        idle = f"Others took {busy:.1f} cores{'.' if busy < IDLE else ': NOT AN IDLE MACHINE.'}"
+        idle = (
+            f"Others took {busy:.1f} cores{'.' if busy < IDLE_CORES else ': NOT AN IDLE MACHINE.'}"
+        )
     scores = "BLEU was not computed: sacrebleu is not installed."
     if record["bleu"] is not None:
         scores = f"BLEU {record['bleu']:.1f}, and {longest['bleu']:.1f} where all differ."

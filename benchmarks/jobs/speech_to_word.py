@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from seqmem import data
 
-from ..common.curves import Row, grouped, write_csv
-from ..common.measure import markdown_table, provenance
+from ..common.curves import group_rows
+from ..common.options import positive_int
+from ..common.records import Row, as_json, markdown_table, provenance, write_csv
 from .word_picture import draw
 from .words import CELLS, WordModel, frames_of, scores, train_word_model
-from ..studies.gradient_norms import as_json, number
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "numpy")
@@ -45,8 +45,8 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Which memory understands spoken digits?")
     add = parser.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    add("--seeds", type=number, default=3, help="how many models of each cell")
-    add("--epochs", type=number, default=12)
+    add("--seeds", type=positive_int, default=3, help="how many models of each cell")
+    add("--epochs", type=positive_int, default=12)
     add("--speakers", nargs="*", choices=SPEAKERS, default=SPEAKERS, help="held out in turn")
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
@@ -101,7 +101,7 @@ def summary(rows: list[Row]) -> list[Row]:
             "worst": min(row["test"] for row in own),
             "seconds": sum(row["seconds"] for row in own),
         }
-        for (cell,), own in grouped(rows, "cell").items()
+        for (cell,), own in group_rows(rows, "cell").items()
     ]
 
 

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 import seqmem
-from seqmem import data, tasks, training
+from seqmem import data, models, training
 
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {"GRU": seqmem.GRU, "LSTM": seqmem.LSTM}
 WINDOW, BATCH = 64, 32  # characters that a gradient goes back, and streams

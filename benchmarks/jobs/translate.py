@@ -28,11 +28,11 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from seqmem import data, layers, training
+from seqmem import data, models, training
 from seqmem._core.errors import bad_input
 
-from ..common.curves import Row, write_csv
-from ..common.measure import markdown_table, others, provenance, write
+from ..common.machine import track_other_load
+from ..common.records import Row, markdown_table, provenance, write_csv, write_record
 from .translation import (
     ALPHA,
     BEGIN,
@@ -182,7 +182,7 @@ def measure(
     expected: dict[str, list[str]],
     chosen: argparse.Namespace,
 ) -> tuple[models.EncoderDecoder, Row, list[Row]]:
-    taken = others()
+    taken = track_other_load()
     model, rows = train(kind, languages, pairs, Sizes(), chosen.seed, chosen.minutes)
     found: Row = {
         "model": kind,
@@ -204,7 +204,7 @@ def draw(path: pathlib.Path, model: models.EncoderDecoder, languages: Languages,
     import matplotlib
     from matplotlib.figure import Figure
 
-    from ._plots import STYLE, WIDTH as COLUMN
+    from ..common.plots import STYLE, WIDTH as COLUMN
 
     source, target = pairs.source[0], pairs.target[0]
     weights = model.alignment(source, np.append(np.int32(BEGIN), target[:-1]))
@@ -291,7 +291,7 @@ def main() -> None:
         "rows": found,
     }
     print(report(record))
-    written = write(chosen.out, name, record, report(record))
+    written = write_record(chosen.out, name, record, report(record))
     write_csv(written[0].with_suffix(".csv"), rows)
     print("wrote", *written, written[0].with_suffix(".csv"))
 

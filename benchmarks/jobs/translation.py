@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import seqmem
-from seqmem import data, decoding, layers
+from seqmem import data, decoding, layers, models
 
 PAD, BEGIN, END = data.WordVocabulary.PAD, data.WordVocabulary.BEGIN, data.WordVocabulary.END
 LEAST = 2  # times that a word comes in the training set, to be known

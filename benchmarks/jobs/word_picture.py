@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..common.curves import Row, grouped
+from ..common.curves import group_rows
 from ..common.plots import BLUE, COLOURS, STYLE
+from ..common.records import Row
 from .words import HOP, Frames, WordModel, answers
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -36,7 +37,7 @@ def draw(
 
 def _cells(axes: Axes, rows: Sequence[Row]) -> None:
     """The test accuracy of each seed, and the mean."""
-    groups = grouped(rows, "cell")
+    groups = group_rows(rows, "cell")
     for place, own in enumerate(groups.values()):
         values = [100 * row["test"] for row in own]
         axes.plot([place] * len(values), values, "o", ms=3, mfc="none", color=BLUE)

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import seqmem
-from seqmem import data, training
+from seqmem import data, experiment, training
 from seqmem.data.fsdd import RATE
 
 BANDS, HOP = 40, 0.02  # of log_mel; seconds from frame to frame
@@ -40,7 +40,7 @@ CELLS: dict[str, Callable[..., Any]] = {
     "LSTM": seqmem.LSTM,
     "GRU": seqmem.GRU,
     "BiLSTM": from_both_ends,
-    "LRU": functools.partial(seqmem.LRU, smallest=math.exp(-4 / LAG), largest=math.exp(-1 / LAG)),
+    "LRU": functools.partial(seqmem.LRU, r_min=math.exp(-4 / LAG), r_max=math.exp(-1 / LAG)),
     "TCN": covering,
 }
 RATES = {"RNN": 1e-3}  # else 3e-3
@@ -68,9 +68,7 @@ class WordModel(eqx.Module):
 
     def pooled(self, xs: Float[Array, "time batch band"], lengths: Int[Array, " batch"]) -> Array:
         """Without the ReLU, a linear memory would be pooled to a linear function of the clip."""
-        is_cell = isinstance(self.cell, seqmem.AbstractCell)
-        run = functools.partial(seqmem.unroll, self.cell) if is_cell else self.cell
-        _, ys = run(self.cell.init_state(), xs, lengths=lengths)
+        _, ys = seqmem.unroll(self.cell, None, xs, lengths=lengths)
         both = jnp.concatenate([ys, jax.nn.relu(ys)], -1)
         return seqmem.layers.pooling.mean(both, lengths)
 

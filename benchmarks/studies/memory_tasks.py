@@ -1,15 +1,16 @@
-"""Which memory solves which task? Training on problems whose best scores are known.
+"""Which memory solves which task, on problems whose best scores are known.
 
-    python -m benchmarks.studies.memory_tasks [--cells LRU "LSTM chrono"] [--tasks copy adding] [--seeds 3]
+    python -m benchmarks.studies.memory_tasks [--cells LRU "LSTM chrono"] [--tasks copy adding]
+        [--seeds 3]
 
-Each cell, with a linear readout on top, is trained on fresh examples of each task by Adam with a
-clipped gradient (the long copy by RMSprop, without), and tested on examples that it has not seen;
-those of parity are longer than the ones it is trained on. Scores are mean losses: nats of each
-answer, or the squared error of adding.
-A seed has solved a task once its score is at most a tenth of the best that is possible without a
-memory. Accuracy is scaled: 0 is guessing, 1 is right.
+Each cell, with a linear readout, is trained on new examples of each task by Adam with a clipped
+gradient (the long copy by RMSprop, without clipping), and tested on other examples; the test
+examples of parity are longer than those of training. Scores are mean losses: nats per answer, or
+the squared error of adding.
+A seed has solved a task when its score is at most a tenth of the best score that is possible
+without a memory. Accuracy is scaled: 0 is guessing, 1 is all right.
 
-LSTM and GRU chrono begin with gates open for the task's lag, and LRU's eigenvalues fade over it.
+LSTM and GRU chrono start with gates open for the task's lag, and LRU's eigenvalues decay over it.
 "Gates [-1, 1]" and "gates [0, 1]" are one linear memory with two ranges of its eigenvalues.
 """
 
@@ -25,16 +26,36 @@ import equinox as eqx
 import jax
 from tqdm import tqdm
 
-from ..common.curves import Row, grouped, write_csv
-from ..common.measure import markdown_table, provenance
-from .memory_models import CELLS, TASKS, Answering
-from .gradient_norms import as_json, number, positive
+from ..common.curves import group_rows
+from ..common.options import positive_float, positive_int
+from ..common.records import Row, markdown_table, provenance, write_csv, write_record
+from .memory_cells import CELLS, AnswerModel
+from .memory_problems import PROBLEMS
 
-PER_TEST = 100  # training steps
-TESTED = 256  # examples
-SOLVED = 0.1  # of the memoryless score
+STEPS_PER_TEST = 100
+TEST_EXAMPLES = 256
+SOLVED = 0.1  # of the score without a memory
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax")
 SETTINGS = ("seeds", "iterations", "width", "batch", "learning_rate")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--cells", nargs="+", choices=CELLS, help="by default those of each task")
+    short = [name for name, problem in PROBLEMS.items() if not problem.is_long]
+    add("--tasks", nargs="+", choices=PROBLEMS, default=short)
+    add("--seeds", type=positive_int, default=3, help="models of each cell")
+    iterations_help = f"a multiple of {STEPS_PER_TEST}; by default that of each task"
+    add("--iterations", type=positive_int, help=iterations_help)
+    add("--width", type=positive_int, help="entries of the state; by default that of each task")
+    add("--batch", type=positive_int, default=32, help="sequences of one training step")
+    add("--learning-rate", type=positive_float, help="by default that of each task")
+    add("--out", default="benchmarks/results", help="folder for the results")
+    options = parser.parse_args()
+    if (options.iterations or 0) % STEPS_PER_TEST:
+        parser.error(f"--iterations must be a multiple of {STEPS_PER_TEST}.")
+    return options
 
 
 @functools.partial(
@@ -53,7 +74,7 @@ def step(model, opt_state, key, *, task, size, optimiser):
 
 
 def train(model, opt_state, keys, **settings):
-    """The model after one training step for each key, and the mean loss on the way.
+    """The model after one training step for each key, and the mean loss of these steps.
 
     Not a `lax.scan`: in a loop, XLA:CPU computes a convolution's gradient several times slower
     (github.com/jax-ml/jax/issues/12868).
@@ -66,60 +87,47 @@ def train(model, opt_state, keys, **settings):
 
 
 @functools.partial(jax.jit, static_argnames="task")
-def test(model, key, *, task):
-    """The score, and how many of the answers are right, for what guessing gets right as 0."""
-    examples = task.batch(key, TESTED)
+def evaluate(model, key, *, task):
+    """The score, and the scaled accuracy, which is None where answers are numbers."""
+    examples = task.batch(key, TEST_EXAMPLES)
     outputs = model(task.vectors(examples.inputs))
     score = task.score(outputs, examples)
     if task.answers == 1:
         return score, None
-    right = (outputs.argmax(-1) == examples.targets) * examples.weights
-    guessed = 1 / task.answers
-    return score, (right.sum() / examples.weights.sum() - guessed) / (1 - guessed)
+    correct = (outputs.argmax(-1) == examples.targets) * examples.weights
+    chance = 1 / task.answers
+    return score, (correct.sum() / examples.weights.sum() - chance) / (1 - chance)
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Which memory solves which task?")
-    add = parser.add_argument
-    add("--cells", nargs="+", choices=CELLS, help="else the task's own")
-    short = [name for name, problem in TASKS.items() if not problem.long]
-    add("--tasks", nargs="+", choices=TASKS, default=short)
-    add("--seeds", type=number, default=3, help="how many models of each cell")
-    add("--iterations", type=number, help=f"a multiple of {PER_TEST}; else the task's own")
-    add("--width", type=number, help="entries of the state; else the task's own")
-    add("--batch", type=number, default=32, help="sequences of one training step")
-    add("--learning-rate", type=positive, help="of Adam; else the task's own")
-    add("--out", default="benchmarks/results", help="folder for the results")
-    chosen = parser.parse_args()
-    if (chosen.iterations or 0) % PER_TEST:
-        parser.error(f"--iterations is a multiple of {PER_TEST}.")
-    return chosen
-
-
-def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list[Row]:
+def measure(name: str, cell: str, options: argparse.Namespace, bar: tqdm) -> list[Row]:
     """A row for every test of every seed."""
-    problem, rows = TASKS[name], []
-    width = chosen.width or problem.width
-    rate = chosen.learning_rate or problem.learning_rate
-    rounds = (chosen.iterations or problem.iterations) // PER_TEST
-    optimiser = problem.optimiser(rate)
-    for seed in range(chosen.seeds):
+    problem, rows = PROBLEMS[name], []
+    width = options.width or problem.width
+    learning_rate = options.learning_rate or problem.learning_rate
+    tests = (options.iterations or problem.iterations) // STEPS_PER_TEST
+    optimiser = problem.optimiser(learning_rate)
+    for seed in range(options.seeds):
         bar.set_description(f"{name}, {cell}, seed {seed}")
-        own, training, tested = jax.random.split(jax.random.key(seed), 3)
-        model = Answering(cell, problem.train, width, own)
+        model_key, training_key, test_key = jax.random.split(jax.random.key(seed), 3)
+        model = AnswerModel(cell, problem.train, width, model_key)
         opt_state, start = optimiser.init(model), time.perf_counter()  # pyright: ignore
-        keys = jax.random.split(training, (rounds, PER_TEST))
-        for past, some in enumerate(keys, 1):
+        keys = jax.random.split(training_key, (tests, STEPS_PER_TEST))
+        for count, step_keys in enumerate(keys, 1):
             model, opt_state, loss = train(
-                model, opt_state, some, task=problem.train, size=chosen.batch, optimiser=optimiser
+                model,
+                opt_state,
+                step_keys,
+                task=problem.train,
+                size=options.batch,
+                optimiser=optimiser,
             )
-            score, accuracy = test(model, tested, task=problem.test)
+            score, accuracy = evaluate(model, test_key, task=problem.test)
             rows.append(
                 {
                     "task": name,
                     "cell": cell,
                     "seed": seed,
-                    "iteration": past * PER_TEST,
+                    "iteration": count * STEPS_PER_TEST,
                     "training_loss": loss,
                     "score": float(score),
                     "accuracy": None if accuracy is None else float(accuracy),
@@ -130,19 +138,20 @@ def measure(name: str, cell: str, chosen: argparse.Namespace, bar: tqdm) -> list
     return rows
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """One row for each task and cell: the seeds' last scores, and when they had solved the task."""
-    found = []
-    for (name, cell), own in grouped(rows, "task", "cell").items():
-        task, seeds = TASKS[name].test, grouped(own, "seed").values()
+def summarise(rows: list[Row]) -> list[Row]:
+    """A row for each task and cell: the last scores of the seeds, and the iteration at which each
+    seed had solved the task, or None.
+    """
+    summary = []
+    for (name, cell), cell_rows in group_rows(rows, "task", "cell").items():
+        task, seeds = PROBLEMS[name].test, group_rows(cell_rows, "seed").values()
         last = [seed[-1] for seed in seeds]
-        reached = [
-            next(
-                (row["iteration"] for row in seed if row["score"] <= SOLVED * task.memoryless), None
-            )
+        limit = SOLVED * task.memoryless
+        solved_at = [
+            next((row["iteration"] for row in seed if row["score"] <= limit), None)
             for seed in seeds
         ]
-        found.append(
+        summary.append(
             {
                 "task": name,
                 "cell": cell,
@@ -150,61 +159,59 @@ def summary(rows: list[Row]) -> list[Row]:
                 "blind": task.blind,
                 "scores": [row["score"] for row in last],
                 "accuracies": [row["accuracy"] for row in last],
-                "solved_at": reached,
+                "solved_at": solved_at,
                 "seconds": statistics.fmean(row["seconds"] for row in last),
             }
         )
-    return found
+    return summary
 
 
-def table(found: list[Row]) -> str:
-    """Medians and the worst over the seeds."""
+def summary_table(summary: list[Row]) -> str:
+    """Medians and the worst over the seeds, as a Markdown table."""
 
     def line(row: Row) -> list[str]:
         scores, accuracies = row["scores"], row["accuracies"]
-        solved = [step for step in row["solved_at"] if step is not None]
-        words = [row["task"], row["cell"], f"{row['memoryless']:.4g}", f"{row['blind']:.4g}"]
-        words += [f"{statistics.median(scores):.4f}", f"{max(scores):.4f}"]
+        solved_at = [iteration for iteration in row["solved_at"] if iteration is not None]
+        cells = [row["task"], row["cell"], f"{row['memoryless']:.4g}", f"{row['blind']:.4g}"]
+        cells += [f"{statistics.median(scores):.4f}", f"{max(scores):.4f}"]
         if None in accuracies:
-            words += ["", ""]
+            cells += ["", ""]
         else:
-            words += [f"{statistics.median(accuracies):.3f}", f"{min(accuracies):.3f}"]
-        words.append(f"{len(solved)} of {len(scores)}")
-        words.append(str(max(solved)) if solved else "")
-        return [*words, f"{row['seconds']:.0f}"]
+            cells += [f"{statistics.median(accuracies):.3f}", f"{min(accuracies):.3f}"]
+        cells.append(f"{len(solved_at)} of {len(scores)}")
+        cells.append(str(max(solved_at)) if solved_at else "")
+        return [*cells, f"{row['seconds']:.0f}"]
 
     head = ["task", "cell", "no memory", "no input", "score", "worst", "accuracy", "worst"]
     head += ["solved", "within", "seconds"]
-    return markdown_table(head, list(map(line, found)), left=2)
+    return markdown_table(head, list(map(line, summary)), left=2)
 
 
 def main() -> None:
-    chosen = options()
+    options = parse_options()
     rows: list[Row] = []
-    with tqdm(unit=f"{PER_TEST} iterations") as bar:
-        for name in chosen.tasks:
-            for cell in chosen.cells or TASKS[name].cells:
-                rows += measure(name, cell, chosen, bar)
+    with tqdm(unit=f"{STEPS_PER_TEST} iterations") as bar:
+        for name in options.tasks:
+            for cell in options.cells or PROBLEMS[name].cells:
+                rows += measure(name, cell, options, bar)
 
-    found = summary(rows)
+    summary = summarise(rows)
     record = provenance("benchmarks.studies.memory_tasks", PACKAGES)
-    for name in (*CELLS, *TASKS):  # some have a space in them
+    for name in (*CELLS, *PROBLEMS):  # some names have a space
         record["command"] = record["command"].replace(f" {name}", f" {shlex.quote(name)}")
     record |= {
-        "settings": {name: getattr(chosen, name) for name in SETTINGS},
-        "tasks": {name: repr(TASKS[name]) for name in chosen.tasks},
-        "rows": found,
+        "settings": {name: getattr(options, name) for name in SETTINGS},
+        "tasks": {name: repr(PROBLEMS[name]) for name in options.tasks},
+        "rows": summary,
     }
-    text = f"{record['machine']}, {record['date']}: `{record['command']}`\n\n{table(found)}\n"
-    print(text)
-    folder = pathlib.Path(chosen.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"memory_tasks_{record['platform']}"
-    stem.with_suffix(".json").write_text(as_json(record))
-    stem.with_suffix(".md").write_text(text)
-    write_csv(stem.with_suffix(".csv"), rows)
-    for kind in ("json", "md", "csv"):
-        print(f"wrote {stem}.{kind}", file=sys.stderr)
+    title = f"{record['machine']}, {record['date']}: `{record['command']}`"
+    report = f"{title}\n\n{summary_table(summary)}"
+    print(report)
+    paths = write_record(options.out, "memory_tasks", record, report)
+    paths.append(paths[0].with_suffix(".csv"))
+    write_csv(pathlib.Path(paths[-1]), rows)
+    for path in paths:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Gradients over time, as numbers: pure functions of one character model and one batch of text."""
+"""Norms of gradients over time, for one character model and one batch of text."""
 
 import equinox as eqx
 import jax
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PyTree
 import seqmem
 from seqmem import AbstractMethod, gradients
 from seqmem._core.trees import tree_norm
-from seqmem.tasks import CharacterModel, character_losses
+from seqmem.models import CharacterModel, character_losses
 
 Characters = Int[Array, "time batch"]
 
@@ -24,13 +24,15 @@ def state_gradients(
         L_T = −ln P(x_{T+1} | x_1 … x_T)
 
     Returns:
-        "state", the norm over all of the state; where the state has several leaves also "h", the
-        norm over the first of them, which is what the cell shows.
+        "state", the norm over the whole state. Where the state has several leaves also "h", the
+        norm over the first of them, which the cell returns as its output.
     """
 
     def last_losses(model, perturbations):
-        _, logits = model(model.init_state(inputs.shape[1]), inputs, perturbations=perturbations, method=method)
-        return character_losses(logits[-1], targets[-1]).sum()  # no example sees another's state
+        state = model.init_state(inputs.shape[1])
+        _, logits = model(state, inputs, perturbations=perturbations, method=method)
+        # The sum over the examples: no example's loss depends on another example's state.
+        return character_losses(logits[-1], targets[-1]).sum()
 
     _, _, flow = gradients.value_grad_and_flow(last_losses)(model)
     norms = {"state": gradients.by_lag(flow.norm())}
@@ -47,8 +49,7 @@ def parameter_gradients(
 ) -> tuple[Float[Array, " length"], Float[Array, " length"]]:
     """The mean loss over the first T characters, and ‖∂loss/∂θ‖, for every length T.
 
-    θ are all parameters. The lengths share one forward pass, and their backward passes run side by
-    side.
+    θ are all parameters. The lengths share one forward pass; their backward passes are mapped.
     """
 
     def mean_losses(model):
@@ -56,16 +57,20 @@ def parameter_gradients(
         losses = character_losses(logits, targets).mean(1)
         return jnp.cumsum(losses)[jnp.array(lengths) - 1] / jnp.array(lengths, losses.dtype)
 
-    losses, pull = jax.vjp(mean_losses, model)
-    by_length = jax.vmap(lambda d: pull(d)[0])(jnp.eye(len(lengths), dtype=losses.dtype))
+    losses, vjp = jax.vjp(mean_losses, model)
+    by_length = jax.vmap(lambda cotangent: vjp(cotangent)[0])(
+        jnp.eye(len(lengths), dtype=losses.dtype)
+    )
     return losses, tree_norm(by_length, 1)
 
 
 def predictions(
     model: CharacterModel, inputs: Characters, direction: PyTree, step: Float[Array, ""]
 ) -> Float[Array, "time batch characters"]:
-    """P(x_{k+1} | x_1 … x_k) for every k, the cell's weights moved by `step` times a direction."""
-    cell = jax.tree.map(lambda weight, way: weight + step * way, model.cell, direction)
+    """P(x_{k+1} | x_1 … x_k) for every k, with `step` times a direction added to the cell's
+    weights.
+    """
+    cell = jax.tree.map(lambda weight, d: weight + step * d, model.cell, direction)
     changed = eqx.tree_at(lambda model: model.cell, model, cell)
     _, logits = changed(model.init_state(), inputs, method=seqmem.ReferenceScan())
     return jax.nn.softmax(logits)
@@ -74,7 +79,9 @@ def predictions(
 def prediction_changes(
     model: CharacterModel, inputs: Characters, direction: PyTree
 ) -> Float[Array, "time batch"]:
-    """‖∂P(x_{k+1} | x_1 … x_k)/∂ε‖ for every k, ε being the step of `predictions`: forward mode."""
+    """‖∂P(x_{k+1} | x_1 … x_k)/∂ε‖ for every k, where ε is the step of `predictions`, by forward
+    mode.
+    """
     zero, one = jnp.zeros((), model.b.dtype), jnp.ones((), model.b.dtype)
 
     def predict(step, method):
@@ -86,7 +93,7 @@ def prediction_changes(
 def prediction_differences(
     model: CharacterModel, inputs: Characters, direction: PyTree, step: float
 ) -> Float[Array, "time batch"]:
-    """The same by central differences, to check it."""
-    far = jnp.asarray(step, model.b.dtype)
-    above, below = (predictions(model, inputs, direction, way) for way in (far, -far))
-    return tree_norm((above - below) / (2 * far), 2)
+    """`prediction_changes` by central differences, which check it."""
+    step = jnp.asarray(step, model.b.dtype)
+    above, below = (predictions(model, inputs, direction, signed) for signed in (step, -step))
+    return tree_norm((above - below) / (2 * step), 2)

@@ -11,10 +11,9 @@ import pytest
 pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
 
 import seqmem
-from benchmarks.jobs import text_model as _text_model
-from benchmarks.jobs import character_model
+from benchmarks.jobs import character_model, text_model as _text_model
 from benchmarks.jobs.text_model import BATCH, WINDOW, Text, job
-from seqmem import data, tasks
+from seqmem import data, models
 
 
 def text_of(length):

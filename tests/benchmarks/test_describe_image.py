@@ -13,8 +13,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
 
-from benchmarks.jobs import scene_scores as _scene_scores
-from benchmarks.jobs import describe_image
+from benchmarks.jobs import describe_image, scene_scores as _scene_scores
 from benchmarks.jobs.scene_models import Describer, Encoder, telling_loss
 from seqmem import tasks
 from seqmem.tasks.scenes import END

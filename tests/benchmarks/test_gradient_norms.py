@@ -1,4 +1,4 @@
-"""The norms of the benchmark, and the benchmark itself, at a tiny size."""
+"""The norms of the study, and the study itself at a tiny size."""
 
 import csv
 import json
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import seqmem
-from benchmarks.common import curves as _curves
-from benchmarks.studies import norms as _norms
+from benchmarks.common import curves
+from benchmarks.studies import norms
 from seqmem import gradients, models
 from seqmem._core.trees import tree_norm
 
@@ -30,7 +30,7 @@ def characters():
     return np.random.default_rng(0).integers(0, SIZE, (2, TIME, BATCH))
 
 
-def test_a_norm_neither_overflows_nor_underflows():
+def test_tree_norm_neither_overflows_nor_underflows():
     for scale in (1e-30, 1.0, 1e30):
         tree = [jnp.full((2, 3), 3 * scale), jnp.full((2, 1, 3), 4 * scale)]
         np.testing.assert_allclose(
@@ -39,61 +39,63 @@ def test_a_norm_neither_overflows_nor_underflows():
     assert tree_norm([jnp.zeros(3)]) == 0
 
 
-def test_a_norm_hides_nothing():
+def test_tree_norm_is_not_finite_where_an_entry_is_not():
     assert tree_norm([jnp.array([1.0, jnp.inf])]) == math.inf
     assert math.isnan(tree_norm([jnp.array([1.0, jnp.nan])]))
 
 
-def test_state_gradients_belong_to_the_last_loss_alone(model, characters):
-    """At lag 0 nothing but the readout is between: ∂L_T/∂h_T = Vᵀ (p − onehot)."""
-    norms = jax.jit(_norms.state_gradients)(model, *characters)
+def test_state_gradients_are_those_of_the_last_loss(model, characters):
+    """At lag 0 only the readout is between: ∂L_T/∂h_T = Vᵀ (p − onehot)."""
+    by_lag = jax.jit(norms.state_gradients)(model, *characters)
     _, logits = model(model.init_state(), characters[0])
     error = jax.nn.softmax(logits[-1]) - jax.nn.one_hot(characters[1][-1], SIZE)
     expected = jnp.linalg.norm(error @ model.V, axis=-1)
-    np.testing.assert_allclose(norms["h"][0], expected, rtol=1e-5)
-    np.testing.assert_allclose(norms["state"][0], expected, rtol=1e-5)  # c_T is not read
-    assert norms["state"].shape == (TIME, BATCH)
-    assert (norms["state"][1:] > norms["h"][1:]).all()
+    np.testing.assert_allclose(by_lag["h"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(by_lag["state"][0], expected, rtol=1e-5)  # c_T is not read
+    assert by_lag["state"].shape == (TIME, BATCH)
+    assert (by_lag["state"][1:] > by_lag["h"][1:]).all()
 
 
-def test_parameter_gradients_are_those_of_each_length_alone(model, characters):
+def test_parameter_gradients_are_those_of_each_length(model, characters):
     lengths = (5, TIME)
-    found = jax.jit(_norms.parameter_gradients, static_argnums=3)(model, *characters, lengths)
-    for length, loss, norm in zip(lengths, *found, strict=True):
+    results = jax.jit(norms.parameter_gradients, static_argnums=3)(model, *characters, lengths)
+    for length, loss, norm in zip(lengths, *results, strict=True):
 
-        def alone(model, length=length):
+        def loss_of_length(model, length=length):
             _, logits = model(model.init_state(BATCH), characters[0, :length])
             return models.character_losses(logits, characters[1, :length]).mean()
 
-        value, gradient = jax.jit(jax.value_and_grad(alone))(model)
+        value, gradient = jax.jit(jax.value_and_grad(loss_of_length))(model)
         np.testing.assert_allclose(loss, value, rtol=1e-5)
         np.testing.assert_allclose(norm, tree_norm(gradient), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("float64")
-def test_forward_mode_agrees_with_a_finite_difference(model, characters):
+def test_prediction_changes_agree_with_a_finite_difference(model, characters):
     direction = gradients.random_direction(jax.random.key(1), model.cell)
     np.testing.assert_allclose(tree_norm(direction), 1, rtol=1e-12)
-    changes = jax.jit(_norms.prediction_changes)(model, characters[0], direction)
-    differences = jax.jit(_norms.prediction_differences)(model, characters[0], direction, 1e-5)
+    changes = jax.jit(norms.prediction_changes)(model, characters[0], direction)
+    differences = jax.jit(norms.prediction_differences)(model, characters[0], direction, 1e-5)
     assert changes.shape == (TIME, BATCH)
     np.testing.assert_allclose(changes, differences, rtol=1e-6)
 
 
-def test_what_is_not_finite_is_counted_and_told():
+def test_curve_rows_count_values_that_are_not_finite():
     values = [[1.0, 2.0, 3.0], [1.0, math.inf, 3.0], [math.nan, math.inf, 3.0], [0.0, 0.0, 0.0]]
-    where = {"measure": "lag", "cell": "RNN", "weights": "initial", "of": "state"}
-    rows = list(_curves.curve(range(4), np.array(values), **where))
+    labels = {"measure": "lag", "cell": "RNN", "weights": "initial", "of": "state"}
+    rows = list(curves.curve_rows(range(4), np.array(values), **labels))
     assert [row["median"] for row in rows] == [2, 3, math.inf, 0]
     assert [row["not_finite"] for row in rows] == [0, 1, 2, 0]
     assert [row["zero"] for row in rows] == [0, 0, 0, 3]
-    assert _curves.complaints(rows) == ["Not finite: lag, RNN, initial, state: 3 of 12, from 1 on"]
+    assert curves.nonfinite_notes(rows) == [
+        "Not finite: lag, RNN, initial, state: 3 of 12, from 1 on"
+    ]
 
 
-def test_benchmark_writes_tables_and_figures(monkeypatch, tmp_path, capsys):
+def test_gradient_norms_writes_tables_and_figures(monkeypatch, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     pytest.importorskip("tqdm")
-    from benchmarks import gradient_norms
+    from benchmarks.studies import gradient_norms
 
     text = tmp_path / "private" / "some.txt"
     text.parent.mkdir()

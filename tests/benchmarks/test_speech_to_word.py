@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
 
-from benchmarks.jobs import words as _words
-from benchmarks.jobs import speech_to_word
+from benchmarks.jobs import speech_to_word, words as _words
 from seqmem import data
 
 

@@ -65,7 +65,7 @@ def test_the_loss_of_a_batch_is_that_of_its_sentences(float64):
     total, weight = losses(model, *batch_at(pairs, buckets)(jax.random.key(0), 0))
     expected = 0.0
     for source, target in zip(*pairs, strict=True):
-        logits = model(source, None, np.append(np.int32(BEGIN), target[:-1]))
+        logits = model(source, np.append(np.int32(BEGIN), target[:-1]))
         expected -= np.take_along_axis(
             np.asarray(jax.nn.log_softmax(logits)), target[:, None], 1
         ).sum()

@@ -273,7 +273,7 @@ MADE_WRONG = {
     "too strong": lambda key: seqmem.DeltaRule(3, 6, 2, beta_max=2.5, key=key),
     "no write": lambda key: seqmem.DeltaProduct(3, 6, 2, writes=0, key=key),
     "bound of 1": lambda key: seqmem.HGRN2(3, 6, 2, lower_bound=1.0, key=key),
-    "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, 2, key=key),
+    "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, num_heads=2, key=key),
 }
 
 

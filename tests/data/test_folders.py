@@ -1,4 +1,4 @@
-"""Where data come from: a path, SEQMEM_DATA, or a publisher; and what an accident leaves."""
+"""The folder of a data set: a path, SEQMEM_DATA or a download; a failed download leaves nothing."""
 
 import hashlib
 import http.server
@@ -13,7 +13,7 @@ from seqmem.data import _folders, fsdd, shakespeare
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and no SEQMEM_DATA; the folder where downloads come to lie."""
+    """The empty cache folder; SEQMEM_DATA is not set."""
     monkeypatch.delenv("SEQMEM_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "seqmem"
@@ -21,24 +21,24 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """A text as its publisher has it, at a file:// address, and its checksum as we know it."""
+    """A published text, at a file:// URL, and its checksum."""
     folder = tmp_path / "published"
     folder.mkdir()
     (folder / "input.txt").write_text("to be, or not\n")
     content = (folder / "input.txt").read_bytes()
-    monkeypatch.setattr(shakespeare, "ADDRESS", f"{folder.as_uri()}/")
-    monkeypatch.setitem(shakespeare.SUMS, "input.txt", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(shakespeare, "URL", f"{folder.as_uri()}/")
+    monkeypatch.setitem(shakespeare.SHA256, "input.txt", hashlib.sha256(content).hexdigest())
     return folder / "input.txt"
 
 
-def test_what_is_fetched_once_is_read_from_the_cache(cache, published):
+def test_download_is_read_from_the_cache_the_second_time(cache, published):
     assert data.tiny_shakespeare() == "to be, or not\n"
     published.unlink()
     assert data.tiny_shakespeare() == "to be, or not\n"
     assert [path.name for path in cache.iterdir()] == ["tinyshakespeare"]
 
 
-def test_a_path_comes_before_seqmem_data_and_both_before_the_publisher(
+def test_path_precedes_seqmem_data_and_both_precede_a_download(
     cache, published, tmp_path, monkeypatch
 ):
     for place in ("given/tinyshakespeare", "path"):
@@ -48,39 +48,39 @@ def test_a_path_comes_before_seqmem_data_and_both_before_the_publisher(
     assert data.tiny_shakespeare(tmp_path / "path") == "path"
     assert data.tiny_shakespeare() == "given/tinyshakespeare"
     assert not cache.exists()
-    monkeypatch.setenv("SEQMEM_DATA", str(tmp_path / "path"))  # which holds no such folder
+    monkeypatch.setenv("SEQMEM_DATA", str(tmp_path / "path"))  # which has no such folder
     assert data.tiny_shakespeare() == "to be, or not\n"
 
 
-def test_another_checksum_is_an_error_and_leaves_nothing(cache, published):
+def test_download_with_another_checksum_raises_and_leaves_nothing(cache, published):
     published.write_text("to be, or what\n")
     with pytest.raises(ValueError, match=r"SHA-256(.|\n)*Expected(.|\n)*What to do"):
         data.tiny_shakespeare()
     assert list(cache.iterdir()) == []
 
 
-def test_a_publisher_who_does_not_answer_is_an_error_and_leaves_nothing(cache, published):
+def test_failed_download_raises_and_leaves_nothing(cache, published):
     published.unlink()
-    with pytest.raises(ConnectionError, match=r"could not be fetched(.|\n)*path="):
+    with pytest.raises(ConnectionError, match=r"could not be downloaded(.|\n)*path="):
         data.tiny_shakespeare()
     assert list(cache.iterdir()) == []
 
 
-def test_an_interrupted_download_leaves_nothing(cache, published, monkeypatch):
+def test_interrupted_download_leaves_nothing(cache, published, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_folders, "check_sum", interrupted)  # when all is written
+    monkeypatch.setattr(_folders, "check_sha256", interrupted)  # after the last byte
     with pytest.raises(KeyboardInterrupt):
         data.tiny_shakespeare()
     assert list(cache.iterdir()) == []
 
 
-def test_the_faster_of_two_processes_wins(cache, published, monkeypatch):
-    fetch = _folders.download
+def test_faster_of_two_downloads_wins(cache, published, monkeypatch):
+    download = _folders.download
 
     def overtaken(*args):
-        fetch(*args)
+        download(*args)
         (cache / "tinyshakespeare").mkdir()
         (cache / "tinyshakespeare" / "input.txt").write_text("theirs")
 
@@ -89,8 +89,8 @@ def test_the_faster_of_two_processes_wins(cache, published, monkeypatch):
     assert [path.name for path in cache.iterdir()] == ["tinyshakespeare"]
 
 
-class CutOff(http.server.BaseHTTPRequestHandler):
-    """Promises more than it sends, or has nothing."""
+class TruncatedResponse(http.server.BaseHTTPRequestHandler):
+    """Sends less than it announces, or an error."""
 
     def do_GET(self):
         if self.path.endswith("/none"):
@@ -106,8 +106,8 @@ class CutOff(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("name", ["half", "none"])
-def test_a_transfer_that_ends_too_soon_is_an_error(name, tmp_path):
-    with http.server.HTTPServer(("127.0.0.1", 0), CutOff) as server:
+def test_truncated_download_raises(name, tmp_path):
+    with http.server.HTTPServer(("127.0.0.1", 0), TruncatedResponse) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -122,36 +122,34 @@ def test_a_transfer_that_ends_too_soon_is_an_error(name, tmp_path):
             thread.join()
 
 
-def test_clips_are_taken_out_of_an_archive_and_checked_by_their_content(
-    cache, tmp_path, monkeypatch
-):
+def test_clips_of_an_archive_are_checked_by_their_content(cache, tmp_path, monkeypatch):
     archive = tmp_path / "archive.zip"
     with zipfile.ZipFile(archive, "w") as members:
-        members.writestr("repository-1/README.md", "no clip")
+        members.writestr("repository-1/README.md", "not a clip")
         for name in ("3_ann_0.wav", "3_ann_1.wav"):
             members.writestr(f"repository-1/recordings/{name}", name)
     lines = [
         f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n"
         for name in ("3_ann_0.wav", "3_ann_1.wav")
     ]
-    monkeypatch.setattr(fsdd, "ADDRESS", archive.as_uri())
+    monkeypatch.setattr(fsdd, "URL", archive.as_uri())
     folder = tmp_path / "clips"
     folder.mkdir()
     with pytest.raises(ValueError, match="SHA-256"):
         fsdd._fetch(folder)
-    monkeypatch.setattr(fsdd, "SUM", hashlib.sha256("".join(lines).encode()).hexdigest())
+    monkeypatch.setattr(fsdd, "SHA256", hashlib.sha256("".join(lines).encode()).hexdigest())
     fsdd._fetch(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["3_ann_0.wav", "3_ann_1.wav"]
     archive.write_bytes(archive.read_bytes()[:-5])
-    with pytest.raises(ValueError, match="no zip file"):
+    with pytest.raises(ValueError, match="not a zip file"):
         fsdd._fetch(folder)
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is no folder(.|\n)*What to do"):
+def test_missing_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is not a folder(.|\n)*What to do"):
         data.tiny_shakespeare(tmp_path / "nowhere")
 
 
-def test_what_is_not_fetched_says_where_to_put_it(cache):
+def test_data_set_without_download_says_where_to_put_its_files(cache):
     with pytest.raises(ValueError, match="a folder mnist"):
         data.mnist("test")

@@ -1,4 +1,4 @@
-"""Sound: samples of wav files, energies in bands, and the clips of ten words."""
+"""WAV files, log-mel features and spoken digits."""
 
 import wave
 
@@ -7,7 +7,7 @@ import pytest
 
 from seqmem import data
 from seqmem.data import spoken_digits
-from seqmem.data.sound import triangles
+from seqmem.data.sound import mel_weights
 
 
 def write_wav(path, samples, *, channels=1, width=2, rate=8000):
@@ -19,7 +19,7 @@ def write_wav(path, samples, *, channels=1, width=2, rate=8000):
     return path
 
 
-def test_samples_are_those_that_were_written(tmp_path):
+def test_read_wav_returns_the_samples_and_the_sample_rate(tmp_path):
     samples, rate = data.read_wav(write_wav(tmp_path / "a.wav", [0, 16384, -32768, 1], rate=11025))
     assert rate == 11025
     assert samples.dtype == np.float32
@@ -27,27 +27,27 @@ def test_samples_are_those_that_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [{"channels": 2}, {"width": 1}])
-def test_other_kinds_of_wav_are_refused(kind, tmp_path):
+def test_read_wav_refuses_other_formats(kind, tmp_path):
     path = write_wav(tmp_path / "a.wav", [1, 2, 3, 4], **kind)
     with pytest.raises(ValueError, match=r"channels(.|\n)*What to do"):
         data.read_wav(path)
 
 
 @pytest.mark.parametrize("size", [0, 5, 30, 47, -2])
-def test_a_cut_off_wav_is_refused(size, tmp_path):
+def test_read_wav_refuses_a_truncated_file(size, tmp_path):
     path = write_wav(tmp_path / "a.wav", range(97))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ValueError, match=r"a.wav(.|\n)*Expected(.|\n)*What to do"):
         data.read_wav(path)
 
 
-def test_a_missing_wav_is_refused(tmp_path):
+def test_read_wav_refuses_a_missing_file(tmp_path):
     with pytest.raises(ValueError, match=r"none.wav(.|\n)*What to do"):
         data.read_wav(tmp_path / "none.wav")
 
 
-def slow_log_mel(samples, rate, bands, frame, hop):
-    """The docstring's equations, one number after another."""
+def reference_log_mel(samples, rate, bands, frame, hop):
+    """The docstring's equations, one number at a time."""
     width, step = round(rate * frame), round(rate * hop)
     size = 2 ** int(np.ceil(np.log2(width)))
     window = [0.5 - 0.5 * np.cos(2 * np.pi * n / (width - 1)) for n in range(width)]
@@ -75,88 +75,88 @@ def slow_log_mel(samples, rate, bands, frame, hop):
 
 
 @pytest.mark.parametrize("length", [1, 23, 24, 67, 83])
-def test_energies_are_those_of_the_equations(length):
+def test_log_mel_matches_its_equations(length):
     samples = np.random.default_rng(0).normal(size=length).astype(np.float32)
-    found = data.log_mel(samples, 1000, bands=5, frame=0.023, hop=0.011)
+    features = data.log_mel(samples, 1000, num_bands=5, frame=0.023, hop=0.011)
     np.testing.assert_allclose(
-        found, slow_log_mel(samples.astype(float), 1000, 5, 0.023, 0.011), atol=1e-4
+        features, reference_log_mel(samples.astype(float), 1000, 5, 0.023, 0.011), atol=1e-4
     )
 
 
-def test_no_sample_has_no_frame():
+def test_log_mel_of_no_sample_has_no_frame():
     assert data.log_mel(np.zeros(0, np.float32), 8000).shape == (0, 40)
 
 
-def test_silence_is_finite():
+def test_log_mel_of_silence_is_finite():
     assert np.isfinite(data.log_mel(np.zeros(400, np.float32), 8000)).all()
 
 
-def test_bands_cover_what_is_between_the_first_top_and_the_last():
-    weights = triangles(8000, 256, 20)
+def test_mel_weights_sum_to_1_between_the_centers():
+    weights = mel_weights(8000, 256, 20)
     f = np.linspace(0, 4000, 129)
-    tops = f[weights.argmax(1)]
-    inside = (f > tops[0]) & (f < tops[-1])
+    centers = f[weights.argmax(1)]
+    inside = (f > centers[0]) & (f < centers[-1])
     np.testing.assert_allclose(weights.sum(0)[inside], 1, atol=1e-6)
 
 
-def test_more_bands_than_frequencies_are_refused():
+def test_log_mel_refuses_more_bands_than_frequencies():
     with pytest.raises(ValueError, match=r"a frequency in every band(.|\n)*What to do"):
-        data.log_mel(np.zeros(400, np.float32), 8000, bands=130)
+        data.log_mel(np.zeros(400, np.float32), 8000, num_bands=130)
 
 
-def test_frames_without_samples_are_refused():
+def test_log_mel_refuses_frames_without_samples():
     with pytest.raises(ValueError, match=r"frames of 0 samples(.|\n)*What to do"):
         data.log_mel(np.zeros(400, np.float32), 8000, frame=1e-5)
 
 
 @pytest.fixture
 def clips(tmp_path):
-    """Two words by two speakers, seven takes each; how long a clip is tells which it is."""
+    """Two words by two speakers, seven takes each; each clip has its own length."""
     for digit in (0, 3):
         for s, speaker in enumerate(("ann", "bob")):
             for take in range(7):
                 samples = range(1 + 100 * digit + 10 * s + take)
                 write_wav(tmp_path / f"{digit}_{speaker}_{take}.wav", samples)
-    (tmp_path / "README.md").write_text("no clip")
+    (tmp_path / "README.md").write_text("not a clip")
     return data.spoken_digits(tmp_path)
 
 
-def test_clips_stand_beside_their_words_and_speakers(clips):
+def test_clips_have_their_digits_speakers_and_takes(clips):
     assert len(clips) == 28
-    for sound, digit, speaker, take in zip(
-        clips.sounds, clips.digits, clips.speakers, clips.takes, strict=True
+    for waveform, digit, speaker, take in zip(
+        clips.waveforms, clips.digits, clips.speakers, clips.takes, strict=True
     ):
-        assert len(sound) == 1 + 100 * digit + 10 * (speaker == "bob") + take
+        assert len(waveform) == 1 + 100 * digit + 10 * (speaker == "bob") + take
 
 
-def test_first_takes_are_the_test(clips):
+def test_split_puts_the_first_takes_into_the_test_set(clips):
     training, test = clips.split()
     assert (len(training), len(test)) == (8, 20)
     assert set(test.takes) == set(range(5))
     assert set(training.takes) == {5, 6}
 
 
-def test_a_speaker_who_is_held_out_is_not_trained_on(clips):
-    training, test = clips.without("bob")
+def test_held_out_speaker_is_not_in_the_training_set(clips):
+    training, test = clips.hold_out("bob")
     assert (len(training), len(test)) == (14, 14)
     assert set(training.speakers) == {"ann"}
-    assert [len(sound) % 100 for sound in test.sounds[:3]] == [11, 12, 13]
+    assert [len(waveform) % 100 for waveform in test.waveforms[:3]] == [11, 12, 13]
     with pytest.raises(ValueError, match="ann, bob"):
-        clips.without("eve")
+        clips.hold_out("eve")
 
 
-def test_a_folder_without_clips_is_refused(tmp_path):
+def test_spoken_digits_refuse_a_folder_without_clips(tmp_path):
     with pytest.raises(ValueError, match=r"no clip in(.|\n)*What to do"):
         data.spoken_digits(tmp_path)
 
 
-def test_a_clip_of_another_rate_is_refused(tmp_path):
+def test_spoken_digits_refuse_another_sample_rate(tmp_path):
     write_wav(tmp_path / "3_ann_0.wav", range(97), rate=11025)
     with pytest.raises(ValueError, match=r"11025 Hz(.|\n)*8000 Hz"):
         data.spoken_digits(tmp_path)
 
 
-def test_the_official_split_of_the_real_clips(data):
+def test_spoken_digits_have_the_official_split(data):
     clips = spoken_digits(data / "spoken_digits")
     training, test = clips.split()
     assert (len(clips), len(training), len(test)) == (3000, 2700, 300)

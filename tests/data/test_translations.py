@@ -1,4 +1,4 @@
-"""Sentences beside their translations, and words as numbers."""
+"""Multi30k, the word vocabulary, and the sizes of the published texts."""
 
 import pytest
 
@@ -16,37 +16,39 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_sentences_stand_beside_their_translations(folder):
-    found = data.multi30k("val", folder)
-    assert found.en == (("a", "dog", "runs", "."), ("a", "cat", "and", "a", "dog", "."))
-    assert found.de[1] == ("eine", "katze", "und", "ein", "hund", ".")
+def test_multi30k_pairs_sentences_with_their_translations(folder):
+    translations = data.multi30k("val", folder)
+    assert translations.en == (("a", "dog", "runs", "."), ("a", "cat", "and", "a", "dog", "."))
+    assert translations.de[1] == ("eine", "katze", "und", "ein", "hund", ".")
 
 
-def test_only_an_end_of_line_ends_a_sentence(folder):
+def test_multi30k_splits_at_newlines_only(folder):
     (folder / "val.lc.norm.tok.de").write_bytes("ein\u2028hund\x0crennt .\nzwei\n".encode())
     assert len(data.multi30k("val", folder).de) == 2
 
 
-def test_a_translation_that_is_missing_is_refused(folder):
+def test_multi30k_refuses_a_missing_translation(folder):
     (folder / "val.lc.norm.tok.de").write_text(DE.splitlines()[0])
     with pytest.raises(ValueError, match=r"en has 2 lines(.|\n)*de has 1(.|\n)*What to do"):
         data.multi30k("val", folder)
 
 
 @pytest.mark.parametrize("text", ["ein hund\n \n", "", "ein hund\n\n"])
-def test_an_empty_sentence_is_refused(text, folder):
+def test_multi30k_refuses_an_empty_sentence(text, folder):
     (folder / "val.lc.norm.tok.de").write_text(text)
     with pytest.raises(ValueError, match=r"line \d of(.|\n)*is empty(.|\n)*What to do"):
         data.multi30k("val", folder)
 
 
-def test_a_missing_file_is_refused(folder):
-    with pytest.raises(ValueError, match=r"holds no train.lc(.|\n)*What to do"):
+def test_multi30k_refuses_a_missing_file(folder):
+    with pytest.raises(ValueError, match=r"has no train.lc(.|\n)*What to do"):
         data.multi30k("train", folder)
 
 
-def test_the_most_frequent_words_come_first():
-    vocabulary = WordVocabulary.of([line.split() for line in EN.splitlines()], least=1)
+def test_word_vocabulary_orders_words_by_frequency():
+    vocabulary = WordVocabulary.from_sentences(
+        [line.split() for line in EN.splitlines()], min_count=1
+    )
     assert vocabulary.words == (
         "<pad>",
         "<s>",
@@ -61,33 +63,33 @@ def test_the_most_frequent_words_come_first():
     )
 
 
-def test_decoding_undoes_encoding_and_ends_where_the_sentence_does():
-    vocabulary = WordVocabulary.of([EN.split()], least=1)
+def test_word_vocabulary_decode_inverts_encode_up_to_the_end_token():
+    vocabulary = WordVocabulary.from_sentences([EN.split()], min_count=1)
     ids = vocabulary.encode(("a", "cat", "."))
     assert vocabulary.decode(ids) == ("a", "cat", ".")
-    whole = [vocabulary.BEGIN, *ids, vocabulary.END, *ids]
-    assert vocabulary.decode(whole) == ("a", "cat", ".")
+    padded = [vocabulary.BEGIN, *ids, vocabulary.END, *ids]
+    assert vocabulary.decode(padded) == ("a", "cat", ".")
 
 
-def test_rare_words_and_marks_in_a_text_are_unknown():
-    vocabulary = WordVocabulary.of([EN.split(), ["<s>", "<s>"]], least=2)
+def test_word_vocabulary_leaves_out_rare_words_and_special_tokens():
+    vocabulary = WordVocabulary.from_sentences([EN.split(), ["<s>", "<s>"]], min_count=2)
     assert vocabulary.words[4:] == ("a", ".", "dog")
     assert vocabulary.encode(("cat", "dog")).tolist() == [vocabulary.UNKNOWN, 6]
 
 
 @pytest.mark.parametrize("words", [("a",), ("<pad>", "<s>", "</s>", "<unk>", "a", "a")])
-def test_a_vocabulary_without_marks_or_with_a_word_twice_is_refused(words):
-    with pytest.raises(ValueError, match=r"beginning with(.|\n)*What to do"):
+def test_word_vocabulary_refuses_missing_special_tokens_and_repeated_words(words):
+    with pytest.raises(ValueError, match=r"starting with(.|\n)*What to do"):
         WordVocabulary(words)
 
 
-def test_the_real_sentences_are_as_many_as_published(data):
+def test_multi30k_has_the_published_number_of_sentences(data):
     counts = {"train": 29_000, "val": 1_014, "test_2016_flickr": 1_000, "test_2017_flickr": 1_000}
     for split, count in counts.items():
-        found = multi30k(split, data / "multi30k")
-        assert len(found.en) == len(found.de) == count
+        translations = multi30k(split, data / "multi30k")
+        assert len(translations.en) == len(translations.de) == count
 
 
-def test_the_real_shakespeare_is_as_long_as_published(data):
+def test_tiny_shakespeare_has_the_published_length(data):
     text = tiny_shakespeare(data / "tinyshakespeare")
     assert (len(text), len(set(text))) == (1_115_394, 65)

@@ -68,8 +68,8 @@ def step(state, batch):
 def train(folder: pathlib.Path, steps: int, report=lambda position: None) -> None:
     """Train, from the last checkpoint if there is one, and write the final state."""
     text = data.read_text()[:20_000]
-    vocabulary = data.Vocabulary.of(text)
-    windows = data.windows(vocabulary.encode(text), time=TIME, batch=BATCH)
+    vocabulary = data.Vocabulary.from_text(text)
+    windows = data.segment_text(vocabulary.encode(text), time=TIME, batch=BATCH)
     state, data_key = init_state(len(vocabulary))
 
     def batch_at(key, position):

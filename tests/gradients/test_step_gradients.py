@@ -1,6 +1,4 @@
-"""What single steps contribute, against the same by other means."""
-
-import functools
+"""The contributions of single steps, and the penalty on their Jacobians, by other means."""
 
 import chex
 import equinox as eqx
@@ -8,111 +6,123 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from seqmem.gradients._steps import contribution
-from seqmem.gradients._trajectory import states_before
 
 import seqmem
 from seqmem import gradients
+from seqmem._core.trees import tree_norm
+from seqmem.dynamics._trajectory import states_before
+from seqmem.gradients._step_gradients import contribution
 from tests.helpers.cells import CELLS
+from tests.helpers.linear import linear_rnn
+from tests.helpers.slow import slow
 
-TIME, BATCH = 7, 3
-GATED = ["LSTM", "PeepholeLSTM", "ProjectedLSTM", "GRU", "ResetBeforeGRU", "MGU"]
+TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
+OPTIONS = {
+    "lengths": np.array([TIME, 4, 0]),
+    "resets": np.random.default_rng(2).normal(size=(TIME, BATCH)) > 0.7,
+}
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
 def draw(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
+    return np.random.default_rng(seed).normal(size=shape)
 
 
-def measured(cell, state, xs, **marks):
-    def loss(cell, perturbations):
-        state_, ys = seqmem.unroll(cell, state, xs, perturbations=perturbations, **marks)
-        return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(s**2) for s in jax.tree.leaves(state_))
-
-    return jax.jit(gradients.value_grad_and_flow(loss))(cell)
-
-
-def setting(name):
+def random_run(name):
+    """A cell, a state shared by all examples, and inputs."""
     cell = CELLS[name]()
-    xs = draw(1, TIME, BATCH, cell.input_size)
-    marks = {"lengths": np.array([TIME, 4, 0]), "resets": draw(2, TIME, BATCH) > 1}
-    state = jax.tree.map(lambda leaf: draw(3, *leaf.shape), cell.init_state())
-    return cell, state, xs, marks
+    state = jax.tree.map(lambda leaf: jnp.asarray(draw(3, *leaf.shape)), cell.init_state())
+    return cell, state, jnp.asarray(draw(1, TIME, BATCH, INPUT))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_states_before_are_those_of_a_loop(reverse):
-    cell, state, xs, marks = setting("LSTM")
-    before = states_before(cell, state, xs, reverse=reverse, **marks)
-    resets = np.asarray(marks["resets"])
-    for example, length in enumerate(marks["lengths"]):
-        own = state
-        for t in reversed(range(length)) if reverse else range(length):
-            begins = t + 1 < length and resets[t + 1, example] if reverse else resets[t, example]
-            own = cell.init_state() if begins else own
-            here = jax.tree.map(lambda leaf, t=t, i=example: leaf[t, i], before)
-            chex.assert_trees_all_close(here, own, rtol=1e-12, atol=1e-14)
-            own, _ = jax.jit(cell.__call__)(own, xs[t, example])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(before))
+def loss(cell, state, xs, perturbations, **options):
+    state, ys = seqmem.unroll(cell, state, xs, perturbations=perturbations, **options)
+    return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(s**2) for s in jax.tree.leaves(state))
 
 
-@pytest.mark.parametrize("name", GATED)
-def test_gate_gradients_are_those_of_the_bias(name):
-    cell, state, xs, marks = setting(name)
-    _, grads, flow = measured(cell, state, xs, **marks)
-    gates = gradients.gate_gradients(cell, state, xs, flow, **marks)
-    assert tuple(gates) == cell.gates
-    for place, gate in enumerate(gates.values()):
-        np.testing.assert_allclose(gate.sum((0, 1)), grads.b[place], rtol=1e-11, atol=1e-13)
+measure = gradients.value_grad_and_flow(loss)
 
 
-@pytest.mark.parametrize("name", ["LSTM", "MGU"])
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["LSTM", "GRU", "MGU", slow("PeepholeLSTM"), slow("ProjectedLSTM"), slow("ResetBeforeGRU")],
+)
+def test_gate_gradients_add_up_to_the_gradient_of_the_bias(name):
+    cell, state, xs = random_run(name)
+
+    @jax.jit
+    def run(cell):
+        _, grads, flow = measure(cell, state, xs, **OPTIONS)
+        return grads.b, gradients.gate_gradients(cell, state, xs, flow, **OPTIONS)
+
+    d_bias, gates = run(cell)
+    assert set(gates) == set(cell.gates)
+    for index, name in enumerate(cell.gates):
+        np.testing.assert_allclose(gates[name].sum((0, 1)), d_bias[index], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "reverse"), [slow("LSTM", False), ("LSTM", True), ("MGU", False), slow("MGU", True)]
+)
 def test_contributions_add_up_to_the_gradient(name, reverse):
-    cell, state, xs, marks = setting(name)
-    marks["reverse"] = reverse
-    _, grads, flow = measured(cell, state, xs, **marks)
-    before = states_before(cell, state, xs, **marks)
-    steps = before, xs, flow.d
-    parts = [
-        contribution(cell, *jax.tree.map(lambda leaf, t=t: leaf[t], steps), batch_axes=1)
-        for t in range(TIME)
-    ]
-    total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
+    cell, state, xs = random_run(name)
+    options = OPTIONS | {"reverse": reverse}
+
+    @jax.jit
+    def run(cell):
+        _, grads, flow = measure(cell, state, xs, **options)
+        steps = states_before(cell, state, xs, **options), xs, flow.d_states
+        parts = jax.lax.map(lambda step: contribution(cell, *step, batch_axes=1), steps)
+        return grads, parts, gradients.contributions(cell, state, xs, flow, **options)
+
+    grads, parts, norms = run(cell)
+    total = jax.tree.map(lambda leaf: leaf.sum(0), parts)
     chex.assert_trees_all_close(total, grads, rtol=1e-11, atol=1e-13)
-    norms = gradients.contributions(cell, state, xs, flow, **marks)
-    np.testing.assert_allclose(norms, [gradients.tree_norm(part) for part in parts], rtol=1e-11)
+    np.testing.assert_allclose(norms, tree_norm(parts, 1), rtol=1e-11)
 
 
-def test_penalty_is_zero_where_steps_keep_the_norm():
-    cell = seqmem.RNN(2, 5, activation=lambda z: z, key=jax.random.key(0))  # orthogonal at first
-    run = cell, cell.init_state(), draw(1, TIME, BATCH, 2)
-    _, _, flow = measured(*run)
-    np.testing.assert_allclose(gradients.norm_penalty(*run, flow), 0, atol=1e-24)
-    doubled = eqx.tree_at(lambda cell: cell.U, cell, 2 * cell.U)
-    _, _, flow = measured(doubled, *run[1:])
-    np.testing.assert_allclose(gradients.norm_penalty(doubled, *run[1:], flow), TIME, rtol=1e-12)
+@jax.jit
+def penalty_of(cell, xs):
+    _, _, flow = measure(cell, None, xs)
+    return gradients.norm_penalty(cell, None, xs, flow)
 
 
-def test_penalty_pulls_the_norm_back():
-    cell = seqmem.RNN(2, 5, activation=jnp.tanh, key=jax.random.key(0))
-    cell = eqx.tree_at(lambda cell: cell.U, cell, 0.5 * cell.U)
-    xs = draw(1, TIME, BATCH, 2)
-    penalty = jax.jit(jax.value_and_grad(gradients.norm_penalty))
-    flow = jax.jit(lambda cell: measured(cell, cell.init_state(), xs)[2])
-    first = penalty(cell, cell.init_state(), xs, flow(cell))[0]
-    for _ in range(30):
-        _, slope = penalty(cell, cell.init_state(), xs, flow(cell))
-        cell = jax.tree.map(lambda weight, d: weight - 0.01 * d, cell, slope)
-    assert penalty(cell, cell.init_state(), xs, flow(cell))[0] < 0.5 * first
+def test_norm_penalty_of_scaled_rotations_is_known():
+    rotation = np.linalg.qr(draw(4, HIDDEN, HIDDEN))[0]
+    xs = jnp.asarray(draw(1, TIME, BATCH, INPUT))
+    np.testing.assert_allclose(penalty_of(linear_rnn(rotation), xs), 0, atol=1e-24)
+    np.testing.assert_allclose(penalty_of(linear_rnn(3 * rotation), xs), 4 * TIME, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["RNN", "IndRNN"])
-@pytest.mark.parametrize("ask", [gradients.gate_gradients, dynamics.gate_saturation])
-def test_gates_of_a_cell_without_gates_are_refused(ask, name):
-    cell = CELLS[name]()
-    run = cell, cell.init_state(), draw(1, TIME, cell.input_size)
-    asked = functools.partial(ask, *run, *([None] if ask is gradients.gate_gradients else []))
-    with pytest.raises(ValueError, match=r"(?s)has no gates.*Expected: .*What to do: "):
-        asked()
+def test_norm_penalty_of_padding_and_lost_gradients_has_a_finite_gradient():
+    """A step of U = 0 passes no gradient, and counts 1."""
+    xs = jnp.asarray(draw(1, TIME, BATCH, INPUT))
+
+    @jax.jit
+    def run(cell):
+        _, _, flow = measure(cell, None, xs, lengths=OPTIONS["lengths"])
+        return jax.value_and_grad(gradients.norm_penalty)(cell, None, xs, flow)
+
+    penalty, grads = run(linear_rnn(0.0))
+    np.testing.assert_allclose(penalty, (TIME + 4) / BATCH, rtol=1e-12)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+def test_descent_on_the_norm_penalty_reduces_it():
+    rotation = np.linalg.qr(draw(4, HIDDEN, HIDDEN))[0]
+    cell = seqmem.RNN(INPUT, HIDDEN, activation=jnp.tanh, key=jax.random.key(0))
+    cell = eqx.tree_at(lambda cell: cell.U, cell, jnp.asarray(0.5 * rotation))
+    xs = jnp.asarray(draw(1, TIME, BATCH, INPUT))
+
+    @jax.jit
+    def descend(cell):
+        _, _, flow = measure(cell, None, xs)
+        penalty, slope = jax.value_and_grad(gradients.norm_penalty)(cell, None, xs, flow)
+        return jax.tree.map(lambda weight, d: weight - 0.01 * d, cell, slope), penalty
+
+    penalties = []
+    for _ in range(31):
+        cell, penalty = descend(cell)
+        penalties.append(float(penalty))
+    assert penalties[-1] < 0.5 * penalties[0]

@@ -11,10 +11,10 @@ key = jax.random.key(0)
 # Sizes are different primes: input 2, hidden 5, output 3 (where the width is one, 2).
 CELLS = {
     "RNN": lambda: seqmem.RNN(2, 5, key=key),
-    "RNN with output": lambda: seqmem.RNN(2, 5, 3, key=key),
+    "RNN with output": lambda: seqmem.RNN(2, 5, output_size=3, key=key),
     "LSTM": lambda: seqmem.LSTM(2, 5, key=key),
     "PeepholeLSTM": lambda: seqmem.PeepholeLSTM(2, 5, key=key),
-    "ProjectedLSTM": lambda: seqmem.ProjectedLSTM(2, 5, 3, key=key),
+    "ProjectedLSTM": lambda: seqmem.ProjectedLSTM(2, 5, output_size=3, key=key),
     "GRU": lambda: seqmem.GRU(2, 5, key=key),
     "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
@@ -30,7 +30,7 @@ CELLS = {
     "S4D": lambda: seqmem.S4D(2, 5, key=key),
     "S5": lambda: seqmem.S5(2, 5, key=key),
     "S6": lambda: seqmem.S6(2, 5, rank=3, key=key),
-    "SLSTM": lambda: seqmem.SLSTM(2, 6, 3, key=key),
+    "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
     "LinearAttention": lambda: seqmem.LinearAttention(2, 6, 3, key=key),
     "RetNet": lambda: seqmem.RetNet(2, 6, 3, key=key),
     "GLA": lambda: seqmem.GLA(2, 6, 3, key_size=9, rank=5, key=key),

@@ -5,9 +5,9 @@ cell's loop, and what the cell is made with beside its sizes.
 """
 
 import numpy as np
-from tests.papers.gated import sigmoid
 
 import seqmem
+from tests.papers.gated import sigmoid
 
 HEADS, WRITES = 3, 2
 

@@ -145,5 +145,5 @@ PAPERS = {
     seqmem.GRU: (gru, {}),
     seqmem.ResetBeforeGRU: (reset_before_gru, {}),
     seqmem.MGU: (mgu, {}),
-    seqmem.SLSTM: (slstm, {"hidden_size": 6, "heads": 3}),
+    seqmem.SLSTM: (slstm, {"hidden_size": 6, "num_heads": 3}),
 }

@@ -1,4 +1,4 @@
-"""Tasks for memories: every answer by hand, and every known score from frequencies."""
+"""Memory tasks: answers against references, known scores against frequencies."""
 
 import functools
 import itertools
@@ -16,32 +16,32 @@ TASKS = {
     "selective copy": tasks.SelectiveCopy(11, 3, 5),
     "adding": tasks.Adding(7),
     "parity": tasks.parity(11, 3),
-    "S3": tasks.GroupWords(tasks.symmetric(3), 7),
-    "A5": tasks.GroupWords(tasks.alternating(5), 5, 3),
-    "Z7": tasks.GroupWords(tasks.cyclic(7), 5),
+    "S3": tasks.WordProblem(tasks.symmetric(3), 7),
+    "A5": tasks.WordProblem(tasks.alternating(5), 5, 3),
+    "Z7": tasks.WordProblem(tasks.cyclic(7), 5),
     "order": tasks.TemporalOrder(23),
     "recall": tasks.AssociativeRecall(14, 3, 10),
     "induction": tasks.Induction(11, 7),
     "flip-flop": tasks.FlipFlop(14, 0.6),
 }
 
-# Random numbers take LLVM seconds to optimise and milliseconds to run.
+# XLA takes seconds to optimise random numbers, which take milliseconds to run.
 compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 TOKENS = [name for name in TASKS if name != "adding"]
 
 
 @functools.cache
-def drawn(name, size=4001):
+def many_examples(name, size=4001):
     task = TASKS[name]
     return jax.tree.map(np.asarray, compiled(task.batch, static_argnums=1)(jax.random.key(0), size))
 
 
 @functools.cache
-def few(name):
+def few_examples(name):
     return compiled(TASKS[name].batch, static_argnums=1)(jax.random.key(0), 13)
 
 
-# What is asked of one sequence, by hand: the step, the answer, and the earliest step it looks at.
+# References for one sequence: (step, answer, earliest step that the answer depends on).
 
 
 def copy(task, xs):
@@ -62,18 +62,18 @@ def adding(task, xs):
 
 
 def parity(task, xs):
-    yield from ((n - 1, sum(xs[:n]) % 2, 0) for n in range(task.shortest, len(xs) + 1))
+    yield from ((n - 1, sum(xs[:n]) % 2, 0) for n in range(task.min_length, len(xs) + 1))
 
 
 def cyclic(task, xs):
-    yield from ((n - 1, sum(xs[:n]) % 7, 0) for n in range(task.shortest, len(xs) + 1))
+    yield from ((n - 1, sum(xs[:n]) % 7, 0) for n in range(task.min_length, len(xs) + 1))
 
 
 def permutations(elements, task, xs):
     product = np.arange(len(elements[0]))
     for step, x in enumerate(xs):
         product = product[list(elements[x])]  # (product · x)(i) = product(x(i))
-        if step + 1 >= task.shortest:
+        if step + 1 >= task.min_length:
             yield step, elements.index(tuple(product)), 0
 
 
@@ -112,7 +112,7 @@ def flip_flop(task, xs):
 
 S3 = list(itertools.permutations(range(3)))
 A5 = [g for g in itertools.permutations(range(5)) if np.linalg.det(np.eye(5)[list(g)]) > 0]
-BY_HAND = {
+REFERENCES = {
     "copy": copy,
     "selective copy": selective_copy,
     "adding": adding,
@@ -128,15 +128,15 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_answers_are_those_found_by_hand(name):
-    task, (inputs, targets, weights) = TASKS[name], drawn(name)
+def test_task_answers_match_the_reference(name):
+    task, (inputs, targets, weights) = TASKS[name], many_examples(name)
     oracle = np.asarray(compiled(task.oracle)(inputs))
     assert targets.shape == weights.shape == oracle.shape == inputs.shape[:2]
     lags = []
     for b in range(307):
-        asked = list(BY_HAND[name](task, inputs[:, b].tolist()))
+        answers = list(REFERENCES[name](task, inputs[:, b].tolist()))
         expected = np.zeros(len(inputs))
-        for step, answer, earliest in asked:
+        for step, answer, earliest in answers:
             expected[step] = 1
             np.testing.assert_allclose(targets[step, b], answer, rtol=1e-6)
             np.testing.assert_allclose(oracle[step, b], answer, rtol=1e-6)
@@ -146,54 +146,55 @@ def test_answers_are_those_found_by_hand(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_examples_are_the_same_for_the_same_key_under_jit_and_vmap(name):
+def test_same_key_gives_the_same_examples_under_jit_and_vmap(name):
     mapped = compiled(jax.vmap(lambda key: TASKS[name].batch(key, 13)))(
         jnp.stack([jax.random.key(0), jax.random.key(1)])
     )
-    for a, b in zip(few(name), mapped, strict=True):
+    for a, b in zip(few_examples(name), mapped, strict=True):
         np.testing.assert_array_equal(a, b[0])
     assert not np.array_equal(*mapped.inputs)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_shapes_and_dtypes_are_what_a_cell_reads(name):
+def test_examples_have_the_shapes_and_dtypes_that_a_cell_reads(name):
     task = TASKS[name]
-    inputs, targets, weights = few(name)
+    inputs, targets, weights = few_examples(name)
     vectors = task.vectors(inputs)
     assert vectors.shape == (*targets.shape, task.input_size)
     assert vectors.dtype == weights.dtype == jnp.float32
     assert targets.dtype == (jnp.float32 if name == "adding" else jnp.int32)
     if name != "adding":
         assert inputs.dtype == jnp.int32
-        assert 0 <= drawn(name).inputs.min() < drawn(name).inputs.max() < task.input_size
-        asked = drawn(name).targets[drawn(name).weights > 0]
-        assert set(asked.tolist()) == set(range(task.answers))
+        examples = many_examples(name)
+        assert 0 <= examples.inputs.min() < examples.inputs.max() < task.input_size
+        answers = examples.targets[examples.weights > 0]
+        assert set(answers.tolist()) == set(range(task.output_size))
 
 
-def surprise(conditions, targets):
-    """−ln P(target | condition) of the frequencies, and how many pairs of the two there are."""
+def surprisals(conditions, targets):
+    """−ln P(target | condition) by frequency, and the number of distinct (condition, target)."""
     pairs, index, counts = np.unique(
         np.stack([conditions, targets]), axis=1, return_inverse=True, return_counts=True
     )
-    _, place, total = np.unique(conditions, return_inverse=True, return_counts=True)
-    return -np.log(counts[index.ravel()] / total[place.ravel()]), pairs.shape[1]
+    _, condition, total = np.unique(conditions, return_inverse=True, return_counts=True)
+    return -np.log(counts[index.ravel()] / total[condition.ravel()]), pairs.shape[1]
 
 
 def assert_entropy(conditions, targets, expected):
-    """Within six deviations of χ²_k/2n, which the frequencies of n draws of k pairs lose."""
-    found, k = surprise(conditions, targets)
+    """Within six standard deviations of χ²_k/2n, the bias of the entropy of n draws of k pairs."""
+    values, k = surprisals(conditions, targets)
     n = len(targets)
-    assert abs(found.mean() - expected) < (k + 6 * math.sqrt(2 * k)) / (2 * n)
+    assert abs(values.mean() - expected) < (k + 6 * math.sqrt(2 * k)) / (2 * n)
     assert (k + 6 * math.sqrt(2 * k)) / (2 * n) < 0.02 * expected
 
 
 @pytest.mark.parametrize("name", [name for name in TOKENS if name != "A5"])
-def test_no_function_of_the_current_input_or_of_the_step_beats_the_known_scores(name):
-    task, (inputs, targets, weights) = TASKS[name], drawn(name)
+def test_known_scores_are_the_conditional_entropies_of_the_answers(name):
+    task, (inputs, targets, weights) = TASKS[name], many_examples(name)
     step, example = np.nonzero(weights)
-    asked = targets[step, example]
-    assert_entropy(inputs[step, example], asked, task.memoryless)
-    assert_entropy(step, asked, task.blind)
+    answers = targets[step, example]
+    assert_entropy(inputs[step, example], answers, task.input_only_score)
+    assert_entropy(step, answers, task.clock_only_score)
 
 
 @pytest.mark.parametrize(
@@ -201,75 +202,75 @@ def test_no_function_of_the_current_input_or_of_the_step_beats_the_known_scores(
     [
         tasks.parity(5),
         tasks.parity(7, 3),
-        tasks.GroupWords(tasks.cyclic(5), 3),
-        tasks.GroupWords(tasks.symmetric(3), 3),
-        tasks.GroupWords(tasks.alternating(5), 2),
+        tasks.WordProblem(tasks.cyclic(5), 3),
+        tasks.WordProblem(tasks.symmetric(3), 3),
+        tasks.WordProblem(tasks.alternating(5), 2),
     ],
 )
-def test_over_all_words_of_a_group_the_known_scores_are_exact(task):
-    words = np.array(list(itertools.product(range(task.answers), repeat=task.longest))).T
+def test_known_scores_of_word_problems_are_exact_over_all_words(task):
+    words = np.array(list(itertools.product(range(task.output_size), repeat=task.max_length))).T
     targets = np.asarray(compiled(task.oracle)(words))
     for scores, conditions in [
-        (task.memoryless, words),
-        (task.blind, np.broadcast_to(np.arange(task.longest)[:, None], words.shape)),
+        (task.input_only_score, words),
+        (task.clock_only_score, np.broadcast_to(np.arange(task.max_length)[:, None], words.shape)),
     ]:
-        asked = slice(task.shortest - 1, None)
-        found, _ = surprise(conditions[asked].ravel(), targets[asked].ravel())
-        np.testing.assert_allclose(found.mean(), scores, rtol=1e-12)
+        valid = slice(task.min_length - 1, None)
+        values, _ = surprisals(conditions[valid].ravel(), targets[valid].ravel())
+        np.testing.assert_allclose(values.mean(), scores, rtol=1e-12)
 
 
 @pytest.mark.parametrize("delay", [1, 100, 500, 1000])
-def test_where_every_symbol_comes_equally_often_the_known_scores_of_copy_are_exact(delay):
+def test_known_scores_of_copy_are_exact_for_uniform_symbols(delay):
     task = tasks.CopyMemory(delay)
     inputs = np.zeros((delay + 20, 8), int)
     inputs[-11:] = 9
     inputs[:10] = 1 + np.add.outer(np.arange(10), np.arange(8)) % 8
     targets = np.asarray(compiled(task.oracle)(inputs))
     steps = np.broadcast_to(np.arange(len(inputs))[:, None], inputs.shape)
-    for conditions, expected in [(inputs, task.memoryless), (steps, task.blind)]:
-        found, _ = surprise(conditions.ravel(), targets.ravel())
-        np.testing.assert_allclose(found.mean(), expected, rtol=1e-12)
+    for conditions, expected in [(inputs, task.input_only_score), (steps, task.clock_only_score)]:
+        values, _ = surprisals(conditions.ravel(), targets.ravel())
+        np.testing.assert_allclose(values.mean(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("delay", "blind", "memoryless"),
+    ("delay", "clock_only", "input_only"),
     [(100, 0.173287, 0.20121), (500, 0.039989, 0.04643), (1000, 0.020387, 0.02367)],
 )
-def test_published_baselines_of_copy(delay, blind, memoryless):
+def test_known_scores_of_copy_match_published_baselines(delay, clock_only, input_only):
     task = tasks.CopyMemory(delay)
-    assert round(task.blind, 6) == blind
-    assert round(task.memoryless, 5) == memoryless
+    assert round(task.clock_only_score, 6) == clock_only
+    assert round(task.input_only_score, 5) == input_only
 
 
-def test_no_function_of_the_last_input_or_of_the_step_beats_the_known_scores_of_adding():
+def test_known_scores_of_adding_are_the_errors_of_linear_regression():
     size = 200_003
-    task, (inputs, targets, _) = TASKS["adding"], drawn("adding", size)
+    task, (inputs, targets, _) = TASKS["adding"], many_examples("adding", size)
     value, mark = inputs[-1].T.astype(float)
     last = targets[-1].astype(float)
     features = np.stack([np.ones(size), value, mark, value * mark], -1)  # E[sum | last] is linear
     fit, *_ = np.linalg.lstsq(features, last)
     for errors, expected in [
-        ((last - features @ fit) ** 2, task.memoryless),
-        ((last - last.mean()) ** 2, task.blind),
+        ((last - features @ fit) ** 2, task.input_only_score),
+        ((last - last.mean()) ** 2, task.clock_only_score),
     ]:
         assert abs(errors.mean() - expected) < 4 * errors.std() / math.sqrt(size)
-    assert task.blind == 1 / 6
-    assert abs(task.memoryless - task.blind) > 0.01
+    assert task.clock_only_score == 1 / 6
+    assert abs(task.input_only_score - task.clock_only_score) > 0.01
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_right_answers_have_the_best_score(name):
-    task, examples = TASKS[name], few(name)
+def test_right_answers_have_the_best_score(name):
+    task, examples = TASKS[name], few_examples(name)
     answers = compiled(task.oracle)(examples.inputs)
     if name == "adding":
         outputs = answers[..., None]
     else:
-        outputs = 1e3 * jax.nn.one_hot(answers, task.answers)
-    assert task.score(outputs, examples) == task.best == 0
+        outputs = 1e3 * jax.nn.one_hot(answers, task.output_size)
+    assert task.score(outputs, examples) == task.best_score == 0
 
 
-def test_a_score_is_the_mean_over_what_is_asked():
-    task, examples = TASKS["flip-flop"], few("flip-flop")
+def test_score_is_the_mean_over_the_answers_that_count():
+    task, examples = TASKS["flip-flop"], few_examples("flip-flop")
     outputs = jax.random.normal(jax.random.key(1), (14, 13, 2))
     logs = np.asarray(jax.nn.log_softmax(outputs))
     losses = [
@@ -279,5 +280,5 @@ def test_a_score_is_the_mean_over_what_is_asked():
         if examples.inputs[step, b] == 1
     ]
     np.testing.assert_allclose(task.score(outputs, examples), np.mean(losses), rtol=1e-5)
-    unasked = jnp.where(examples.weights[..., None] > 0, outputs, 7.0)
-    np.testing.assert_allclose(task.score(unasked, examples), np.mean(losses), rtol=1e-5)
+    other_outputs = jnp.where(examples.weights[..., None] > 0, outputs, 7.0)
+    np.testing.assert_allclose(task.score(other_outputs, examples), np.mean(losses), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Scenes show what their descriptions say, and descriptions are sentences."""
+"""`Scenes`: images match their descriptions, and draws are uniform."""
 
 import functools
 
@@ -15,38 +15,38 @@ NAMES = (
     ("a sheep", "sheep"),
     ("a mouse", "mice"),
 )
-TASK = Scenes(NAMES, side=2, cell=7)
+TASK = Scenes(NAMES, grid_size=2, slot_size=7)
 LABELS = np.array([0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4], np.uint8)
-# An image is of one value, which says its number and so its kind.
+# All pixels of an image have one value, its number, which gives its kind.
 IMAGES = np.arange(1, 12, dtype=np.uint8)[:, None, None] * np.ones((1, 5, 3), np.uint8)
 
 
-def drawn(task, seed, images, labels, **options):
+def draw_scenes(task, seed, images, labels, **options):
     batch = jax.jit(functools.partial(task.batch, **options))
     return jax.tree.map(np.asarray, batch(jax.random.key(seed), images, labels))
 
 
 @functools.cache
 def scenes(seed, longest=False):
-    return drawn(TASK, seed, IMAGES, LABELS, size=997, longest=longest)
+    return draw_scenes(TASK, seed, IMAGES, LABELS, size=997, longest=longest)
 
 
-def in_cells(pictures):
-    """[batch, cell of the grid, height, width]"""
-    cells = pictures.reshape(-1, 2, 7, 2, 7).swapaxes(2, 3)
-    return cells.reshape(-1, 4, 7, 7)
+def slots_of(images):
+    """[batch, slot, height, width]"""
+    slots = images.reshape(-1, 2, 7, 2, 7).swapaxes(2, 3)
+    return slots.reshape(-1, 4, 7, 7)
 
 
-def kinds_in(cells):
-    return [int(LABELS[cell.max() - 1]) for cell in cells if cell.any()]
+def kinds_in(slots):
+    return [int(LABELS[slot.max() - 1]) for slot in slots if slot.any()]
 
 
-def test_descriptions_say_what_is_in_the_picture():
-    found = scenes(0)
-    for cells, words, counts in zip(
-        in_cells(found.pictures), found.words.T, found.counts, strict=True
+def test_description_names_the_objects_in_the_image():
+    batch = scenes(0)
+    for slots, words, counts in zip(
+        slots_of(batch.images), batch.words.T, batch.counts, strict=True
     ):
-        kinds = kinds_in(cells)
+        kinds = kinds_in(slots)
         assert TASK.sentence(words) == TASK.describe(kinds)
         np.testing.assert_array_equal(counts, np.bincount(kinds, minlength=5))
 
@@ -63,83 +63,82 @@ def test_descriptions_say_what_is_in_the_picture():
         ([4, 3, 2, 0], "an owl, a polar bear, a sheep and a mouse"),
     ],
 )
-def test_sentences_have_articles_plurals_commas_and_an_and(kinds, sentence):
+def test_description_has_articles_plurals_commas_and_an_and(kinds, sentence):
     assert TASK.describe(kinds) == sentence
 
 
-def test_a_thing_is_whole_and_within_its_cell():
-    for cell in in_cells(scenes(0).pictures).reshape(-1, 7, 7):
-        if cell.any():
-            rows, columns = np.nonzero(cell)
+def test_object_is_complete_and_within_its_slot():
+    for slot in slots_of(scenes(0).images).reshape(-1, 7, 7):
+        if slot.any():
+            rows, columns = np.nonzero(slot)
             assert np.ptp(rows) + 1 == 5
             assert np.ptp(columns) + 1 == 3
-            assert len(np.unique(cell[cell > 0])) == 1
-            assert (cell > 0).sum() == 15
+            assert len(np.unique(slot[slot > 0])) == 1
+            assert (slot > 0).sum() == 15
 
 
-def test_places_moves_numbers_kinds_and_images_are_drawn_evenly():
-    found = scenes(0)
-    cells = in_cells(found.pictures)
-    there = cells.any((2, 3))
-    things = there.sum(1)
-    images = cells.max((2, 3))[there]
-    rows = cells.any(3).argmax(2)[there]
-    columns = cells.any(2).argmax(2)[there]
+def test_slots_offsets_counts_kinds_and_images_are_uniform():
+    slots = slots_of(scenes(0).images)
+    exists = slots.any((2, 3))
+    num_objects = exists.sum(1)
+    images = slots.max((2, 3))[exists]
+    rows = slots.any(3).argmax(2)[exists]
+    columns = slots.any(2).argmax(2)[exists]
     kinds = LABELS[images - 1]
-    of_two = images[kinds == 2]  # of three images
+    of_kind_2 = images[kinds == 2]  # which has three images
     for values, possible in [
-        (things, range(1, 5)),
-        (np.nonzero(there)[1], range(4)),
+        (num_objects, range(1, 5)),
+        (np.nonzero(exists)[1], range(4)),
         (rows, range(3)),
         (columns, range(5)),
         (kinds, range(5)),
-        (of_two, (5, 6, 7)),
+        (of_kind_2, (5, 6, 7)),
     ]:
-        share = np.array([(values == value).mean() for value in possible])
-        even = 1 / len(share)
-        assert share.sum() == pytest.approx(1)
-        assert np.abs(share - even).max() < 5 * np.sqrt(even * (1 - even) / len(values))
+        frequencies = np.array([(values == value).mean() for value in possible])
+        p = 1 / len(frequencies)
+        assert frequencies.sum() == pytest.approx(1)
+        assert np.abs(frequencies - p).max() < 5 * np.sqrt(p * (1 - p) / len(values))
 
 
-def test_the_longest_descriptions_are_apart():
+def test_longest_descriptions_are_held_out():
     length = (scenes(0).words > 0).sum(0)
     assert (scenes(0).counts.max(1) > 1)[scenes(0).counts.sum(1) == 4].all()
-    apart = scenes(1, longest=True)
-    assert (apart.counts.sum(1) == 4).all()
-    assert (apart.counts.max(1) == 1).all()
-    assert ((apart.words > 0).sum(0) > length.max()).all()
-    assert TASK.length == (apart.words > 0).sum(0).max() + 1 == len(apart.words)
+    held_out = scenes(1, longest=True)
+    assert (held_out.counts.sum(1) == 4).all()
+    assert (held_out.counts.max(1) == 1).all()
+    assert ((held_out.words > 0).sum(0) > length.max()).all()
+    assert TASK.length == (held_out.words > 0).sum(0).max() + 1 == len(held_out.words)
 
 
-def test_a_key_says_all():
-    again = drawn(TASK, 0, IMAGES, LABELS, size=997)
-    for one, other in zip(scenes(0), again, strict=True):
+def test_same_key_gives_the_same_scenes():
+    second = draw_scenes(TASK, 0, IMAGES, LABELS, size=997)
+    for one, other in zip(scenes(0), second, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert (scenes(0).pictures != scenes(2).pictures).any()
+    assert (scenes(0).images != scenes(2).images).any()
 
 
-def test_pictures_have_the_images_dtype():
-    assert scenes(0).pictures.dtype == np.uint8
+def test_scenes_have_the_dtype_of_the_images():
+    assert scenes(0).images.dtype == np.uint8
 
 
-@pytest.mark.parametrize("side", [1, 3])
-def test_grids_of_other_sizes(side):
+@pytest.mark.parametrize("grid_size", [1, 3])
+def test_scenes_have_other_grid_sizes(grid_size):
     names = tuple((f"a n{kind}", f"n{kind}s") for kind in range(11))
-    task = Scenes(names, side=side, cell=5)
+    task = Scenes(names, grid_size=grid_size, slot_size=5)
     labels = np.arange(11)
     images = (labels + 1)[:, None, None] * np.ones((1, 5, 5), np.int32)
-    found = drawn(task, 0, images, labels, size=97)
-    assert found.pictures.shape == (97, 5 * side, 5 * side)
-    for picture, words in zip(found.pictures, found.words.T, strict=True):
-        cells = picture[::5, ::5].ravel()
-        assert task.sentence(words) == task.describe(cells[cells > 0] - 1)
+    batch = draw_scenes(task, 0, images, labels, size=97)
+    assert batch.images.shape == (97, 5 * grid_size, 5 * grid_size)
+    for image, words in zip(batch.images, batch.words.T, strict=True):
+        slots = image[::5, ::5].ravel()
+        assert task.sentence(words) == task.describe(slots[slots > 0] - 1)
 
 
-def test_what_does_not_fit_is_refused():
+def test_scenes_refuse_wrong_sizes_and_labels_in_three_parts():
     match = r"Expected(.|\n)*What to do"
-    for names, side, cell in [(NAMES, 0, 7), (NAMES, 4, 7), (NAMES, 3, 7), (NAMES, 2, 0)]:
+    for names, grid_size, slot_size in [(NAMES, 0, 7), (NAMES, 4, 7), (NAMES, 3, 7), (NAMES, 2, 0)]:
         with pytest.raises(ValueError, match=match):
-            Scenes(names, side, cell)
+            Scenes(names, grid_size, slot_size)
     for images, labels in [
         (IMAGES, LABELS[1:]),
         (IMAGES, LABELS[::-1]),

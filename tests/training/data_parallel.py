@@ -48,8 +48,8 @@ def run(args: argparse.Namespace, folder: pathlib.Path, steps: int) -> None:
     assert devices.num_devices == args.devices * args.processes
 
     text = data.read_text()[:20_000]
-    vocabulary = data.Vocabulary.of(text)
-    inputs, targets = data.windows(vocabulary.encode(text), time=TIME, batch=BATCH)
+    vocabulary = data.Vocabulary.from_text(text)
+    inputs, targets = data.segment_text(vocabulary.encode(text), time=TIME, batch=BATCH)
     keys = jax.random.split(jax.random.key(0), 3)
     cell = seqmem.LSTM(len(vocabulary), HIDDEN, key=keys[0])
     model = models.CharacterModel(cell, len(vocabulary), key=keys[1])

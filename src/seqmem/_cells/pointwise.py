@@ -1,4 +1,4 @@
-"""The pointwise family: layers between memories, which remember nothing themselves."""
+"""The pointwise family: layers without memory, such as norms and embeddings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,8 +35,8 @@ POINTWISE = Family(
 class AbstractPointwiseCell(AbstractCell):
     """A cell without memory: y_t = project(x_t).
 
-    The state is a tree without leaves, so a cell writes `project` alone. `unroll` runs all steps at
-    once, as one more batch axis.
+    The state is a tree without leaves, and a subclass writes `project` alone. `unroll` computes all
+    steps at once: time is one more batch axis.
     """
 
     family = POINTWISE

@@ -14,7 +14,7 @@ def tree_norm(
 
     Entries are divided by the largest one before they are squared: gradients over time reach
     1e±30, whose squares float32 cannot hold. The norm of a tree with an entry that is not finite
-    is not finite; that of a tree without leaves is 0.
+    is not finite; that of a tree without leaves is 0. At 0 the derivative is 0.
     """
     leaves = jax.tree.leaves(tree)
     if not leaves:
@@ -31,4 +31,6 @@ def tree_norm(
     def sum_of_squares(modulus: Array, axes: tuple[int, ...]) -> Array:
         return jnp.square(modulus / jnp.expand_dims(scale, axes)).sum(axes)
 
-    return scale * jnp.sqrt(sum(map(sum_of_squares, moduli, summed_axes), jnp.zeros_like(scale)))
+    squares = sum(map(sum_of_squares, moduli, summed_axes), jnp.zeros_like(scale))
+    is_zero = squares == 0
+    return scale * jnp.where(is_zero, squares, jnp.sqrt(jnp.where(is_zero, 1, squares)))

@@ -73,3 +73,17 @@ def check_heads(owner: str, size: int, num_heads: int) -> None:
             "a size that the heads divide evenly.",
             "choose a number of heads that divides the size.",
         )
+
+
+def check_activation(owner: str, activation: Any) -> None:
+    """Refuse an activation that is not a function, such as its name.
+
+    Raises:
+        ValueError: for anything that cannot be called.
+    """
+    if not callable(activation):
+        raise bad_input(
+            f"{owner} got activation={activation!r}.",
+            "a function of an array, entry by entry.",
+            "pass the function itself, such as jax.numpy.tanh or jax.nn.relu.",
+        )

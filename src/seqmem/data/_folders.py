@@ -1,6 +1,6 @@
-"""Where a data set's files are: at a path, in SEQMEM_DATA, or fetched from their publisher.
+"""The folder of a data set: a path, a folder in SEQMEM_DATA, or a download into the cache.
 
-A folder in the cache is whole: it is filled under another name, checked, and then renamed.
+A download is complete or absent: it is written to a temporary folder, checked, and then renamed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from .._core.errors import bad_input
 TIMEOUT = 60  # seconds without a byte
 
 
-def folder_of(
+def data_folder(
     name: str, path: str | os.PathLike | None, fetch: Callable[[pathlib.Path], None] | None
 ) -> pathlib.Path:
     """The folder of a data set: `path`, else `name` in SEQMEM_DATA, else `name` in the cache.
@@ -24,122 +24,140 @@ def folder_of(
     The cache is the folder "seqmem" in XDG_CACHE_HOME, or in ~/.cache.
 
     Args:
-        name: of the data set.
-        path: of its folder.
-        fetch: fills an empty folder with the data set's files, and checks them. None for a data set
-            that is published nowhere we could check.
+        name: the data set.
+        path: its folder.
+        fetch: downloads the files of the data set into an empty folder, and checks them. None for a
+            data set that cannot be downloaded.
 
     Raises:
         ValueError: where there is no such folder.
     """
     if path is not None:
-        return _existing(pathlib.Path(path), f"the folder that holds {name}")
-    given = os.environ.get("SEQMEM_DATA")
-    if given and (pathlib.Path(given) / name).is_dir():
-        return pathlib.Path(given) / name
+        folder = pathlib.Path(path)
+        if not folder.is_dir():
+            raise bad_input(
+                f"{folder} is not a folder.", f"the folder of {name}.", "check the path."
+            )
+        return folder
+    root = os.environ.get("SEQMEM_DATA")
+    if root and (pathlib.Path(root) / name).is_dir():
+        return pathlib.Path(root) / name
     if fetch is None:
         raise bad_input(
-            f"no path to {name}, and SEQMEM_DATA holds no folder {name}.",
-            "the folder of its files, which are not fetched.",
-            f"pass path=, or put them into a folder {name} in that of SEQMEM_DATA.",
+            f"no path to {name}, and no folder {name} in SEQMEM_DATA.",
+            "the folder of its files, which seqmem does not download.",
+            f"pass path=, or put the files into a folder {name} in that of SEQMEM_DATA.",
         )
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seqmem"
     folder = cache / name
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as fresh:
-            whole = pathlib.Path(fresh) / name
-            whole.mkdir()
-            fetch(whole)
-            try:
-                whole.rename(folder)
-            except OSError:  # another process was faster
-                if not folder.is_dir():
-                    raise
+        _fill(folder, fetch)
     return folder
 
 
-def fetcher(address: str, sums: Mapping[str, str]) -> Callable[[pathlib.Path], None]:
-    """What fetches these files, behind one address, and checks them: name to SHA-256."""
+def _fill(folder: pathlib.Path, fetch: Callable[[pathlib.Path], None]) -> None:
+    """Download into a temporary folder, then rename it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{folder.name}-"
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as temporary:
+        download_folder = pathlib.Path(temporary) / folder.name
+        download_folder.mkdir()
+        fetch(download_folder)
+        try:
+            download_folder.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.is_dir():
+                raise
+
+
+def fetcher(base_url: str, sha256: Mapping[str, str]) -> Callable[[pathlib.Path], None]:
+    """A function that downloads files from one URL into a folder, and checks them.
+
+    Args:
+        base_url: the URL, up to the names.
+        sha256: the checksum of each file, by name.
+    """
 
     def fetch(folder: pathlib.Path) -> None:
-        for name, sha256 in sums.items():
-            download(address + name, folder / name, sha256)
+        for name, checksum in sha256.items():
+            download(base_url + name, folder / name, checksum)
 
     return fetch
 
 
-def file_in(folder: pathlib.Path, *names: str) -> pathlib.Path:
-    """The first of these files that the folder holds.
+def find_file(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    """The first of these files that the folder has.
 
     Raises:
-        ValueError: where it holds none.
+        ValueError: where it has none of them.
     """
     for name in names:
         if (folder / name).is_file():
             return folder / name
     raise bad_input(
-        f"{folder} holds no {' and no '.join(names)}.",
-        "the files of the data set under the names they are published by.",
-        "complete the folder, or leave path and SEQMEM_DATA out to fetch them.",
+        f"{folder} has no {' and no '.join(names)}.",
+        "the files of the data set under the names of their publisher.",
+        "complete the folder, or leave path and SEQMEM_DATA out to download them.",
     )
 
 
-def check_name(what: str, given: str, names: Iterable[str]) -> None:
-    """Raise a `ValueError` where a part of a data set is called by a name it does not have."""
-    if given not in (names := list(names)):
-        raise bad_input(f"{what} {given!r}.", f"one of {', '.join(names)}.", "name one of these.")
-
-
-def download(address: str, path: pathlib.Path, sha256: str | None) -> None:
-    """Write what is at an address to a file, and check it.
-
-    Args:
-        address: its URL.
-        path: of the file.
-        sha256: of the content; None where what is unpacked from it is checked.
+def check_name(argument: str, name: str, names: Iterable[str]) -> None:
+    """Refuse an unknown name of a part of a data set.
 
     Raises:
-        ConnectionError: where it cannot be had.
-        ValueError: where it has another checksum.
+        ValueError: unless `name` is one of `names`.
+    """
+    if name not in (names := list(names)):
+        raise bad_input(f"{argument} {name!r}.", f"one of {', '.join(names)}.", "pass one of them.")
+
+
+def download(url: str, path: pathlib.Path, sha256: str | None) -> None:
+    """Download a file, and check it.
+
+    Args:
+        url: its URL.
+        path: where to write it.
+        sha256: the checksum of its content; None where the caller checks the content.
+
+    Raises:
+        ConnectionError: where the download fails.
+        ValueError: for another checksum.
     """
     digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as source, path.open("wb") as file:
-            while block := source.read(1 << 20):
-                file.write(block)
-                digest.update(block)
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
+            while content := response.read(1 << 20):
+                file.write(content)
+                digest.update(content)
     except (OSError, http.client.HTTPException) as error:
-        complaint = bad_input(
-            f"{address} could not be fetched: {error}.",
+        message = bad_input(
+            f"{url} could not be downloaded: {error}.",
             "an answer from the publisher of the data.",
             "try again, or get the files in another way and pass their folder as path=.",
         )
-        raise ConnectionError(str(complaint)) from error
+        raise ConnectionError(str(message)) from error
     if sha256 is not None:
-        check_sum(address, digest.hexdigest(), sha256)
+        check_sha256(url, digest.hexdigest(), sha256)
 
 
-def check_sum(what: str, found: str, expected: str) -> None:
-    """Raise a `ValueError` where a checksum is another."""
-    if found != expected:
+def check_sha256(name: str, sha256: str, expected: str) -> None:
+    """Refuse another checksum than the expected one.
+
+    Raises:
+        ValueError: for another checksum.
+    """
+    if sha256 != expected:
         raise bad_input(
-            f"{what} has the SHA-256 {found}.",
+            f"{name} has the SHA-256 {sha256}.",
             f"{expected}.",
-            "try again; if it stays so, it is not the data that this was written for.",
+            "try again; if it persists, the publisher has changed the data.",
         )
 
 
-def sum_of(folder: pathlib.Path) -> str:
-    """A checksum over names and contents: what `LC_ALL=C sha256sum * | sha256sum` prints."""
+def folder_sha256(folder: pathlib.Path) -> str:
+    """A checksum of names and contents: the output of `LC_ALL=C sha256sum * | sha256sum`."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        one = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{one}  {path.name}\n".encode())
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{checksum}  {path.name}\n".encode())
     return total.hexdigest()
-
-
-def _existing(folder: pathlib.Path, what: str) -> pathlib.Path:
-    if not folder.is_dir():
-        raise bad_input(f"{folder} is no folder.", f"{what}.", "check the path.")
-    return folder

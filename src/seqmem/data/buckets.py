@@ -1,4 +1,4 @@
-"""Batches of sequences of about one length: little is padded, and few programs are compiled."""
+"""Batches of sequences of similar length: little padding, and few shapes to compile for."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,158 +8,164 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from .._core.errors import bad_input
-from .draws import generator
+from .._core.validation import check_count, check_sizes
+from .numpy_rng import numpy_rng
 
-NONE = -1  # in the place of an example
+NO_EXAMPLE = -1  # the index in an unused place of a batch
 
 
 class Batch(NamedTuple):
-    """Which examples, NONE = −1 where there is none any more, and how long to pad them."""
+    """The examples of one batch, and the length to which they are padded.
 
-    examples: Int[np.ndarray, " batch"]
-    time: int
+    Attributes:
+        indices: the index of each example; NO_EXAMPLE = −1 in an unused place.
+        padded_length: steps.
+    """
+
+    indices: Int[np.ndarray, " batch"]
+    padded_length: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Buckets:
-    """Batches at positions: all examples of a batch are padded to one of few lengths.
+    """Batches by length: every example of a batch is padded to the length of its bucket.
 
-    An epoch reads every example once. In each,
+    Each epoch reads every example once. It shuffles the examples of each bucket and cuts them into
+    batches, the last of which may have unused places, so that each bucket has one shape; then it
+    shuffles the batches of all buckets.
 
-        the examples of each bucket are shuffled and cut into batches; where the last is not full,
-        the rest of it is no example, so that there is one shape for each bucket;
-        the batches of all buckets are shuffled.
-
-    So a jitted step is compiled once for each bucket, and a batch is a pure function of a key and a
-    position, as `seqmem.experiment.train` wants it.
+    A jitted step is compiled once per bucket. A batch is a pure function of a key and a position,
+    as `seqmem.experiment.train` expects.
 
     Attributes:
-        times: the padded lengths, from the shortest.
-        members: the examples of each bucket.
-        batch: examples in one batch.
+        padded_lengths: the length of each bucket, ascending.
+        members: the indices of the examples in each bucket.
+        batch_size: places in one batch.
 
     Example:
         >>> import jax
         >>> from seqmem.data import Buckets
-        >>> buckets = Buckets.of([3, 9, 2, 3, 8, 0], batch=2, count=2)
-        >>> buckets.times, len(buckets)
+        >>> buckets = Buckets.from_lengths([3, 9, 2, 3, 8, 0], batch_size=2, num_buckets=2)
+        >>> buckets.padded_lengths, len(buckets)
         ((3, 9), 3)
-        >>> read = [buckets(jax.random.key(0), position) for position in range(3)]
-        >>> sorted(int(i) for batch in read for i in batch.examples)
+        >>> batches = [buckets(jax.random.key(0), position) for position in range(3)]
+        >>> sorted(int(i) for batch in batches for i in batch.indices)
         [0, 1, 2, 3, 4, 5]
     """
 
-    times: tuple[int, ...]
+    padded_lengths: tuple[int, ...]
     members: tuple[Int[np.ndarray, " example"], ...]
-    batch: int
+    batch_size: int
 
     @classmethod
-    def of(cls, lengths: Sequence[int], *, batch: int, count: int) -> "Buckets":
-        """The buckets that pad the least.
+    def from_lengths(
+        cls, lengths: Sequence[int], *, batch_size: int, num_buckets: int
+    ) -> "Buckets":
+        """The buckets that need the least padding.
 
-            min over t_1 < … < t_count = max ℓ of  Σ_i (min {t_j : t_j ≥ ℓ_i} − ℓ_i)
+            min over t_1 < … < t_n = max ℓ of  Σ_i (min {t_j : t_j ≥ ℓ_i} − ℓ_i)
 
-        found by dynamic programming over the different lengths, in O(count · different²). A length
-        of 0 is padded to 1, since nothing runs on no step at all.
+        found by dynamic programming over the distinct lengths, in O(num_buckets · distinct²). A
+        length of 0 counts as 1, since a sequence without steps cannot be run.
 
         Args:
-            lengths: of the examples, >= 0.
-            batch: examples in one batch, > 0.
-            count: how many buckets at most, > 0; so many programs will be compiled.
+            lengths: the length of each example, >= 0.
+            batch_size: places in one batch, > 0.
+            num_buckets: the most buckets, > 0; a jitted step compiles one program for each.
 
         Raises:
-            ValueError: where there is no example, or a number is out of range.
+            ValueError: without an example, or where a number is out of range.
         """
-        given = np.asarray(lengths)
-        if given.ndim != 1 or not given.size or given.min() < 0 or min(batch, count) < 1:
+        check_sizes("Buckets", batch_size=batch_size, num_buckets=num_buckets)
+        lengths_array = np.asarray(lengths)
+        if lengths_array.ndim != 1 or not lengths_array.size or lengths_array.min() < 0:
             raise bad_input(
-                f"lengths of shape {given.shape}, {batch=}, {count=}.",
-                "a length, at least 0, for every example, and at least 1 of batch and count.",
+                f"Buckets got lengths of shape {lengths_array.shape}.",
+                "a length, at least 0, for every example, and one example or more.",
                 "pass the number of steps of each example.",
             )
-        padded = np.maximum(given, 1)
-        times = _times(padded, count)
-        bucket = np.searchsorted(times, padded)
-        members = tuple(np.flatnonzero(bucket == i) for i in range(len(times)))
-        return cls(times, members, batch)
+        steps = np.maximum(lengths_array, 1)
+        padded_lengths = _best_padded_lengths(steps, num_buckets)
+        bucket = np.searchsorted(padded_lengths, steps)
+        members = tuple(np.flatnonzero(bucket == i) for i in range(len(padded_lengths)))
+        return cls(padded_lengths, members, batch_size)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return sum(self._counts)
+        """The number of batches in an epoch."""
+        return sum(self._batches_per_bucket)
 
     @property
-    def _counts(self) -> list[int]:
-        return [-(-len(own) // self.batch) for own in self.members]
+    def _batches_per_bucket(self) -> list[int]:
+        return [-(-len(members) // self.batch_size) for members in self.members]
 
     def __call__(self, key: PRNGKeyArray, position: int) -> Batch:
-        """The batch at a position.
+        """The batch at a position of the stream of epochs.
 
         Args:
-            key: for the order.
-            position: batches read before, >= 0.
+            key: random key for the order.
+            position: the number of batches before this one, >= 0.
         """
-        if position < 0:
-            raise bad_input(f"{position=}.", "at least 0.", "count the batches read before.")
+        check_count("Buckets", "position", position, at_least=0, remedy="count batches from 0.")
         epoch, place = divmod(position, len(self))
-        ends = np.cumsum(self._counts)
-        batch = int(generator(key, epoch).permutation(len(self))[place])
+        ends = np.cumsum(self._batches_per_bucket)
+        batch = int(numpy_rng(key, epoch).permutation(len(self))[place])
         bucket = int(np.searchsorted(ends, batch, side="right"))
-        batch -= int(ends[bucket]) - self._counts[bucket]
-        own = self.members[bucket]
-        order = generator(key, epoch, bucket).permutation(len(own))
-        some = own[order[batch * self.batch : (batch + 1) * self.batch]]
-        examples = np.full(self.batch, NONE)
-        examples[: len(some)] = some
-        return Batch(examples, self.times[bucket])
+        batch -= int(ends[bucket]) - self._batches_per_bucket[bucket]
+        members = self.members[bucket]
+        order = numpy_rng(key, epoch, bucket).permutation(len(members))
+        chosen = members[order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+        indices = np.full(self.batch_size, NO_EXAMPLE)
+        indices[: len(chosen)] = chosen
+        return Batch(indices, self.padded_lengths[bucket])
 
 
-def padded(
+def pad_batch(
     sequences: Sequence[np.ndarray] | Mapping[int, np.ndarray], batch: Batch
 ) -> tuple[np.ndarray, Int[np.ndarray, " batch"]]:
-    """The sequences of a batch, side by side with zeros behind them, and their lengths.
+    """The sequences of a batch, padded with zeros at the end, and their lengths.
 
-    No example is a sequence of length 0. A sequence that is longer than the batch is cut off.
+    An unused place is a sequence of length 0. A sequence that is longer than the batch is cut.
 
     Args:
-        sequences: each example's, [length, ...].
-        batch: of `Buckets`.
+        sequences: the sequence of each example, [length, ...].
+        batch: from `Buckets`.
 
     Returns:
-        [time, batch, ...], and the valid steps of each.
+        [time, batch, ...], and the valid steps of each sequence.
 
     Example:
         >>> import numpy as np
-        >>> from seqmem.data import Batch, padded
-        >>> padded([np.array([3, 1]), np.array([2])], Batch(np.array([1, 0, -1]), 3))[0].tolist()
+        >>> from seqmem.data import Batch, pad_batch
+        >>> pad_batch([np.array([3, 1]), np.array([2])], Batch(np.array([1, 0, -1]), 3))[0].tolist()
         [[2, 3, 0], [0, 1, 0], [0, 0, 0]]
     """
-    first = sequences[int(batch.examples[0])]
-    xs = np.zeros((batch.time, len(batch.examples), *first.shape[1:]), first.dtype)
-    lengths = np.zeros(len(batch.examples), np.int32)
-    for i, example in enumerate(batch.examples):
-        if example != NONE:
-            own = sequences[int(example)][: batch.time]
-            xs[: len(own), i], lengths[i] = own, len(own)
+    first = sequences[int(batch.indices[0])]
+    xs = np.zeros((batch.padded_length, len(batch.indices), *first.shape[1:]), first.dtype)
+    lengths = np.zeros(len(batch.indices), np.int32)
+    for i, index in enumerate(batch.indices):
+        if index != NO_EXAMPLE:
+            sequence = sequences[int(index)][: batch.padded_length]
+            xs[: len(sequence), i], lengths[i] = sequence, len(sequence)
     return xs, lengths
 
 
-def _times(lengths: Int[np.ndarray, " example"], count: int) -> tuple[int, ...]:
-    """The ends of the buckets: best[j], over the first j different lengths, bucket by bucket."""
-    different, many = np.unique(lengths, return_counts=True)
-    examples = np.concatenate([[0], np.cumsum(many)])
-    steps = np.concatenate([[0], np.cumsum(many * different)])
-    # cost[i, j]: what is padded where one bucket holds the different lengths from i to j − 1
-    ends = np.concatenate([[0], different])
+def _best_padded_lengths(lengths: Int[np.ndarray, " example"], num_buckets: int) -> tuple[int, ...]:
+    """The lengths of the buckets; best[j] is the least padding of the first j distinct lengths."""
+    distinct, counts = np.unique(lengths, return_counts=True)
+    examples = np.concatenate([[0], np.cumsum(counts)])
+    steps = np.concatenate([[0], np.cumsum(counts * distinct)])
+    # cost[i, j]: the padding of one bucket with the distinct lengths i to j − 1.
+    ends = np.concatenate([[0], distinct])
     cost = (examples - examples[:, None]) * ends - (steps - steps[:, None])
     cost = np.where(np.tri(len(ends), k=-1, dtype=bool), np.inf, cost)
-    best, begins = cost[0], []
-    for _ in range(min(count, len(different)) - 1):
+    best, first_of_last_bucket = cost[0], []
+    for _ in range(min(num_buckets, len(distinct)) - 1):
         total = best[:, None] + cost
-        begins.append(total.argmin(0))
+        first_of_last_bucket.append(total.argmin(0))
         best = total.min(0)
-    times, end = [], len(different)
-    for begin in reversed([np.zeros(len(ends), int), *begins]):
+    padded_lengths, end = [], len(distinct)
+    for first in reversed([np.zeros(len(ends), int), *first_of_last_bucket]):
         if end:
-            times.append(int(different[end - 1]))
-        end = int(begin[end])
-    return tuple(reversed(times))
+            padded_lengths.append(int(distinct[end - 1]))
+        end = int(first[end])
+    return tuple(reversed(padded_lengths))

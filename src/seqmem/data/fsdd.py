@@ -11,107 +11,121 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from .._core.errors import bad_input
-from ._folders import check_sum, download, folder_of, sum_of
+from ._folders import check_sha256, data_folder, download, folder_sha256
 from .sound import read_wav
 
-RATE = 8000  # samples in a second
+SAMPLE_RATE = 8000  # Hz
 COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
-ADDRESS = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}.zip"
-SUM = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
+URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}.zip"
+SHA256 = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
 NAME = re.compile(r"([0-9])_([a-z]+)_([0-9]+)\.wav")
 
 
 @dataclasses.dataclass(frozen=True)
 class SpokenDigits:
-    """Clips, and of each the digit that is said, by whom, and which of the speaker's takes it is.
+    """Clips with the spoken digit, the speaker and the take of each.
 
     Attributes:
-        sounds: 8,000 samples in a second, in [−1, 1).
+        waveforms: 8,000 samples per second, in [−1, 1).
         digits: 0 to 9.
-        speakers: their names.
+        speakers: names.
         takes: 0, 1, ... for each digit of a speaker.
     """
 
-    sounds: tuple[Float32[np.ndarray, " samples"], ...]
+    waveforms: tuple[Float32[np.ndarray, " samples"], ...]
     digits: Int[np.ndarray, " clip"]
     speakers: np.ndarray
     takes: Int[np.ndarray, " clip"]
 
     def __len__(self) -> int:
-        return len(self.sounds)
+        return len(self.waveforms)
 
-    def where(self, wanted: Bool[np.ndarray, " clip"]) -> "SpokenDigits":
-        """Some of the clips."""
-        sounds = tuple(self.sounds[i] for i in np.flatnonzero(wanted))
-        return SpokenDigits(sounds, self.digits[wanted], self.speakers[wanted], self.takes[wanted])
+    def select(self, mask: Bool[np.ndarray, " clip"]) -> "SpokenDigits":
+        """The clips where the mask is True."""
+        waveforms = tuple(self.waveforms[i] for i in np.flatnonzero(mask))
+        return SpokenDigits(waveforms, self.digits[mask], self.speakers[mask], self.takes[mask])
 
-    def split(self, tested: int = 5) -> tuple["SpokenDigits", "SpokenDigits"]:
-        """Training and test: the takes from number `tested` on, and those before it. 5 is official:
-        2,700 clips and 300.
+    def split(self, num_test_takes: int = 5) -> tuple["SpokenDigits", "SpokenDigits"]:
+        """Training and test set; the first takes of each digit and speaker are the test set.
+
+        The official split has 5 test takes: 2,700 clips and 300.
+
+        Args:
+            num_test_takes: takes in the test set.
         """
-        return self.where(self.takes >= tested), self.where(self.takes < tested)
+        is_test = self.takes < num_test_takes
+        return self.select(~is_test), self.select(is_test)
 
-    def without(self, speaker: str) -> tuple["SpokenDigits", "SpokenDigits"]:
-        """Training and test: the other speakers, and this one.
+    def hold_out(self, speaker: str) -> tuple["SpokenDigits", "SpokenDigits"]:
+        """Training and test set; one speaker is the test set.
+
+        Args:
+            speaker: the name.
 
         Raises:
-            ValueError: where nobody has this name.
+            ValueError: for an unknown speaker.
         """
-        own = self.speakers == speaker
-        if not own.any():
+        is_test = self.speakers == speaker
+        if not is_test.any():
             raise bad_input(
                 f"no clip of {speaker!r}.",
                 f"one of {', '.join(sorted(set(self.speakers.tolist())))}.",
-                "name one of these.",
+                "pass one of these names.",
             )
-        return self.where(~own), self.where(own)
+        return self.select(~is_test), self.select(is_test)
 
 
 def spoken_digits(path: str | os.PathLike | None = None) -> SpokenDigits:
-    """The clips, in the order digit, speaker, take.
+    """The clips, ordered by digit, speaker and take.
 
-    Source: github.com/Jakobovski/free-spoken-digit-dataset at 26eb9aa, CC BY-SA 4.0; its README
-    says the split.
+    Source: github.com/Jakobovski/free-spoken-digit-dataset at 26eb9aa, CC BY-SA 4.0; the split is
+    that of its README.
 
     Args:
-        path: the folder of the files `{digit}_{speaker}_{take}.wav`. Else `spoken_digits` in
-            SEQMEM_DATA; else they are fetched, 16 MB.
+        path: the folder of the files `{digit}_{speaker}_{take}.wav`; None is the folder
+            `spoken_digits` in SEQMEM_DATA, else a download of 16 MB.
 
     Raises:
-        ValueError: where the folder holds none, or one is broken.
+        ValueError: where the folder has no clip, or a broken one.
     """
-    folder = folder_of("spoken_digits", path, _fetch)
-    named = [(match, file) for file in folder.iterdir() if (match := NAME.fullmatch(file.name))]
-    if not named:
+    folder = data_folder("spoken_digits", path, _fetch)
+    matches = [(match, file) for file in folder.iterdir() if (match := NAME.fullmatch(file.name))]
+    if not matches:
         raise bad_input(
             f"no clip in {folder}.",
             "files named {digit}_{speaker}_{take}.wav.",
-            "pass the folder that holds them, or leave path and SEQMEM_DATA out to fetch them.",
+            "pass the folder of these files, or leave path and SEQMEM_DATA out to download them.",
         )
-    clips = sorted((int(m[1]), m[2], int(m[3]), file) for m, file in named)
+    clips = sorted((int(m[1]), m[2], int(m[3]), file) for m, file in matches)
     digits, speakers, takes, files = zip(*clips, strict=True)
-    sounds = tuple(map(_sound, files))
-    return SpokenDigits(sounds, np.array(digits), np.array(speakers), np.array(takes))
+    waveforms = tuple(map(_read_clip, files))
+    return SpokenDigits(waveforms, np.array(digits), np.array(speakers), np.array(takes))
 
 
-def _sound(file: pathlib.Path) -> Float32[np.ndarray, " samples"]:
-    sound, rate = read_wav(file)
-    if rate != RATE:
-        raise bad_input(f"{file} has {rate} Hz.", f"{RATE} Hz.", "sample it anew.")
-    return sound
+def _read_clip(file: pathlib.Path) -> Float32[np.ndarray, " samples"]:
+    samples, sample_rate = read_wav(file)
+    if sample_rate != SAMPLE_RATE:
+        raise bad_input(f"{file} has {sample_rate} Hz.", f"{SAMPLE_RATE} Hz.", "resample it.")
+    return samples
 
 
 def _fetch(folder: pathlib.Path) -> None:
-    """The zip file is made on demand and may differ from day to day, so its content is checked."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        archive = pathlib.Path(beside, "clips.zip")
-        download(ADDRESS, archive, None)
+    """Download the clips. The publisher makes the zip file on demand, and its bytes may differ from
+    day to day, so the checksum is that of its contents.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        archive = pathlib.Path(temporary, "clips.zip")
+        download(URL, archive, None)
         unpack(archive, folder)
-    check_sum(f"what {ADDRESS} holds", sum_of(folder), SUM)
+    check_sha256(f"the content of {URL}", folder_sha256(folder), SHA256)
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """Write the clips in a zip file into a folder."""
+    """Write the clips of a zip file to a folder.
+
+    Raises:
+        ValueError: where the archive is no zip file.
+    """
     try:
         with zipfile.ZipFile(archive) as members:
             for member in members.namelist():
@@ -120,5 +134,5 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
                     (folder / name).write_bytes(members.read(member))
     except zipfile.BadZipFile as error:
         raise bad_input(
-            f"{ADDRESS} is no zip file: {error}.", "an archive of the clips.", "try again."
+            f"{URL} is not a zip file: {error}.", "an archive of the clips.", "try again."
         ) from error

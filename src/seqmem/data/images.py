@@ -1,4 +1,4 @@
-"""Small images with a class each: MNIST and Fashion-MNIST."""
+"""Image classification: MNIST and Fashion-MNIST."""
 
 import os
 import pathlib
@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from .._core.errors import bad_input
-from ._folders import check_name, fetcher, file_in, folder_of
+from ._folders import check_name, data_folder, fetcher, find_file
 from .idx import read_idx
 
 FILES = {"train": "train", "test": "t10k"}
 COMMIT = "b2617bb6d3ffa2e429640350f613e3291e10b141"
-ADDRESS = f"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/{COMMIT}/data/fashion/"
-SUMS = {
+URL = f"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/{COMMIT}/data/fashion/"
+SHA256 = {
     "train-images": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
     "train-labels": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
     "t10k-images": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
@@ -25,39 +25,40 @@ AXES = {"images": 3, "labels": 1}
 
 
 class Images(NamedTuple):
-    """Grey images, 0 to 255, and the class of each."""
+    """Gray images, 0 to 255, and their classes."""
 
     images: UInt8[np.ndarray, "example height width"]
     labels: UInt8[np.ndarray, " example"]
 
 
 def fashion_mnist(split: Literal["train", "test"], path: str | os.PathLike | None = None) -> Images:
-    """Fashion-MNIST: 60,000 images of clothes for training, 10,000 for the test, 28×28, 10 classes.
+    """Fashion-MNIST: 60,000 images of clothes for training, 10,000 for tests, 28×28, 10 classes.
 
     Source: Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747; the authors' repository
     zalandoresearch/fashion-mnist. Debian's package dataset-fashion-mnist holds the same images.
 
     Args:
-        split: which of them.
-        path: the folder of the four IDX files. Else `fashion_mnist` in SEQMEM_DATA; else they are
-            fetched, 30 MB.
+        split: the name of the split.
+        path: the folder of the four IDX files; None is the folder `fashion_mnist` in SEQMEM_DATA,
+            else a download of 30 MB.
 
     Raises:
         ValueError: where a file is missing or broken.
     """
-    sums = {_name(which) + ".gz": sha256 for which, sha256 in SUMS.items()}
-    return _images("fashion_mnist", split, path, fetcher(ADDRESS, sums))
+    sha256 = {_file_name(part) + ".gz": checksum for part, checksum in SHA256.items()}
+    return _images("fashion_mnist", split, path, fetcher(URL, sha256))
 
 
 def mnist(split: Literal["train", "test"], path: str | os.PathLike | None = None) -> Images:
-    """MNIST: 60,000 written digits for training, 10,000 for the test, 28×28.
+    """MNIST: 60,000 handwritten digits for training, 10,000 for tests, 28×28.
 
     Source: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document
     recognition".
 
     Args:
-        split: which of them.
-        path: the folder of the four IDX files; else `mnist` in SEQMEM_DATA. They are not fetched.
+        split: the name of the split.
+        path: the folder of the four IDX files; None is the folder `mnist` in SEQMEM_DATA. There is
+            no download.
 
     Raises:
         ValueError: where a file is missing or broken.
@@ -65,8 +66,8 @@ def mnist(split: Literal["train", "test"], path: str | os.PathLike | None = None
     return _images("mnist", split, path, None)
 
 
-def _name(which: str) -> str:
-    return f"{which}-idx{AXES[which.split('-')[1]]}-ubyte"
+def _file_name(part: str) -> str:
+    return f"{part}-idx{AXES[part.split('-')[1]]}-ubyte"
 
 
 def _images(
@@ -76,14 +77,14 @@ def _images(
     fetch: Callable[[pathlib.Path], None] | None,
 ) -> Images:
     check_name("split", split, FILES)
-    folder = folder_of(name, path, fetch)
-    names = [_name(f"{FILES[split]}-{kind}") for kind in AXES]
-    paths = [file_in(folder, name, f"{name}.gz") for name in names]
+    folder = data_folder(name, path, fetch)
+    names = [_file_name(f"{FILES[split]}-{kind}") for kind in AXES]
+    paths = [find_file(folder, name, f"{name}.gz") for name in names]
     images, labels = map(read_idx, paths)
     if (images.ndim, labels.ndim) != (3, 1) or len(images) != len(labels):
         raise bad_input(
-            f"{paths[0]} holds {images.shape}, {paths[1]} holds {labels.shape}.",
+            f"{paths[0]} has shape {images.shape}, {paths[1]} has shape {labels.shape}.",
             "images (example, height, width), and a label for each.",
-            "give the files of one data set.",
+            "use the files of one data set.",
         )
     return Images(images, labels)

@@ -1,15 +1,15 @@
-"""Multi30k: what is on 31,000 photographs, in English and in German."""
+"""Multi30k: descriptions of 31,000 photographs in English, and their German translations."""
 
 import os
 from typing import Literal, NamedTuple
 
 from .._core.errors import bad_input
-from ._folders import check_name, fetcher, file_in, folder_of
+from ._folders import check_name, data_folder, fetcher, find_file
 
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
-ADDRESS = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/tok/"
-END = ".lc.norm.tok."
-SUMS = {
+URL = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/tok/"
+SUFFIX = ".lc.norm.tok."
+SHA256 = {
     "train.lc.norm.tok.de": "cb5a23529b65ec2061f1dc446192a9c37382b63cc75f81a0be59d34894b3a505",
     "train.lc.norm.tok.en": "08925f8e0572bcd5a006702fc5fe20e2d77c6917d4eebd576fc20de6693c2119",
     "val.lc.norm.tok.de": "97232bd273eceb7207f689527386a97e4be2616b18ada47576bdaf96c8ae1f00",
@@ -27,11 +27,11 @@ SUMS = {
         "c9d1dfd7a26add989382e534af235af9f0f658b2a30e7eb0efdaf142496ee54f"
     ),
 }
-SPLITS = tuple(dict.fromkeys(name.split(END)[0] for name in SUMS))
+SPLITS = tuple(dict.fromkeys(name.split(SUFFIX)[0] for name in SHA256))
 
 
 class Translations(NamedTuple):
-    """Sentences beside their translations, as words."""
+    """English sentences and their German translations, as words."""
 
     en: tuple[tuple[str, ...], ...]
     de: tuple[tuple[str, ...], ...]
@@ -41,39 +41,41 @@ def multi30k(
     split: Literal["train", "val", "test_2016_flickr", "test_2017_flickr"],
     path: str | os.PathLike | None = None,
 ) -> Translations:
-    """29,000 sentences to train on, 1,014 to choose by, and twice 1,000 to test: lower case, cut
-    into words and punctuation by their publisher (task 1 of the data set).
+    """Multi30k, task 1: 29,000 sentences for training, 1,014 for validation, twice 1,000 for tests.
+
+    The publisher has made them lower case, and cut them into words and punctuation.
 
     Source: Elliott, Frank, Sima'an & Specia 2016, arXiv:1605.00459; github.com/multi30k/dataset at
     a3d2e0d. For research.
 
     Args:
-        split: which of them.
-        path: the folder of the files `{split}.lc.norm.tok.{language}`. Else `multi30k` in
-            SEQMEM_DATA; else they are fetched, 4 MB.
+        split: the name of the split.
+        path: the folder of the files `{split}.lc.norm.tok.{language}`; None is the folder
+            `multi30k` in SEQMEM_DATA, else a download of 4 MB.
 
     Raises:
-        ValueError: where a file is missing, the two have not the same number of lines, or a line is
-            empty: a sentence without words has no translation to be compared with.
+        ValueError: where a file is missing, the two files differ in their number of lines, or a
+            line is empty: a sentence without words has no translation to compare with.
     """
     check_name("split", split, SPLITS)
-    folder = folder_of("multi30k", path, fetcher(ADDRESS, SUMS))
-    files = [file_in(folder, split + END + language) for language in Translations._fields]
-    sides = []
+    folder = data_folder("multi30k", path, fetcher(URL, SHA256))
+    files = [find_file(folder, split + SUFFIX + language) for language in Translations._fields]
+    languages = []
     for file in files:
-        # splitlines would also cut at the characters that Unicode counts as ends of lines
+        # str.splitlines would also cut at Unicode line separators.
         lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        sides.append(tuple(tuple(line.split()) for line in lines))
-        if () in sides[-1]:
+        languages.append(tuple(tuple(line.split()) for line in lines))
+        if () in languages[-1]:
             raise bad_input(
-                f"line {sides[-1].index(()) + 1} of {file} is empty.",
+                f"line {languages[-1].index(()) + 1} of {file} is empty.",
                 "a sentence in every line.",
-                "fetch the file again, or take the line out of both languages.",
+                "download the file again, or remove the line from both languages.",
             )
-    if len(sides[0]) != len(sides[1]):
+    english, german = languages
+    if len(english) != len(german):
         raise bad_input(
-            f"{files[0]} has {len(sides[0])} lines, {files[1]} has {len(sides[1])}.",
-            "one line for one, in the same order.",
-            "fetch both files again.",
+            f"{files[0]} has {len(english)} lines, {files[1]} has {len(german)}.",
+            "one line per sentence, in the same order.",
+            "download both files again.",
         )
-    return Translations(*sides)
+    return Translations(english, german)

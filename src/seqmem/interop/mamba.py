@@ -50,8 +50,8 @@ def from_mamba(state_dict: Mapping[str, Any]) -> tuple[S6, dict[str, Any]]:
         >>> from seqmem.interop import from_mamba, to_mamba
         >>> weights = to_mamba(seqmem.S6(7, 5, rank=3, key=jax.random.key(0)))
         >>> cell, rest = from_mamba(weights | {"conv1d.bias": jax.numpy.ones(7)})
-        >>> cell.input_shape, cell.state_size, list(rest)
-        ((7,), 5, ['conv1d.bias'])
+        >>> cell.input_shape, cell.A_log.shape, list(rest)
+        ((7,), (7, 5), ['conv1d.bias'])
     """
 
     rest = {name: value for name, value in state_dict.items() if name not in TABLE.shapes}

@@ -69,8 +69,8 @@ def from_torch(
         >>> from seqmem.interop import from_torch
         >>> weights = {"weight_ih_l0": np.ones((20, 3)), "weight_hh_l0": np.ones((20, 5))}
         >>> cell = from_torch(seqmem.LSTM, weights)
-        >>> cell.input_shape, cell.hidden_size, seqmem.gate(cell, "forget").U.shape
-        ((3,), 5, (5, 5))
+        >>> cell.input_shape, cell.output_shape, seqmem.gate(cell, "forget").U.shape
+        ((3,), (5,), (5, 5))
     """
     _check_type(cell_type)
     if activation is not None and (cell_type is not RNN or activation not in ACTIVATIONS):

@@ -52,8 +52,8 @@ def from_s5(params: Mapping[str, Any]) -> S5:
         >>> from seqmem.interop import from_s5, to_s5
         >>> params = to_s5(seqmem.S5(3, 5, key=jax.random.key(0)))
         >>> cell = from_s5(params)
-        >>> cell.input_shape, cell.hidden_size, params["B"].shape
-        ((3,), 5, (5, 3, 2))
+        >>> cell.input_shape, cell.Lambda.shape, params["B"].shape
+        ((3,), (2, 5), (5, 3, 2))
     """
 
     return TABLE.to_ours(params)
@@ -63,7 +63,7 @@ def to_s5(cell: S5) -> Weights:
     """The parameters of a cell by the names that an `S5SSM` has for them.
 
     The module has zero-order hold and conjugate symmetry, both the default, and
-    `P=cell.hidden_size`.
+    `P` the entries of the cell's state.
 
     Args:
         cell: the cell.

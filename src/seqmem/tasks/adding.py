@@ -1,4 +1,4 @@
-"""Adding: two numbers among many are marked, and their sum is asked at the end."""
+"""Adding: the sum of the two marked numbers of a sequence."""
 
 import dataclasses
 
@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .memory_task import AbstractMemoryTask, Examples, asked_from, check_at_least
+from .memory_task import AbstractMemoryTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)
 class Adding(AbstractMemoryTask):
-    """Numbers from U[0, 1), two of them marked by a 1; their sum is the answer to the last step.
+    """Numbers from U[0, 1), two of them marked by a 1; the answer at the last step is their sum.
 
         x_t = (v_t, m_t),    target_T = Σ_t m_t v_t
 
-    The first mark is in the first half (time // 2 steps), the other in the rest. Inputs: vectors
-    of 2, answers: 1 number, lag: time − 1.
-    Scores are mean squared errors: 0 with a memory; 1/6, the variance of the sum, for the constant
-    1; and for a function of the last input, 1/12 less where that is marked:
+    The first mark is in the first half (time // 2 steps), the second in the rest. Inputs: vectors
+    of 2; output: 1 number; lag: time − 1.
+    Scores (mean squared errors): 0 with a memory. From the clock: 1/6, the variance of the sum, for
+    the constant output 1. From the input: 1/12 less where the last input is marked, that is
     1/6 − 1/(12 (time − time // 2)).
     Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), section 5.4, in the form of
     Arjovsky et al. 2016, arXiv:1511.06464. Differs: none.
@@ -27,14 +27,14 @@ class Adding(AbstractMemoryTask):
         time: steps, >= 2.
 
     Raises:
-        ValueError: where the time is no such number.
+        ValueError: for another time.
 
     Example:
         >>> import jax
         >>> from seqmem import tasks
         >>> task = tasks.Adding(200)
         >>> examples = task.batch(jax.random.key(0), 3)
-        >>> examples.inputs.shape, round(task.blind, 4)
+        >>> examples.inputs.shape, round(task.clock_only_score, 4)
         ((200, 3, 2), 0.1667)
         >>> answers = task.oracle(examples.inputs)[..., None]
         >>> float(task.score(answers, examples))
@@ -44,14 +44,14 @@ class Adding(AbstractMemoryTask):
     time: int
 
     def __post_init__(self):
-        check_at_least(self, time=2)
+        check_task_sizes(self, time=2)
 
     @property
     def input_size(self):
         return 2
 
     @property
-    def answers(self):
+    def output_size(self):
         return 1
 
     @property
@@ -59,11 +59,11 @@ class Adding(AbstractMemoryTask):
         return self.time - 1
 
     @property
-    def memoryless(self):
-        return self.blind - 1 / (12 * (self.time - self.time // 2))
+    def input_only_score(self):
+        return self.clock_only_score - 1 / (12 * (self.time - self.time // 2))
 
     @property
-    def blind(self):
+    def clock_only_score(self):
         return 1 / 6
 
     def batch(self, key, size):
@@ -74,7 +74,7 @@ class Adding(AbstractMemoryTask):
         second = jax.random.randint(keys[2], (size,), half, self.time)
         marks = ((steps == first) | (steps == second)).astype(values.dtype)
         inputs = jnp.stack([values, marks], -1)
-        return Examples(inputs, self.oracle(inputs), asked_from(self.lag, self.time, size))
+        return Examples(inputs, self.oracle(inputs), weights_from(self.lag, self.time, size))
 
     def oracle(self, inputs: Float[Array, "time batch 2"]) -> Float[Array, "time batch"]:
         """The sum so far."""

@@ -1,4 +1,4 @@
-"""Copy memory: ten symbols, a long silence, then all of them again."""
+"""Copy memory: write ten symbols again after a long delay."""
 
 import dataclasses
 import math
@@ -7,53 +7,54 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .memory_task import AbstractTokenTask, Examples, asked_from, check_at_least
+from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 SYMBOLS, LENGTH = 8, 10
-GO = SYMBOLS + 1
+MARKER = SYMBOLS + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class CopyMemory(AbstractTokenTask):
-    """Ten symbols of 1 … 8, to be written again after a delay; silence, 0, until then.
+    """Ten symbols of 1 … 8; after a delay the answers are the same symbols, before it 0.
 
         inputs    a_1 … a_10   0 … 0 (delay − 1)   9 … 9 (eleven)
         targets   0 … 0 (delay + 10)               a_1 … a_10
 
-    Every step is asked. Tokens: 10, answers: 9, time: delay + 20, lag: delay + 10.
-    Scores: 0 with a memory. A clock knows when, but not what: 10 ln 8/(delay + 20). The current
-    input does not tell the first 9 from the others: (ln 11 + 10 ln 8.8)/(delay + 20).
+    Every answer counts. Tokens: 10; outputs: 9 logits; time: delay + 20; lag: delay + 10.
+    Scores: 0 with a memory. From the clock, which knows when the symbols are due:
+    10 ln 8/(delay + 20). From the input, which cannot tell the first 9 from the other ten:
+    (ln 11 + 10 ln 8.8)/(delay + 20).
     Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), in the layout of the code of
     Bai, Kolter & Koltun 2018, arXiv:1803.01271. Differs: none. Arjovsky et al. 2016,
-    arXiv:1511.06464, write one 9 and ten 0 for the eleven 9: the same clock, another function of
-    the current input.
+    arXiv:1511.06464, write one 9 and ten 0 instead of eleven 9, which changes the score from the
+    input alone.
 
     Args:
         delay: steps between the last symbol and the first of its copy, >= 1.
 
     Raises:
-        ValueError: where the delay is no such number.
+        ValueError: for another delay.
 
     Example:
         >>> import jax
         >>> from seqmem import tasks
         >>> task = tasks.CopyMemory(100)
         >>> examples = task.batch(jax.random.key(0), 3)
-        >>> examples.inputs.shape, round(task.blind, 6), round(task.memoryless, 5)
-        ((120, 3), 0.173287, 0.20121)
+        >>> examples.inputs.shape, round(task.clock_only_score, 5)
+        ((120, 3), 0.17329)
     """
 
     delay: int
 
     def __post_init__(self):
-        check_at_least(self, delay=1)
+        check_task_sizes(self, delay=1)
 
     @property
     def input_size(self):
         return SYMBOLS + 2
 
     @property
-    def answers(self):
+    def output_size(self):
         return SYMBOLS + 1
 
     @property
@@ -61,22 +62,22 @@ class CopyMemory(AbstractTokenTask):
         return self.delay + LENGTH
 
     @property
-    def blind(self):
+    def clock_only_score(self):
         return LENGTH * math.log(SYMBOLS) / (self.lag + LENGTH)
 
     @property
-    def memoryless(self):
-        go = LENGTH + 1
-        asked = math.log(go) + LENGTH * math.log(go * SYMBOLS / LENGTH)
-        return asked / (self.lag + LENGTH)
+    def input_only_score(self):
+        markers = LENGTH + 1
+        total = math.log(markers) + LENGTH * math.log(markers * SYMBOLS / LENGTH)
+        return total / (self.lag + LENGTH)
 
     def batch(self, key, size):
-        symbols = jax.random.randint(key, (LENGTH, size), 1, GO, jnp.int32)
-        silence = jnp.zeros((self.delay - 1, size), jnp.int32)
-        go = jnp.full((LENGTH + 1, size), GO, jnp.int32)
-        inputs = jnp.concatenate([symbols, silence, go])
+        symbols = jax.random.randint(key, (LENGTH, size), 1, MARKER, jnp.int32)
+        blanks = jnp.zeros((self.delay - 1, size), jnp.int32)
+        markers = jnp.full((LENGTH + 1, size), MARKER, jnp.int32)
+        inputs = jnp.concatenate([symbols, blanks, markers])
         targets = jnp.concatenate([jnp.zeros((self.lag, size), jnp.int32), symbols])
-        return Examples(inputs, targets, asked_from(0, *targets.shape))
+        return Examples(inputs, targets, weights_from(0, *targets.shape))
 
     def oracle(self, inputs: Int[Array, "time batch"]) -> Int[Array, "time batch"]:
         return jnp.zeros_like(inputs).at[-LENGTH:].set(inputs[:LENGTH])

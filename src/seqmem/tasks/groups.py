@@ -1,4 +1,4 @@
-"""Finite groups as tables of products."""
+"""Finite groups as multiplication tables."""
 
 import dataclasses
 import itertools
@@ -7,15 +7,16 @@ import numpy as np
 from jaxtyping import Int
 
 from .._core.errors import bad_input
+from .._core.validation import check_count
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """A finite group; element 0 is the one that changes nothing.
+    """A finite group; element 0 is the identity.
 
     Args:
-        name: what it is called.
-        table: table[g][h] is the product g·h. Tuples, so that a group is hashable.
+        name: the usual name, such as "S3".
+        table: table[g][h] is the product g·h, as tuples, so that a group is hashable.
 
     Example:
         >>> from seqmem.tasks import cyclic, symmetric
@@ -30,62 +31,72 @@ class Group:
 
     @property
     def order(self) -> int:
-        """How many elements it has."""
+        """The number of elements."""
         return len(self.table)
 
-    def products(self) -> Int[np.ndarray, "order order"]:
+    def product_table(self) -> Int[np.ndarray, "order order"]:
         """The table as an array."""
         return np.asarray(self.table, np.int32)
 
 
 def cyclic(order: int) -> Group:
-    """Z_n: addition modulo n.
+    """The cyclic group Z_n: addition modulo n.
+
+    Args:
+        order: n, 2 to 1024.
 
     Raises:
-        ValueError: where n < 2.
+        ValueError: for another n.
     """
-    _check("cyclic", order, 2, 1024)
+    _check("cyclic", "order", order, 2, 1024)
     elements = range(order)
     table = tuple(tuple((g + h) % order for h in elements) for g in elements)
     return Group(f"Z{order}", table)
 
 
 def symmetric(points: int) -> Group:
-    """S_n: all permutations of n points, in the order of `itertools.permutations`; (g·h)(i) =
-    g(h(i)).
+    """The symmetric group S_n: all permutations of n points, with (g·h)(i) = g(h(i)).
+
+    The elements are in the order of `itertools.permutations`.
+
+    Args:
+        points: n, 2 to 5.
 
     Raises:
-        ValueError: where n is not 2 … 5.
+        ValueError: for another n.
     """
-    _check("symmetric", points, 2, 5)
+    _check("symmetric", "points", points, 2, 5)
     return _permutations(f"S{points}", list(itertools.permutations(range(points))))
 
 
 def alternating(points: int) -> Group:
-    """A_n: the even ones among the permutations of n points. A5 is the smallest group that is not
-    solvable.
+    """The alternating group A_n: the even permutations of n points.
+
+    A5 is the smallest group that is not solvable.
+
+    Args:
+        points: n, 3 to 5.
 
     Raises:
-        ValueError: where n is not 3 … 5.
+        ValueError: for another n.
     """
-    _check("alternating", points, 3, 5)
+    _check("alternating", "points", points, 3, 5)
 
-    def even(g: tuple[int, ...]) -> bool:
+    def is_even(g: tuple[int, ...]) -> bool:
         return sum(a > b for a, b in itertools.combinations(g, 2)) % 2 == 0
 
-    return _permutations(f"A{points}", list(filter(even, itertools.permutations(range(points)))))
+    return _permutations(f"A{points}", list(filter(is_even, itertools.permutations(range(points)))))
 
 
 def _permutations(name: str, elements: list[tuple[int, ...]]) -> Group:
-    places = {g: place for place, g in enumerate(elements)}
-    table = tuple(tuple(places[tuple(g[i] for i in h)] for h in elements) for g in elements)
+    index = {g: i for i, g in enumerate(elements)}
+    table = tuple(tuple(index[tuple(g[i] for i in h)] for h in elements) for g in elements)
     return Group(name, table)
 
 
-def _check(name: str, value: int, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise bad_input(
-            f"{name}({value!r}).",
-            f"a whole number, at least {least} and at most {most}.",
-            "choose a number in this range; the table has the square of the group's order entries.",
-        )
+def _check(owner: str, name: str, value: int, least: int, most: int) -> None:
+    """Refuse an integer outside of a range; the table has order² entries."""
+    remedy = f"choose a number from {least} to {most}."
+    check_count(owner, name, value, at_least=least, remedy=remedy)
+    if value > most:
+        raise bad_input(f"{owner} got {name}={value}.", f"at most {most}.", remedy)

@@ -1,7 +1,6 @@
-"""The smallest problem that needs a memory: the word "hello", one character after another.
+"""The smallest task that needs a memory: spelling "hello", character by character.
 
-After "he" comes an l, and after "hel" again an l, but after "hell" an o: one input, two answers.
-The example is that of the lecture notes that this library grew from.
+The first l is followed by an l, the second by an o: one input, two answers.
 """
 
 import collections
@@ -9,11 +8,11 @@ import collections
 import numpy as np
 from jaxtyping import Int
 
-from ..data.text import Vocabulary
+from ..data.vocabulary import Vocabulary
 
 
 def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:
-    """The vocabulary, the inputs h e l l, and the targets e l l o.
+    """The vocabulary, the inputs "hell" and the targets "ello".
 
     Example:
         >>> from seqmem.tasks import hello
@@ -21,25 +20,25 @@ def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:
         >>> vocabulary.decode(inputs), vocabulary.decode(targets)
         ('hell', 'ello')
     """
-    vocabulary = Vocabulary.of("hello")
+    vocabulary = Vocabulary.from_text("hello")
     ids = vocabulary.encode("hello")
     return vocabulary, ids[:-1], ids[1:]
 
 
-def memoryless_bound(inputs: Int[np.ndarray, " time"], targets: Int[np.ndarray, " time"]) -> int:
-    """How many targets a model without a memory can get right at most.
+def input_only_correct(inputs: Int[np.ndarray, " time"], targets: Int[np.ndarray, " time"]) -> int:
+    """The most targets that a function of the current input alone gets right.
 
         max over all f of Σ_t [f(x_t) = y_t]  =  Σ_x max_y #{t : x_t = x, y_t = y}
 
-    since f may answer each input on its own with the target that is most frequent beside it.
+    since the best f answers each input with its most frequent target.
 
     Example:
-        >>> from seqmem.tasks import hello, memoryless_bound
+        >>> from seqmem.tasks import hello, input_only_correct
         >>> _, inputs, targets = hello()
-        >>> memoryless_bound(inputs, targets)
+        >>> input_only_correct(inputs, targets)
         3
     """
-    beside = collections.defaultdict(collections.Counter)
+    targets_of = collections.defaultdict(collections.Counter)
     for x, y in zip(np.asarray(inputs).tolist(), np.asarray(targets).tolist(), strict=True):
-        beside[x][y] += 1
-    return sum(max(counts.values()) for counts in beside.values())
+        targets_of[x][y] += 1
+    return sum(max(counts.values()) for counts in targets_of.values())

@@ -1,6 +1,4 @@
-"""What every memory task offers: examples from a key, right answers, and what is known before any
-training.
-"""
+"""What every memory task offers: examples from a key, the right answers, and baseline scores."""
 
 import abc
 import dataclasses
@@ -11,13 +9,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._core.errors import bad_input
+from .._core.validation import check_count
 
 
 class Examples(NamedTuple):
-    """A batch of a task: token ids, or vectors in a further axis, and what to answer at each step.
+    """A batch of a task, time first.
 
-    Where the weight is 0 nothing is asked, and the target says nothing.
+    Attributes:
+        inputs: tokens [time, batch], or vectors [time, batch, input].
+        targets: the answer at each step; without meaning where the weight is 0.
+        weights: 1 where an answer counts, else 0.
     """
 
     inputs: Array
@@ -27,94 +28,98 @@ class Examples(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class AbstractMemoryTask(abc.ABC):
-    """A problem whose best scores are known: what a memory, a clock and an input alone can reach.
+    """A task with known best scores: of a memory, of the clock alone, and of the input alone.
 
-    A task is sizes and nothing else, so it is hashable, and static under jit:
-    `jax.jit(task.batch, static_argnames="size")`. Scores are mean losses of the answers that are
-    asked for, as `score` computes them; the smaller the better.
+    A task consists of sizes only, so it is hashable, and static under jit:
+    `jax.jit(task.batch, static_argnames="size")`. A score is a mean loss over the answers that
+    count; lower is better.
 
     Class attributes:
-        best: the score of a model with a perfect memory.
+        best_score: the score of a model with a perfect memory.
     """
 
-    best: ClassVar[float] = 0.0
+    best_score: ClassVar[float] = 0.0
 
     @property
     @abc.abstractmethod
     def input_size(self) -> int:
-        """Entries of one input as a vector; of tokens, how many there are."""
+        """Features of one input vector; for tokens, the size of the vocabulary."""
 
     @property
     @abc.abstractmethod
-    def answers(self) -> int:
-        """Entries of one output: logits of the answers, or 1 for a number."""
+    def output_size(self) -> int:
+        """Features of one output: logits of the possible answers, or 1 for a number."""
 
     @property
     @abc.abstractmethod
     def lag(self) -> int:
-        """Steps between an answer and the earliest input it can depend on."""
+        """The most steps between an answer and the earliest input that it depends on."""
 
     @property
     @abc.abstractmethod
-    def memoryless(self) -> float:
-        """The score of the best function of the current input alone, in expectation."""
+    def input_only_score(self) -> float:
+        """The expected score of the best function of the current input."""
 
     @property
     @abc.abstractmethod
-    def blind(self) -> float:
-        """The score of the best function of the step's number alone, in expectation."""
+    def clock_only_score(self) -> float:
+        """The expected score of the best function of the step's index."""
 
     @abc.abstractmethod
     def batch(self, key: PRNGKeyArray, size: int) -> Examples:
-        """`size` examples, time first; the same for the same key."""
+        """`size` random examples; the same key gives the same examples."""
 
     @abc.abstractmethod
     def oracle(self, inputs: Array) -> Array:
-        """The right answers, [time, batch], read off the inputs; anything where none is asked."""
+        """The right answers, [time, batch], computed from the inputs; any value where the weight
+        is 0.
+        """
 
     @abc.abstractmethod
     def vectors(self, inputs: Array) -> Float[Array, "time batch input"]:
-        """The inputs as a cell reads them."""
+        """The inputs as vectors, as a cell reads them: one-hot for tokens."""
 
     @abc.abstractmethod
     def losses(
-        self, outputs: Float[Array, "time batch answers"], targets: Array
+        self, outputs: Float[Array, "time batch output"], targets: Array
     ) -> Float[Array, "time batch"]:
-        """The loss of each answer, asked for or not."""
+        """The loss of every step, whether its answer counts or not."""
 
     def score(
-        self, outputs: Float[Array, "time batch answers"], examples: Examples
+        self, outputs: Float[Array, "time batch output"], examples: Examples
     ) -> Float[Array, ""]:
-        """The mean loss of the answers that are asked for."""
+        """The mean loss over the answers that count."""
         losses, weights = self.losses(outputs, examples.targets), examples.weights
         return (weights * losses).sum() / weights.sum()
 
 
 class AbstractTokenTask(AbstractMemoryTask):
-    """A task of tokens, whose answers are logits: losses are −ln P(answer), in nats."""
+    """A task over tokens; outputs are logits, and losses −ln P(answer), in nats."""
 
     def vectors(self, inputs: Int[Array, "time batch"]) -> Float[Array, "time batch input"]:
         return jax.nn.one_hot(inputs, self.input_size)
 
-    def losses(
-        self, outputs: Float[Array, "time batch answers"], targets: Int[Array, "time batch"]
-    ):
+    def losses(self, outputs: Float[Array, "time batch output"], targets: Int[Array, "time batch"]):
         return optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
 
 
-def asked_from(first: int, time: int, size: int) -> Float[Array, "time batch"]:
-    """Weights: every step is asked from this one on."""
-    asked = (jnp.arange(time)[:, None] >= first).astype(jnp.result_type(float))
-    return jnp.broadcast_to(asked, (time, size))
+def weights_from(first: int, time: int, size: int) -> Float[Array, "time batch"]:
+    """Weights: 1 from step `first` on, 0 before it."""
+    weights = (jnp.arange(time)[:, None] >= first).astype(jnp.result_type(float))
+    return jnp.broadcast_to(weights, (time, size))
 
 
-def check_at_least(task: AbstractMemoryTask, **least: int) -> None:
-    """Raise a `ValueError` where a size of the task is no whole number or too small."""
-    for name, smallest in least.items():
+def check_task_sizes(task: AbstractMemoryTask, **least: int) -> None:
+    """Refuse sizes of a task that are no integers or too small.
+
+    Args:
+        task: the task.
+        least: the smallest value of each field.
+
+    Raises:
+        ValueError: for the first such size.
+    """
+    for name, at_least in least.items():
+        remedy = f"choose a larger {name}; it counts steps or tokens."
         value = getattr(task, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise bad_input(
-                f"{type(task).__name__} got {name}={value!r}.",
-                f"a whole number, at least {smallest}.",
-                f"choose a larger {name}; it counts steps or tokens.",
-            )
+        check_count(type(task).__name__, name, value, at_least=at_least, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Pictures of a few things, and a sentence that says which: "two sandals, a bag and a coat"."""
+"""Scenes of a few objects, and a sentence that names them: "two sandals, a bag and a coat"."""
 
 import collections
 import dataclasses
@@ -13,91 +13,100 @@ from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
 from .._core.errors import bad_input
 
-END = 0  # the id of the end of a description, which also fills what is behind it
+END = 0  # the id of the end of a description, which is also its padding
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class Scene(NamedTuple):
-    """Pictures, their descriptions as ids of words, and how many of each kind are in them."""
+    """A batch of scenes.
 
-    pictures: Shaped[Array, "batch height width"]
+    Attributes:
+        images: one image per scene.
+        words: the ids of the words of each description, padded with END.
+        counts: how many objects of each kind are in each scene.
+    """
+
+    images: Shaped[Array, "batch height width"]
     words: Int[Array, "time batch"]
     counts: Int[Array, "batch kind"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Scenes:
-    """Scenes of one to `side`² things, at most one in each cell of a grid, and what is in them.
+    """Image captioning with known answers: one to `grid_size`² objects on a grid, and their names.
 
-    A thing is an image of a known kind, moved within its cell. The description names the kinds in
-    their order, each with how many there are: "a trouser", "two sandals and a bag". Kinds and
-    places are drawn evenly, and so are the images of a kind.
+    An object is an image of a known kind at a random offset in its slot of the grid. The
+    description lists the kinds by label, each with its count: "a trouser", "two sandals and a bag".
+    The number of objects, their kinds and slots, and the image of each kind are uniform.
 
-    What has the longest descriptions, a full grid of things that all differ, is apart: `batch`
-    never draws it, unless with `longest=True`, and then nothing else. Where a grid would have been
-    such a one, its last thing is made one of the first's kind. A grid of one cell is never apart.
+    The scenes with the longest descriptions, a full grid of objects of different kinds, are held
+    out: `batch` draws them with `longest=True` only, and nothing else then. Otherwise the last
+    object of such a scene is changed to the kind of the first. A grid of one slot has no such
+    scenes.
 
-    A task is names and sizes and nothing else, so it is hashable, and static under jit.
+    A task consists of names and sizes only, so it is hashable, and static under jit.
 
     Args:
-        names: (one, several) of each kind, such as ("an ankle boot", "ankle boots"), by label.
-        side: cells in a row and in a column, 1 to 3.
-        cell: pixels of a cell's side.
+        names: (singular, plural) of each kind, such as ("an ankle boot", "ankle boots"), by label.
+        grid_size: slots in a row and in a column, 1 to 3.
+        slot_size: pixels of a slot's side, > 0.
 
     Raises:
-        ValueError: for a side or a cell that is out of range, or fewer kinds than cells.
+        ValueError: where a size is out of range, or there are fewer kinds than slots.
 
     Example:
         >>> import jax, numpy as np
         >>> from seqmem.tasks import Scenes
         >>> names = ("a box", "boxes"), ("an axe", "axes"), ("a toy car", "toy cars")
-        >>> task = Scenes(names, side=1, cell=7)
+        >>> task = Scenes(names, grid_size=1, slot_size=7)
         >>> task.describe([2, 0, 2]), task.describe([1])
         ('a box and two toy cars', 'an axe')
         >>> images, labels = np.ones((5, 5, 5)), np.array([0, 0, 1, 1, 2])
         >>> scene = task.batch(jax.random.key(0), images, labels, size=11)
-        >>> scene.pictures.shape, task.sentence(scene.words[:, 0])
+        >>> scene.images.shape, task.sentence(scene.words[:, 0])
         ((11, 7, 7), 'a toy car')
     """
 
     names: tuple[tuple[str, str], ...]
-    side: int
-    cell: int
+    grid_size: int
+    slot_size: int
 
     def __post_init__(self):
-        if not 1 <= self.side <= 3 or self.cell < 1 or len(self.names) < self.side**2:
+        too_few = len(self.names) < self.grid_size**2
+        if not 1 <= self.grid_size <= 3 or self.slot_size < 1 or too_few:
             raise bad_input(
-                f"side={self.side}, cell={self.cell}, {len(self.names)} kinds.",
-                "a side of 1, 2 or 3, a cell >= 1, and as many kinds as cells, side², or more.",
-                "take fewer cells, or name more kinds.",
+                f"Scenes got grid_size={self.grid_size}, slot_size={self.slot_size} and "
+                f"{len(self.names)} kinds.",
+                "a grid_size of 1, 2 or 3, a slot_size >= 1, and at least grid_size² kinds.",
+                "choose a smaller grid, or name more kinds.",
             )
 
     @property
-    def most(self) -> int:
-        """The most things in a scene."""
-        return self.side**2
+    def max_objects(self) -> int:
+        """The most objects in a scene."""
+        return self.grid_size**2
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Every word of a description; the id of a word is its place among them."""
-        nouns = [word for both in self.names for name in both for word in name.split()]
-        fixed = ["<end>", ",", "and", *NUMBERS[: self.most - 1]]
+        """The words of all descriptions; the id of a word is its index."""
+        nouns = [word for forms in self.names for name in forms for word in name.split()]
+        fixed = ["<end>", ",", "and", *NUMBERS[: self.max_objects - 1]]
         return tuple(dict.fromkeys([*fixed, *nouns]))
 
     @property
     def length(self) -> int:
-        """Words of the longest description, with its end."""
-        nouns = sorted(len(one.split()) for one, _ in self.names)[-self.most :]
-        return sum(nouns) + self.most
+        """The number of words in the longest description, the end included."""
+        nouns = sorted(len(singular.split()) for singular, _ in self.names)[-self.max_objects :]
+        return sum(nouns) + self.max_objects
 
     def describe(self, kinds: Sequence[int]) -> str:
-        """The description of a scene of things of these kinds, in any order."""
+        """The description of a scene with objects of these kinds, in any order."""
         counts = collections.Counter(int(kind) for kind in kinds)
-        parts = [" ".join(self._part(kind, counts[kind])) for kind in sorted(counts)]
-        return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+        phrases = [" ".join(self._phrase(kind, counts[kind])) for kind in sorted(counts)]
+        return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
 
     def sentence(self, ids: Int[Array | np.ndarray, " time"]) -> str:
-        """The text that ids of words stand for, up to the end."""
+        """The text of a description as ids, up to its end."""
         text = " ".join(self.words[i] for i in np.asarray(ids).tolist())
         return text.split(self.words[END])[0].strip().replace(" ,", ",")
 
@@ -110,104 +119,113 @@ class Scenes:
         size: int,
         longest: bool = False,
     ) -> Scene:
-        """`size` scenes made of these images; the same for the same key.
+        """`size` random scenes made of the given images; the same key gives the same scenes.
 
         Args:
-            key: for all that is drawn.
-            images: of any dtype, which the pictures have too; 0 is the background.
-            labels: the kind of each image, ascending; there is at least one of every kind.
-            size: how many scenes.
-            longest: draw scenes with the longest descriptions, and no others.
+            key: random key.
+            images: images of single objects, of any dtype; 0 is the background.
+            labels: the kind of each image, ascending; at least one image of every kind.
+            size: the number of scenes.
+            longest: draw the scenes with the longest descriptions instead of all others.
 
         Raises:
-            ValueError: where the images are no images with a label each, or larger than a cell, or
-                labels that are not traced are not ascending.
+            ValueError: where images and labels do not match, an image is larger than a slot, or
+                the labels are not ascending (traced labels are not checked).
         """
         images, labels = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
-        room = self.cell - np.array(images.shape[1:])
-        if images.ndim != 3 or labels.shape != images.shape[:1] or min(room) < 0:
+        margin = self.slot_size - np.array(images.shape[1:])
+        if images.ndim != 3 or labels.shape != images.shape[:1] or min(margin) < 0:
             raise bad_input(
                 f"images of shape {images.shape}, labels of shape {labels.shape}.",
-                f"images (image, height, width) of at most {self.cell} pixels, and a label each.",
-                "make the cells larger, or the images smaller.",
+                f"images (image, height, width) of at most {self.slot_size} pixels, and as many "
+                "labels.",
+                "choose larger slots or smaller images.",
             )
         if not isinstance(labels, Tracer) and (jnp.diff(labels) < 0).any():
             raise bad_input(
                 "labels that are not ascending.",
-                "the images of one kind after those of the kind before.",
-                "put both into the order of np.argsort(labels, kind='stable'), once.",
+                "the images sorted by kind.",
+                "put images and labels into the order of np.argsort(labels, kind='stable').",
             )
-        of_things, of_kinds, of_places, of_images, of_moves = jax.random.split(key, 5)
-        grid = (size, self.most)
-        things = jax.random.randint(of_things, (size, 1), 1, self.most + 1, jnp.int32)
+        count_key, kind_key, slot_key, image_key, offset_key = jax.random.split(key, 5)
+        grid = (size, self.max_objects)
+        num_objects = jax.random.randint(count_key, (size, 1), 1, self.max_objects + 1, jnp.int32)
         if longest:
-            things = jnp.full_like(things, self.most)
-        kinds = self._kinds(of_kinds, size, longest)
-        number = jnp.arange(self.most, dtype=jnp.int32)
-        there = number < things
-        counts = there[..., None] & (
-            kinds[..., None] == jnp.arange(len(self.names), dtype=jnp.int32)
-        )
-        counts = counts.sum(1, dtype=jnp.int32)
+            num_objects = jnp.full_like(num_objects, self.max_objects)
+        kinds = self._draw_kinds(kind_key, size, longest)
+        index = jnp.arange(self.max_objects, dtype=jnp.int32)
+        exists = index < num_objects
+        one_hot = kinds[..., None] == jnp.arange(len(self.names), dtype=jnp.int32)
+        counts = (exists[..., None] & one_hot).sum(1, dtype=jnp.int32)
 
-        which = jax.random.permutation(
-            of_places, jnp.broadcast_to(number, grid), axis=1, independent=True
+        slots = jax.random.permutation(
+            slot_key, jnp.broadcast_to(index, grid), axis=1, independent=True
         )
-        kinds, there = (jnp.take_along_axis(what, which, 1) for what in (kinds, there))
-        chosen = images[_one_of_each(of_images, labels, kinds)]
-        chosen = jnp.where(there[..., None, None], chosen, jnp.zeros_like(chosen))
-        moves = jax.random.randint(of_moves, (*grid, 2), 0, room + 1, jnp.int32)
-        cells = jax.vmap(jax.vmap(self._in_cell))(chosen, moves)
-        cells = cells.reshape(size, self.side, self.side, self.cell, self.cell)
-        pictures = cells.swapaxes(2, 3).reshape(size, *2 * [self.side * self.cell])
-        return Scene(pictures, jax.vmap(self._words)(counts).T, counts)
+        kinds, exists = (jnp.take_along_axis(leaf, slots, 1) for leaf in (kinds, exists))
+        objects = images[_draw_images(image_key, labels, kinds)]
+        objects = jnp.where(exists[..., None, None], objects, jnp.zeros_like(objects))
+        offsets = jax.random.randint(offset_key, (*grid, 2), 0, margin + 1, jnp.int32)
+        slot_images = jax.vmap(jax.vmap(self._place))(objects, offsets)
+        slot_images = slot_images.reshape(size, *2 * [self.grid_size], *2 * [self.slot_size])
+        scenes = slot_images.swapaxes(2, 3).reshape(size, *2 * [self.grid_size * self.slot_size])
+        return Scene(scenes, jax.vmap(self._word_ids)(counts).T, counts)
 
-    def _kinds(self, key: PRNGKeyArray, size: int, longest: bool) -> Int[Array, "batch thing"]:
-        """The kind of each thing, of as many as there may be."""
-        several = len(self.names)
+    def _draw_kinds(
+        self, key: PRNGKeyArray, size: int, longest: bool
+    ) -> Int[Array, "batch object"]:
+        """The kind of each of `max_objects` objects."""
+        num_kinds = len(self.names)
         if longest:
             keys = jax.random.split(key, size)
-            return jax.vmap(lambda own: jax.random.permutation(own, several)[: self.most])(keys)
-        kinds = jax.random.randint(key, (size, self.most), 0, several, jnp.int32)
+            permutations = jax.vmap(lambda key: jax.random.permutation(key, num_kinds))(keys)
+            return permutations[:, : self.max_objects]
+        kinds = jax.random.randint(key, (size, self.max_objects), 0, num_kinds, jnp.int32)
         ordered = jnp.sort(kinds, 1)
-        differ = (ordered[:, 1:] != ordered[:, :-1]).all(1)
-        return kinds.at[:, -1].set(jnp.where(differ, kinds[:, 0], kinds[:, -1]))
+        all_differ = (ordered[:, 1:] != ordered[:, :-1]).all(1)
+        return kinds.at[:, -1].set(jnp.where(all_differ, kinds[:, 0], kinds[:, -1]))
 
-    def _in_cell(
-        self, image: Shaped[Array, "height width"], move: Int[Array, "2"]
-    ) -> Shaped[Array, "cell cell"]:
-        empty = jnp.zeros((self.cell, self.cell), image.dtype)
-        return jax.lax.dynamic_update_slice(empty, image, move)
+    def _place(
+        self, image: Shaped[Array, "height width"], offset: Int[Array, "2"]
+    ) -> Shaped[Array, "slot slot"]:
+        """A slot with the image at an offset."""
+        empty = jnp.zeros((self.slot_size, self.slot_size), image.dtype)
+        return jax.lax.dynamic_update_slice(empty, image, offset)
 
-    def _part(self, kind: int, count: int) -> list[str]:
-        one, several = self.names[kind]
+    def _phrase(self, kind: int, count: int) -> list[str]:
+        singular, plural = self.names[kind]
         if count > 1:
-            return [NUMBERS[count - 2], *several.split()]
-        return one.split()
+            return [NUMBERS[count - 2], *plural.split()]
+        return singular.split()
 
-    def _words(self, counts: Int[Array, " kind"]) -> Int[Array, " time"]:
-        """The description as ids: of each kind a separator and what is told, or nothing."""
+    def _word_ids(self, counts: Int[Array, " kind"]) -> Int[Array, " time"]:
+        """The description as ids: a separator and a phrase for each kind that occurs.
+
+        All kinds get the same number of places, unused ones filled with END, which are then moved
+        to the end.
+        """
         id_of = {word: i for i, word in enumerate(self.words)}
-        width = max(len(f"two {name}".split()) for both in self.names for name in both)
-        parts = np.full((len(self.names), self.most + 1, width), END)
+        width = max(len(f"two {name}".split()) for forms in self.names for name in forms)
+        phrases = np.full((len(self.names), self.max_objects + 1, width), END)
         for kind in range(len(self.names)):
-            for count in range(1, self.most + 1):
-                ids = [id_of[word] for word in self._part(kind, count)]
-                parts[kind, count, : len(ids)] = ids
-        told = (counts > 0).astype(jnp.int32)
-        before, after = jnp.cumsum(told) - told, jnp.cumsum(told[::-1])[::-1] - told
+            for count in range(1, self.max_objects + 1):
+                ids = [id_of[word] for word in self._phrase(kind, count)]
+                phrases[kind, count, : len(ids)] = ids
+        occurs = (counts > 0).astype(jnp.int32)
+        before, after = jnp.cumsum(occurs) - occurs, jnp.cumsum(occurs[::-1])[::-1] - occurs
         separators = jnp.where(after > 0, id_of[","], id_of["and"])
-        separators = jnp.where((told > 0) & (before > 0), separators, END)
-        named = jax.vmap(lambda own, count: own[count])(jnp.asarray(parts, jnp.int32), counts)
-        slots = jnp.concatenate([separators.astype(jnp.int32)[:, None], named], 1).ravel()
-        return slots[jnp.argsort(slots == END, stable=True)][: self.length]
+        separators = jnp.where((occurs > 0) & (before > 0), separators, END)
+        chosen = jax.vmap(lambda phrases, count: phrases[count])(
+            jnp.asarray(phrases, jnp.int32), counts
+        )
+        ids = jnp.concatenate([separators.astype(jnp.int32)[:, None], chosen], 1).ravel()
+        return ids[jnp.argsort(ids == END, stable=True)][: self.length]
 
 
-def _one_of_each(
+def _draw_images(
     key: PRNGKeyArray, labels: Int[Array, " image"], kinds: Int[Array, "*shape"]
 ) -> Int[Array, "*shape"]:
-    """The number of an image of each of these kinds."""
-    first, behind = (
+    """The index of a random image of each kind; the labels are ascending."""
+    first, end = (
         jnp.searchsorted(labels, kinds, side=side).astype(jnp.int32) for side in ("left", "right")
     )
-    return jax.random.randint(key, kinds.shape, first, behind, jnp.int32)
+    return jax.random.randint(key, kinds.shape, first, end, jnp.int32)

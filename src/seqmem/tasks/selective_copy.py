@@ -1,4 +1,4 @@
-"""Selective copy: symbols among noise, then all of them again, in order."""
+"""Selective copy: write the symbols among blanks again, in their order."""
 
 import dataclasses
 import math
@@ -8,19 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core.errors import bad_input
-from .memory_task import AbstractTokenTask, Examples, asked_from, check_at_least
+from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectiveCopy(AbstractTokenTask):
-    """Symbols at random steps among blanks, to be named in their order at the end.
+    """Symbols at random steps among blanks; the answers at the end are the symbols in their order.
 
         inputs    0 0 a_1 0 a_2 … (context)    m … m (count)     symbols 1 … n, marker m = n + 1
         targets                                a_1 − 1, a_2 − 1, …
 
-    Asked at the markers. How long to wait changes from example to example, so that a memory that
-    moves by the clock alone does not do. Tokens: symbols + 2, answers: symbols, time: context +
-    count, lag: context.
+    Answers count at the markers. The delays differ from example to example, so a memory that only
+    counts steps cannot solve it. Tokens: symbols + 2; outputs: symbols logits; time: context +
+    count; lag: context.
     Scores: 0 with a memory, ln symbols without one.
     Source: Gu & Dao 2023, arXiv:2312.00752, section 4.1.1 and appendix E.1, of 16 symbols among
     4096 steps and a vocabulary of 16. Differs: the steps of the markers come after the 4096.
@@ -28,7 +28,7 @@ class SelectiveCopy(AbstractTokenTask):
     Args:
         context: steps with symbols and blanks, >= count.
         count: symbols to remember, >= 1.
-        symbols: how many there are, >= 2.
+        symbols: different symbols, >= 2.
 
     Raises:
         ValueError: where a size does not fit.
@@ -39,7 +39,7 @@ class SelectiveCopy(AbstractTokenTask):
     symbols: int = 14
 
     def __post_init__(self):
-        check_at_least(self, context=1, count=1, symbols=2)
+        check_task_sizes(self, context=1, count=1, symbols=2)
         if self.context < self.count:
             raise bad_input(
                 f"SelectiveCopy got context={self.context} for count={self.count} symbols.",
@@ -52,7 +52,7 @@ class SelectiveCopy(AbstractTokenTask):
         return self.symbols + 2
 
     @property
-    def answers(self):
+    def output_size(self):
         return self.symbols
 
     @property
@@ -60,11 +60,11 @@ class SelectiveCopy(AbstractTokenTask):
         return self.context
 
     @property
-    def memoryless(self):
+    def input_only_score(self):
         return math.log(self.symbols)
 
     @property
-    def blind(self):
+    def clock_only_score(self):
         return math.log(self.symbols)
 
     def batch(self, key, size):
@@ -78,10 +78,10 @@ class SelectiveCopy(AbstractTokenTask):
         markers = jnp.full((self.count, size), self.symbols + 1, jnp.int32)
         inputs = jnp.concatenate([blanks.at[steps, jnp.arange(size)].set(symbols), markers])
         targets = jnp.concatenate([blanks, symbols - 1])
-        return Examples(inputs, targets, asked_from(self.context, len(inputs), size))
+        return Examples(inputs, targets, weights_from(self.context, len(inputs), size))
 
     def oracle(self, inputs: Int[Array, "time batch"]) -> Int[Array, "time batch"]:
         context = inputs[: self.context]
         first = jnp.argsort(context == 0, axis=0, stable=True)[: self.count]  # blanks go last
-        found = jnp.take_along_axis(context, first, 0) - 1
-        return jnp.concatenate([jnp.zeros_like(context), found])
+        answers = jnp.take_along_axis(context, first, 0) - 1
+        return jnp.concatenate([jnp.zeros_like(context), answers])

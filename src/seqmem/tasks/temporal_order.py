@@ -1,4 +1,4 @@
-"""Temporal order: two signals among distractors; which came, and in which order?"""
+"""Temporal order: name two signals among distractors, in their order."""
 
 import dataclasses
 import math
@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .memory_task import AbstractTokenTask, Examples, asked_from, check_at_least
+from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)
 class TemporalOrder(AbstractTokenTask):
-    """A or B at one early and one later step, among c, d, e, f; the pair is asked at the last step.
+    """A or B at an early step and at a later one, among c, d, e, f; the answer is the pair.
 
         first signal in [T/10, 2T/10), second in [5T/10, 6T/10)
         target_T = first + 2 second,    A = 0, B = 1
 
-    Tokens: 6 (A, B, c, d, e, f), answers: 4, lag: T − 1 − ⌊T/10⌋.
+    The answer counts at the last step. Tokens: 6 (A, B, c, d, e, f); outputs: 4 logits; lag:
+    T − 1 − ⌊T/10⌋.
     Scores: 0 with a memory, ln 4 without one.
     Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), task 6a, where 100 to 110 steps
     begin with an E and end with a B; in the form of the code of Pascanu, Mikolov & Bengio 2013,
@@ -27,20 +28,20 @@ class TemporalOrder(AbstractTokenTask):
         time: T, in steps, >= 10.
 
     Raises:
-        ValueError: where the time is no such number.
+        ValueError: for another time.
     """
 
     time: int
 
     def __post_init__(self):
-        check_at_least(self, time=10)
+        check_task_sizes(self, time=10)
 
     @property
     def input_size(self):
         return 6
 
     @property
-    def answers(self):
+    def output_size(self):
         return 4
 
     @property
@@ -48,26 +49,26 @@ class TemporalOrder(AbstractTokenTask):
         return self.time - 1 - self.time // 10
 
     @property
-    def memoryless(self):
+    def input_only_score(self):
         return math.log(4)
 
     @property
-    def blind(self):
+    def clock_only_score(self):
         return math.log(4)
 
     def batch(self, key, size):
         keys = jax.random.split(key, 3)
-        begins = jnp.array([self.time // 10, self.time // 2])[:, None]
-        steps = begins + jax.random.randint(keys[0], (2, size), 0, self.time // 10)
+        starts = jnp.array([self.time // 10, self.time // 2])[:, None]
+        steps = starts + jax.random.randint(keys[0], (2, size), 0, self.time // 10)
         signals = jax.random.randint(keys[1], (2, size), 0, 2, jnp.int32)
-        others = jax.random.randint(keys[2], (self.time, size), 2, 6, jnp.int32)
-        inputs = others.at[steps, jnp.arange(size)].set(signals)
+        distractors = jax.random.randint(keys[2], (self.time, size), 2, 6, jnp.int32)
+        inputs = distractors.at[steps, jnp.arange(size)].set(signals)
         targets = jnp.broadcast_to(signals[0] + 2 * signals[1], inputs.shape)
-        return Examples(inputs, targets, asked_from(self.time - 1, self.time, size))
+        return Examples(inputs, targets, weights_from(self.time - 1, self.time, size))
 
     def oracle(self, inputs: Int[Array, "time batch"]) -> Int[Array, "time batch"]:
-        seen = (inputs < 2).cumsum(0)
-        ones = inputs == 1
-        first, second = (jnp.any(ones & (seen == n), axis=0) for n in (1, 2))
+        signals_so_far = (inputs < 2).cumsum(0)
+        is_b = inputs == 1
+        first, second = (jnp.any(is_b & (signals_so_far == n), axis=0) for n in (1, 2))
         answer = first.astype(jnp.int32) + 2 * second.astype(jnp.int32)
         return jnp.broadcast_to(answer, inputs.shape)

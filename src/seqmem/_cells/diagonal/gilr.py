@@ -7,15 +7,16 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
+from ..._core.validation import check_activation, check_sizes
 from ..initialisers import lecun_normal
 from .family import AbstractDiagonalCell
 
 
 class GILR(AbstractDiagonalCell):
-    """Gated impulse linear recurrence: a gated running mean of a nonlinear function of the input.
+    """Gated impulse linear recurrence: a gated moving average of a nonlinear function of the input.
 
-        g_t = σ(W_g x_t + b_g)              what is kept, gate "forget"
-        i_t = τ(W_i x_t + b_i)              the impulse, gate "candidate"
+        g_t = σ(W_g x_t + b_g)              forget gate
+        i_t = τ(W_i x_t + b_i)              impulse, gate "candidate"
         h_t = g_t ∘ h_{t−1} + (1 − g_t) ∘ i_t
         y_t = h_t
 
@@ -24,15 +25,19 @@ class GILR(AbstractDiagonalCell):
     Source: Martin & Cundy 2018, arXiv:1709.04057, section 3.1. Differs: none.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of the state, > 0.
+        input_size: features of one input, > 0.
+        hidden_size: features of the state, > 0.
         activation: τ, a function of an array, entry by entry.
-        key: for the initial parameters.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1, or an activation that is
+            not a function.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.GILR(3, 5, key=jax.random.key(0))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 3)))
         >>> state.shape, ys.shape
         ((5,), (7, 5))
     """
@@ -41,8 +46,6 @@ class GILR(AbstractDiagonalCell):
 
     W: Float[Array, "2 hidden input"]
     b: Float[Array, "2 hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(
@@ -53,14 +56,18 @@ class GILR(AbstractDiagonalCell):
         activation: Callable[[Array], Array] = jnp.tanh,
         key: PRNGKeyArray,
     ):
+        check_sizes("GILR", input_size=input_size, hidden_size=hidden_size)
+        check_activation("GILR", activation)
         self.W = lecun_normal(key, (2, hidden_size, input_size))
         self.b = jnp.zeros((2, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
         self.activation = activation
 
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
+
     def init_state(self):
-        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,36 +1,42 @@
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
+from ..._core.validation import check_sizes
+from ..initialisers import lecun_normal, normal, uniform
 from .family import AbstractDiagonalCell
 
 
 class LRU(AbstractDiagonalCell):
-    """Linear recurrent unit: a complex memory that turns and fades, entry by entry.
+    """Linear recurrent unit: a complex diagonal linear recurrence.
 
         λ = exp(−exp(ν) + i exp(θ))                       |λ| < 1, whatever ν and θ are
         s_t = λ ∘ s_{t−1} + exp(γ) ∘ (B x_t)              complex
         y_t = Re(C s_t) + D ∘ x_t
 
     Shapes: x and y (input,), s (hidden,) complex, B (hidden, input) and C (input, hidden) complex,
-    held in real and imaginary parts: an optimiser then needs no care (JAX's gradient of a complex
-    parameter is the conjugate of the direction of ascent).
-    Cost per step: O(input · hidden), of which O(hidden) is sequential.
+    stored as real and imaginary parts, because JAX's gradient of a complex parameter is the
+    conjugate of what optimisers expect. Cost per step: O(input · hidden), of which O(hidden) is
+    sequential.
     Source: Orvieto et al. 2023, arXiv:2303.06349, sections 3.2 to 3.4. Differs: none. At the start
-    λ is uniform on the ring, its max_phase below `max_phase`, and exp(γ) = √(1 − |λ|²), so that white
-    inputs give states of their own variance.
+    λ is uniform on the ring r_min <= |λ| <= r_max with phases in [0, max_phase), and exp(γ) =
+    √(1 − |λ|²), so that the state has the variance of B x for white noise x.
 
     Args:
-        input_size: entries of one input and of one output, > 0.
-        hidden_size: entries of the state, > 0.
-        r_min: least |λ| at the start, in [0, r_max).
-        r_max: greatest |λ| at the start, in (r_min, 1): how long it remembers.
-        max_phase: greatest max_phase of λ at the start, in (0, 2π].
-        key: for the initial parameters.
+        input_size: features of one input and of one output, > 0.
+        hidden_size: complex entries of the state, > 0.
+        r_min: smallest |λ| at the start, in [0, r_max).
+        r_max: largest |λ| at the start, in (r_min, 1]: the closer to 1, the longer the memory.
+        max_phase: largest phase of λ at the start, in radians, in (0, 2π].
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1, or r_min, r_max or
+            max_phase out of range.
     """
 
     nu: Float[Array, " hidden"]
@@ -39,8 +45,6 @@ class LRU(AbstractDiagonalCell):
     B: Float[Array, "2 hidden input"]
     C: Float[Array, "2 input hidden"]
     D: Float[Array, " input"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -52,29 +56,36 @@ class LRU(AbstractDiagonalCell):
         max_phase: float = 2 * math.pi,
         key: PRNGKeyArray,
     ):
+        check_sizes("LRU", input_size=input_size, hidden_size=hidden_size)
+        if not (0 <= r_min < r_max <= 1 and 0 < max_phase <= 2 * math.pi):
+            raise bad_input(
+                f"LRU got r_min={r_min}, r_max={r_max} and max_phase={max_phase}.",
+                "0 <= r_min < r_max <= 1 and 0 < max_phase <= 2π.",
+                "choose an r_max of at most 1, such as 0.99; leave max_phase out for all phases.",
+            )
         keys = jax.random.split(key, 5)
-        squares = jax.random.uniform(keys[0], (hidden_size,), minval=r_min**2, maxval=r_max**2)
-        tiny = jnp.finfo(squares.dtype).tiny
-        squares = jnp.maximum(squares, tiny)
+        squares = uniform(keys[0], (hidden_size,), r_min**2, r_max**2)
+        tiny, eps = jnp.finfo(squares.dtype).tiny, jnp.finfo(squares.dtype).eps
+        squares = jnp.clip(squares, tiny, 1 - eps)
         self.nu = jnp.log(-0.5 * jnp.log(squares))
-        self.theta = jnp.log(max_phase * jax.random.uniform(keys[1], (hidden_size,), minval=tiny))
+        phases = max_phase * uniform(keys[1], (hidden_size,), 0.0, 1.0)
+        self.theta = jnp.log(jnp.maximum(phases, tiny))
         self.gamma = 0.5 * jnp.log1p(-squares)
+        self.B = lecun_normal(keys[2], (2, hidden_size, input_size)) / math.sqrt(2)
+        self.C = lecun_normal(keys[3], (2, input_size, hidden_size))
+        self.D = normal(keys[4], (input_size,))
 
-        self.B = jax.random.normal(keys[2], (2, hidden_size, input_size))
-        self.B /= math.sqrt(2 * input_size)
-        self.C = jax.random.normal(keys[3], (2, input_size, hidden_size))
-        self.C /= math.sqrt(hidden_size)
-        self.D = jax.random.normal(keys[4], (input_size,))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+    @property
+    def input_shape(self):
+        return self.D.shape
 
     def eigenvalues(self) -> Complex[Array, " hidden"]:
-        """λ."""
+        """The eigenvalues λ of the recurrence."""
         return jnp.exp(jax.lax.complex(-jnp.exp(self.nu), jnp.exp(self.theta)))
 
     def init_state(self):
-        wide = state_dtype(self.nu) == jnp.float64
-        return jnp.zeros(self.hidden_size, jnp.complex128 if wide else jnp.complex64)
+        zeros = jnp.zeros(self.nu.shape, state_dtype(self.nu))
+        return jax.lax.complex(zeros, zeros)
 
     def project(self, x):
         gain = jnp.exp(self.gamma)

@@ -1,17 +1,17 @@
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
+from ..._core.validation import check_sizes
 from ..initialisers import lecun_normal
 from .family import AbstractDiagonalCell
 
 
 class QRNN(AbstractDiagonalCell):
-    """Quasi-recurrent network with fo-pooling: a gated running mean behind an output gate.
+    """Quasi-recurrent neural network with fo-pooling: a gated moving average and an output gate.
 
         z_t = tanh(W_z x_t + b_z)           gate "candidate"
         f_t, o_t = σ(W x_t + b)             forget and output gate
@@ -20,19 +20,21 @@ class QRNN(AbstractDiagonalCell):
 
     Shapes: x (input,), c and y (hidden,). Cost per step: O(input · hidden), of which O(hidden) is
     sequential.
-    Source: Bradbury et al. 2017, arXiv:1611.01576. Differs: filters of width 1 (a filter of width k
-    looks at the last k inputs: it is a causal convolution in front, or their concatenation as x);
-    biases, as in the authors' code.
+    Source: Bradbury et al. 2017, arXiv:1611.01576. Differs: filters of width 1 (for a wider one put
+    `seqmem.CausalConv` before the cell); biases, as in the authors' code.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of the state, > 0.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of the state, > 0.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.QRNN(3, 5, key=jax.random.key(0))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 3)))
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 3)))
         >>> state.shape, ys.shape
         ((5,), (7, 5))
     """
@@ -41,17 +43,18 @@ class QRNN(AbstractDiagonalCell):
 
     W: Float[Array, "3 hidden input"]
     b: Float[Array, "3 hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        check_sizes("QRNN", input_size=input_size, hidden_size=hidden_size)
         self.W = lecun_normal(key, (3, hidden_size, input_size))
         self.b = jnp.zeros((3, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,21 +1,21 @@
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal
+from ..._core.validation import check_sizes
+from ..initialisers import lecun_normal, uniform
 from .family import AbstractDiagonalCell
 
 C = 8.0  # of equation 3
-STEEPEST = 1000.0  # bound on the derivative of √
+MAX_SLOPE = 1000.0  # bound on the derivative of √
 
 
 class RGLRU(AbstractDiagonalCell):
-    """Real-gated linear recurrent unit: a fading memory whose gates decide how fast and of what.
+    """Real-gated linear recurrent unit: a real diagonal recurrence whose decay and input are gated.
 
         r_t = σ(W_a x_t + b_a)              gate "recurrence"
         i_t = σ(W_x x_t + b_x)              gate "input"
@@ -26,19 +26,21 @@ class RGLRU(AbstractDiagonalCell):
     Shapes: x, h and y (size,). Cost per step: O(size²), of which O(size) is sequential.
     Source: De et al. 2024 (Griffin), arXiv:2402.19427, equations 1–4; a^c is uniform in
     [0.9, 0.999] at the start, as in section 2.4. As in the authors' code, recurrentgemma, the
-    derivative of √ is at most 1000: it is infinite where nothing is forgotten. Differs: none from
-    the equations. recurrentgemma lets the first input of a sequence in with gain 1 in the place of
-    √(1 − a_t²), its W_a and W_x are block-diagonal, and a itself, not a^c, starts in [0.9, 0.999];
-    here every step is alike, and both are full.
+    derivative of √ is clipped at 1000: it is infinite where a_t = 1. Differs: none from the
+    equations. recurrentgemma multiplies the first input of a sequence by 1 instead of √(1 − a_t²),
+    its W_a and W_x are block-diagonal, and a, not a^c, is uniform in [0.9, 0.999] at the start.
 
     Args:
-        size: entries of one input, of the state and of one output, > 0.
-        key: for the initial parameters.
+        size: features of one input, of the state and of one output, > 0.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.RGLRU(5, key=jax.random.key(0))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 5)))
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 5)))
         >>> state.shape, ys.shape
         ((5,), (7, 5))
     """
@@ -48,19 +50,22 @@ class RGLRU(AbstractDiagonalCell):
     Lambda: Float[Array, " size"]
     W: Float[Array, "2 size size"]
     b: Float[Array, "2 size"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
 
     def __init__(self, size: int, *, key: PRNGKeyArray):
+        check_sizes("RGLRU", size=size)
         decay_key, gate_key = jax.random.split(key)
-        powers = jax.random.uniform(decay_key, (size,), minval=0.9, maxval=0.999)
+        powers = uniform(decay_key, (size,), 0.9, 0.999)
         log_a = jnp.log(powers) / C
         self.Lambda = log_a - jnp.log(-jnp.expm1(log_a))
         self.W = lecun_normal(gate_key, (2, size, size))
         self.b = jnp.zeros((2, size))
-        self.input_shape = (size,)
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.input_shape[0], state_dtype(self.b))
+        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b, x
@@ -76,7 +81,7 @@ class RGLRU(AbstractDiagonalCell):
 
 @jax.custom_jvp
 def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """√x, with a derivative of at most `STEEPEST`."""
+    """√x, with a derivative of at most `MAX_SLOPE`."""
     return jnp.sqrt(x)
 
 
@@ -84,4 +89,4 @@ def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def _(primals, tangents):
     (x,), (dx,) = primals, tangents
     y = root(x)
-    return y, dx / (2 * jnp.maximum(y, 1 / (2 * STEEPEST)))
+    return y, dx / (2 * jnp.maximum(y, 1 / (2 * MAX_SLOPE)))

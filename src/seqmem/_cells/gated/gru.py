@@ -1,19 +1,17 @@
 from typing import ClassVar
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_sizes
+from ..initialisers import gate_matrices
 from .family import AbstractGatedCell
 
 
 class GRU(AbstractGatedCell):
-    """Gated recurrent unit: a memory that is its own output, moved towards a candidate where the
-    gate says.
+    """Gated recurrent unit: the update gate interpolates between the old state and a candidate.
 
         r_t = σ(W_r x_t + U_r h_{t−1} + b_r)                            reset gate
         z_t = σ(W_z x_t + U_z h_{t−1} + b_z)                            update gate
@@ -23,36 +21,49 @@ class GRU(AbstractGatedCell):
 
     Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
     O(hidden²) is sequential.
-    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: the reset gate comes after the
-    product and the candidate has a bias c inside it (cuDNN's and PyTorch's form), so that the three
-    products are one. `seqmem.ResetBeforeGRU` is the paper's form.
+    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: the reset gate is applied
+    after the product, and the candidate has a bias c inside the reset gate (the form of cuDNN and
+    PyTorch), so that the three products are one. `seqmem.ResetBeforeGRU` is the paper's form. Each
+    U is orthogonal at the start.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of the state, > 0.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of the state, > 0.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
+
+    Example:
+        >>> import jax, seqmem
+        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 3)))
+        >>> state.shape, ys.shape
+        ((5,), (7, 5))
     """
 
     gates: ClassVar = ("reset", "update", "candidate")
+    recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "3 hidden input"]
     U: Float[Array, "3 hidden hidden"]
     b: Float[Array, "3 hidden"]
     c: Float[Array, " hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
-        input_key, recurrent_key = jax.random.split(key)
-        self.W = lecun_normal(input_key, (3, hidden_size, input_size))
-        self.U = orthogonal(recurrent_key, (3, hidden_size, hidden_size))
+        check_sizes("GRU", input_size=input_size, hidden_size=hidden_size)
+        self.W, self.U = gate_matrices(
+            key, (3, hidden_size, input_size), (3, hidden_size, hidden_size)
+        )
         self.b = jnp.zeros((3, hidden_size))
         self.c = jnp.zeros(hidden_size)
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,19 +1,18 @@
 from typing import ClassVar
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_sizes
+from ..initialisers import gate_biases, gate_matrices
 from .family import AbstractGatedCell
 from .lstm import LSTMState
 
 
 class PeepholeLSTM(AbstractGatedCell):
-    """An LSTM whose gates see the memory itself, which helps it to measure time.
+    """LSTM with peepholes: the gates also see the memory c, which helps to measure time.
 
         i_t = σ(W_i x_t + U_i h_{t−1} + p_i ∘ c_{t−1} + b_i)
         f_t = σ(W_f x_t + U_f h_{t−1} + p_f ∘ c_{t−1} + b_f)
@@ -23,45 +22,45 @@ class PeepholeLSTM(AbstractGatedCell):
         y_t = h_t
 
     Shapes: x (input,), h, c and y (hidden,); p (3, hidden): input, forget, output. Cost per step:
-    as LSTM.
+    O(hidden · (input + hidden)), of which O(hidden²) is sequential.
     Source: Graves 2013, arXiv:1308.0850, equations 7–11, after Gers, Schraudolph & Schmidhuber
     2002, JMLR 3. Differs: p is 0 at the start, so the first step of training is an LSTM's.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of h and of c, > 0.
-        forget_bias: of the forget gate at the start.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of h and of c, > 0.
+        forget_bias: initial bias of the forget gate.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
     """
 
     gates: ClassVar = ("input", "forget", "cell", "output")
+    recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "4 hidden input"]
     U: Float[Array, "4 hidden hidden"]
     b: Float[Array, "4 hidden"]
     p: Float[Array, "3 hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        forget_bias: float = 1.0,
-        key: PRNGKeyArray,
+        self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, key: PRNGKeyArray
     ):
-        input_key, recurrent_key = jax.random.split(key)
-        self.W = lecun_normal(input_key, (4, hidden_size, input_size))
-        self.U = orthogonal(recurrent_key, (4, hidden_size, hidden_size))
-        self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
+        check_sizes("PeepholeLSTM", input_size=input_size, hidden_size=hidden_size)
+        self.W, self.U = gate_matrices(
+            key, (4, hidden_size, input_size), (4, hidden_size, hidden_size)
+        )
+        self.b = gate_biases(self.gates, hidden_size, forget=forget_bias)
         self.p = jnp.zeros((3, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        dtype = state_dtype(self.b)
-        return LSTMState(jnp.zeros(self.hidden_size, dtype), jnp.zeros(self.hidden_size, dtype))
+        size, dtype = self.b.shape[1], state_dtype(self.b)
+        return LSTMState(*(jnp.zeros(size, dtype) for _ in LSTMState._fields))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,27 +1,25 @@
 from typing import ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_sizes
+from ..initialisers import gate_biases, gate_matrices, lecun_normal
 from .family import AbstractGatedCell
 
 
 class ProjectedLSTMState(NamedTuple):
-    """What a projected LSTM carries: m is its output before the projection, c is what it
-    remembers.
-    """
+    """The state of a projected LSTM: m, the output before its projection, and the memory c."""
 
     m: Float[Array, " hidden"]
     c: Float[Array, " hidden"]
 
 
 class ProjectedLSTM(AbstractGatedCell):
-    """An LSTM that shows, and sees of itself, a projection: a large memory with few recurrent
+    """LSTM whose output and recurrent input is a projection: a large memory with few recurrent
     weights.
 
         r_{t−1} = R m_{t−1}
@@ -33,48 +31,57 @@ class ProjectedLSTM(AbstractGatedCell):
     Shapes: x (input,), m and c (hidden,), r and y (output,). Cost per step: O(hidden · (input +
     output)), of which O(hidden · output) is sequential, in two products.
     Source: Sak, Senior & Beaufays 2014, arXiv:1402.1128, equations 7–12. Differs: no peepholes and
-    no second, non-recurrent projection (PyTorch's form); the state keeps m, from which r is one
+    no second, non-recurrent projection (PyTorch's form); the state holds m, from which r is one
     product, so that the recurrence stays linear before its gates.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of c, > 0.
-        output_size: entries of the projection, > 0.
-        forget_bias: of the forget gate at the start.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of m and of c, > 0.
+        output_size: features of the projection, > 0.
+        forget_bias: initial bias of the forget gate.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
     """
 
     gates: ClassVar = ("input", "forget", "cell", "output")
+    recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "4 hidden input"]
     U: Float[Array, "4 hidden output"]
     b: Float[Array, "4 hidden"]
     R: Float[Array, "output hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        output_size: int,
         *,
+        output_size: int,
         forget_bias: float = 1.0,
         key: PRNGKeyArray,
     ):
-        keys = jax.random.split(key, 3)
-        self.W = lecun_normal(keys[0], (4, hidden_size, input_size))
-        self.U = orthogonal(keys[1], (4, hidden_size, output_size))
-        self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
-        self.R = lecun_normal(keys[2], (output_size, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+        check_sizes(
+            "ProjectedLSTM",
+            input_size=input_size,
+            hidden_size=hidden_size,
+            output_size=output_size,
+        )
+        gate_key, projection_key = jax.random.split(key)
+        self.W, self.U = gate_matrices(
+            gate_key, (4, hidden_size, input_size), (4, hidden_size, output_size)
+        )
+        self.b = gate_biases(self.gates, hidden_size, forget=forget_bias)
+        self.R = lecun_normal(projection_key, (output_size, hidden_size))
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        dtype = state_dtype(self.b)
-        return ProjectedLSTMState(
-            jnp.zeros(self.hidden_size, dtype), jnp.zeros(self.hidden_size, dtype)
-        )
+        size, dtype = self.b.shape[1], state_dtype(self.b)
+        return ProjectedLSTMState(*(jnp.zeros(size, dtype) for _ in ProjectedLSTMState._fields))
 
     def project(self, x):
         return x @ self.W.mT + self.b

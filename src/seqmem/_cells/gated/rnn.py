@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -6,12 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_activation, check_sizes
+from ..initialisers import gate_matrices, lecun_normal
 from .family import AbstractGatedCell
 
 
 class RNN(AbstractGatedCell):
-    """The recurrent neuron: a memory that is mixed with itself and with the input at every step.
+    """Elman's recurrent neural network: one layer of units that see the input and the last state.
 
         h_t = φ(U h_{t−1} + W x_t + b)
         y_t = V h_t                        (y_t = h_t without an output size)
@@ -23,11 +25,15 @@ class RNN(AbstractGatedCell):
     start.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of the state, > 0.
-        output_size: entries of one output, or None to output the state.
+        input_size: features of one input, > 0.
+        hidden_size: features of the state, > 0.
+        output_size: features of one output, > 0; None outputs the state.
         activation: φ, a function of an array, entry by entry.
-        key: for the initial parameters.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1, or an activation that is
+            not a function.
 
     Example:
         >>> import jax, seqmem
@@ -37,34 +43,43 @@ class RNN(AbstractGatedCell):
         ((5,), (2,))
     """
 
+    recurrent_weights: ClassVar = ("U",)
+
     W: Float[Array, "hidden input"]
     U: Float[Array, "hidden hidden"]
     b: Float[Array, " hidden"]
     V: Float[Array, "output hidden"] | None
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        output_size: int | None = None,
         *,
+        output_size: int | None = None,
         activation: Callable[[Array], Array] = jnp.tanh,
         key: PRNGKeyArray,
     ):
-        keys = jax.random.split(key, 3)
-        self.W = lecun_normal(keys[0], (hidden_size, input_size))
-        self.U = orthogonal(keys[1], (hidden_size, hidden_size))
+        check_sizes("RNN", input_size=input_size, hidden_size=hidden_size)
+        check_activation("RNN", activation)
+        if output_size is not None:
+            check_sizes("RNN", output_size=output_size)
+        matrix_key, output_key = jax.random.split(key)
+        self.W, self.U = gate_matrices(
+            matrix_key, (hidden_size, input_size), (hidden_size, hidden_size)
+        )
         self.b = jnp.zeros(hidden_size)
-        self.V = None if output_size is None else lecun_normal(keys[2], (output_size, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+        self.V = (
+            None if output_size is None else lecun_normal(output_key, (output_size, hidden_size))
+        )
         self.activation = activation
 
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
+
     def init_state(self):
-        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+        return jnp.zeros(self.b.shape, state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,20 +1,18 @@
 from typing import ClassVar, NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_heads, check_sizes
+from ..initialisers import gate_biases, gate_matrices
 from .family import AbstractGatedCell
 
 
 class SLSTMState(NamedTuple):
-    """What an sLSTM carries: h is what it shows; c and n, over exp(m), are what it remembers and
-    the sum of the weights in it.
+    """The state of an sLSTM: the hidden state h, which is the output, the memory c and the
+    normaliser n, both divided by exp(m), and the stabiliser m.
     """
 
     h: Float[Array, " hidden"]
@@ -24,68 +22,67 @@ class SLSTMState(NamedTuple):
 
 
 class SLSTM(AbstractGatedCell):
-    """Scalar LSTM: an exponential input gate, a normaliser, and units that mix within heads only.
+    """Scalar LSTM (sLSTM): an LSTM with an exponential input gate, a normaliser, and recurrent
+    weights within heads.
 
-        z_t = tanh(W_z x_t + U_z h_{t−1} + b_z)                        the new content, gate "cell"
-        i_t = exp(ĩ_t),  f_t = σ(f̃_t),  o_t = σ(õ_t)                   with ĩ, f̃, õ of the same form
+        z_t = tanh(W_z x_t + U_z h_{t−1} + b_z)                        candidate, gate "cell"
+        i_t = exp(ĩ_t),  f_t = σ(f̃_t),  o_t = σ(õ_t)                   ĩ, f̃ and õ of the same form
         c_t = f_t ∘ c_{t−1} + i_t ∘ z_t,    n_t = f_t ∘ n_{t−1} + i_t
         h_t = o_t ∘ c_t / n_t,    y_t = h_t
 
-    c and n are held over exp(m_t), m_t = max(ln f_t + m_{t−1}, ĩ_t), so that no gate overflows.
-    Each U is block-diagonal: one block per head.
+    The state holds c and n divided by exp(m_t), m_t = max(ln f_t + m_{t−1}, ĩ_t), so that no gate
+    overflows. Each U is block-diagonal: one block per head.
 
     Shapes: x (input,), h, c, n, m and y (hidden,). Cost per step: O(hidden · (input +
     hidden / heads)), of which O(hidden² / heads) is sequential.
-    Source: Beck et al. 2024, arXiv:2405.04517, equations 8 to 17, with σ in 13. Differs: at the
-    start every block of U is orthogonal (in the authors' code, NX-AI/xlstm, U is 0, and b of the
-    forget gate goes from 5 to −7 within a head); the convolution and the norm of its block stand
-    around the cell.
+    Source: Beck et al. 2024, arXiv:2405.04517, equations 8 to 17, with σ in 13. Differs: each block
+    of U is orthogonal at the start (in the authors' code, NX-AI/xlstm, U is 0, and b of the forget
+    gate goes from 5 to −7 within a head); the convolution and the norm of the paper's block are not
+    part of the cell.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of h, shared evenly by the heads.
-        heads: > 0.
-        forget_bias: of the forget gate at the start.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of h, > 0, a multiple of num_heads.
+        num_heads: heads, > 0.
+        forget_bias: initial bias of the forget gate.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: where the heads do not divide the hidden size.
+        ValueError: for a size that is not a whole number of at least 1, or heads that do not divide
+            the hidden size.
     """
 
     gates: ClassVar = ("input", "forget", "cell", "output")
+    recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "4 hidden input"]
     U: Float[Array, "4 heads size size"]
     b: Float[Array, "4 hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        heads: int = 1,
         *,
+        num_heads: int = 1,
         forget_bias: float = 1.0,
         key: PRNGKeyArray,
     ):
-        if heads < 1 or hidden_size % heads:
-            raise bad_input(
-                f"SLSTM got {heads} heads for a hidden size of {hidden_size}.",
-                "at least one head, and a hidden size that they divide evenly.",
-                "choose a number of heads that divides the hidden size.",
-            )
-        size = hidden_size // heads
-        input_key, recurrent_key = jax.random.split(key)
-        self.W = lecun_normal(input_key, (4, hidden_size, input_size))
-        self.U = orthogonal(recurrent_key, (4, heads, size, size))
-        self.b = jnp.zeros((4, hidden_size)).at[self.gates.index("forget")].set(forget_bias)
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+        check_sizes("SLSTM", input_size=input_size, hidden_size=hidden_size)
+        check_heads("SLSTM", hidden_size, num_heads)
+        size = hidden_size // num_heads
+        self.W, self.U = gate_matrices(
+            key, (4, hidden_size, input_size), (4, num_heads, size, size)
+        )
+        self.b = gate_biases(self.gates, hidden_size, forget=forget_bias)
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        zeros = [jnp.zeros(self.hidden_size, state_dtype(self.b)) for _ in SLSTMState._fields]
-        return SLSTMState(*zeros)
+        size, dtype = self.b.shape[1], state_dtype(self.b)
+        return SLSTMState(*(jnp.zeros(size, dtype) for _ in SLSTMState._fields))
 
     def project(self, x):
         return x @ self.W.mT + self.b
@@ -96,12 +93,12 @@ class SLSTM(AbstractGatedCell):
 
     def gate(self, state, z):
         i, f, z, o = z
-        kept = log_sigmoid(f) + state.m
-        m = jnp.maximum(kept, i)
-        keep, enter = jnp.exp(kept - m), jnp.exp(i - m)
-        c = keep * state.c + enter * jnp.tanh(z)
-        n = keep * state.n + enter
-        # n is 0 where exp(ĩ) of all steps so far is too small to be held.
+        log_decay = log_sigmoid(f) + state.m
+        m = jnp.maximum(log_decay, i)
+        decay, gain = jnp.exp(log_decay - m), jnp.exp(i - m)
+        c = decay * state.c + gain * jnp.tanh(z)
+        n = decay * state.n + gain
+        # n is 0 where exp(ĩ) underflowed at every step so far.
         return SLSTMState(sigmoid(o) * c / jnp.where(n == 0, 1, n), c, n, m)
 
     def readout(self, state, u):

@@ -1,19 +1,17 @@
 from typing import ClassVar
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.cell import AbstractCell
 from ..._core.precision import state_dtype
-from ..initialisers import lecun_normal, orthogonal
+from ..._core.validation import check_sizes
+from ..initialisers import gate_matrices
 
 
 class ResetBeforeGRU(AbstractCell):
-    """The gated recurrent unit of 2014: the reset gate hides parts of the state before the product
-    sees them.
+    """Gated recurrent unit in its original form: the reset gate is applied before the product.
 
         r_t = σ(W_r x_t + U_r h_{t−1} + b_r)                            reset gate
         z_t = σ(W_z x_t + U_z h_{t−1} + b_z)                            update gate
@@ -22,34 +20,40 @@ class ResetBeforeGRU(AbstractCell):
         y_t = h_t
 
     Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
-    O(hidden²) is sequential, in two products that wait for each other; it is not a gated cell in
-    the sense of `seqmem.AbstractGatedCell`.
-    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: biases, which the paper omits.
+    O(hidden²) is sequential, in two products, one after the other, so it is no
+    `seqmem.AbstractGatedCell`.
+    Source: Cho et al. 2014, arXiv:1406.1078, equations 5–8. Differs: biases, which the paper omits;
+    each U is orthogonal at the start.
 
     Args:
-        input_size: entries of one input, > 0.
-        hidden_size: entries of the state, > 0.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of the state, > 0.
+        key: random key for the initial parameters.
+
+    Raises:
+        ValueError: for a size that is not a whole number of at least 1.
     """
 
     gates: ClassVar = ("reset", "update", "candidate")
+    recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "3 hidden input"]
     U: Float[Array, "3 hidden hidden"]
     b: Float[Array, "3 hidden"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    hidden_size: int = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
-        input_key, recurrent_key = jax.random.split(key)
-        self.W = lecun_normal(input_key, (3, hidden_size, input_size))
-        self.U = orthogonal(recurrent_key, (3, hidden_size, hidden_size))
+        check_sizes("ResetBeforeGRU", input_size=input_size, hidden_size=hidden_size)
+        self.W, self.U = gate_matrices(
+            key, (3, hidden_size, input_size), (3, hidden_size, hidden_size)
+        )
         self.b = jnp.zeros((3, hidden_size))
-        self.input_shape = (input_size,)
-        self.hidden_size = hidden_size
+
+    @property
+    def input_shape(self):
+        return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.hidden_size, state_dtype(self.b))
+        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -1,7 +1,7 @@
 """Figures of gradients and states over time: functions of arrays that return matplotlib figures.
 
-matplotlib is an extra: `pip install 'seqmem[plot]'`. The figures use no backend and no global state;
-save them with `figure.savefig("picture.pdf")`. Values that are not finite are marked, not omitted.
+matplotlib is an extra: `pip install 'seqmem[plot]'`. The figures use no backend and no global
+state; save them with `figure.savefig("picture.pdf")`. Values that are not finite are marked.
 """
 
 from ._flow_history import flow_history as flow_history

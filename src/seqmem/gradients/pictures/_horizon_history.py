@@ -13,8 +13,8 @@ MARKERS = {"^": Marker("beyond the curve", np.isinf), "x": Marker("not finite", 
 
 
 def horizon_history(histories: Mapping[str, Any], *, every: int = 1) -> Figure:
-    """A horizon of `gradient_horizons` over training. A triangle marks inf, where the curve does not
-    decay far enough to have a horizon; a cross marks NaN, where the curve is not finite.
+    """A horizon of `gradient_horizons` over training. A triangle marks inf, where the curve does
+    not decay far enough to have a horizon; a cross marks NaN, where the curve is not finite.
 
     Args:
         histories: horizons [training step] by name, in steps.

@@ -1,4 +1,4 @@
-"""How many multiplications of matrices a program does, loops counted as often as they run."""
+"""The number of multiplications in a program's matrix products, loops included."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,15 +17,16 @@ def _count(jaxpr: Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
-            (summed, _), _ = equation.params["dimension_numbers"]
+            (contracted, _), _ = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
-            total += math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in summed)
-        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        total += times * sum(map(_count, _inner(equation.params)))
+            outputs = math.prod(equation.outvars[0].aval.shape)
+            total += outputs * math.prod(left[axis] for axis in contracted)
+        iterations = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += iterations * sum(map(_count, _inner_jaxprs(equation.params)))
     return total
 
 
-def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
     for value in params.values():
         if isinstance(value, ClosedJaxpr):
             yield value.jaxpr

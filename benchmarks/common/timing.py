@@ -1,0 +1,109 @@
+"""Run times, compile times and temporaries of compiled programs."""
+
+import functools
+import gc
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+class Compiled(NamedTuple):
+    """A compiled program, the seconds that compiling it took, and the temporaries it allocates."""
+
+    call: Callable[..., Any]
+    seconds: float
+    temp_bytes: int
+
+
+def compile_program(function: Callable[..., Any], *args: Any) -> Compiled:
+    """Trace, lower and compile a function for these arguments."""
+    start = time.perf_counter()
+    compiled = jax.jit(function).lower(*args).compile()
+    seconds = time.perf_counter() - start
+    return Compiled(compiled, seconds, compiled.memory_analysis().temp_size_in_bytes)
+
+
+def time_interleaved(
+    calls: Mapping[str, Callable[[], Any]], rounds: int, seed: int = 0
+) -> dict[str, list[float]]:
+    """The seconds of each call in each round. A call must return only when its work is done.
+
+    Every call runs once per round, so that noise of the machine affects all of them alike. The
+    order is drawn for each round, so that no call always follows the same one, whose full caches
+    or spinning threads it would meet.
+    """
+    order = list(calls)
+    shuffle = random.Random(seed).shuffle
+    seconds = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    gc.collect()
+    for _ in range(rounds):
+        shuffle(order)
+        for name in order:
+            start = time.perf_counter()
+            calls[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
+    """The median over the rounds of one time over the other of the same round."""
+    return statistics.median(a / b for a, b in zip(seconds, base, strict=True))
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def mean_square_gradient(run: Callable[..., Array]) -> Callable[..., Any]:
+    """The value and the gradient of the mean of the squared outputs."""
+    return jax.value_and_grad(lambda *args: jnp.mean(run(*args) ** 2))
+
+
+def time_forward_and_gradient(
+    programs: Mapping[str, tuple[Callable[..., Array], tuple[Any, ...]]], rounds: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """For each program, of its forward pass and of its gradient: the milliseconds ("ms"), their
+    ratio to the first program's, the temporaries ("MiB") and the seconds of compiling.
+
+    The gradient is that of the mean squared output with respect to all inexact arguments.
+
+    Args:
+        programs: a function and its arguments, by name.
+        rounds: how often each program runs.
+    """
+    base = next(iter(programs))
+    results: dict[str, dict[str, dict[str, float]]] = {name: {} for name in programs}
+    for kind in ("forward", "gradient"):
+        calls = {}
+        for name, (run, args) in programs.items():
+            arrays, static = eqx.partition(args, eqx.is_inexact_array)
+
+            def forward(arrays: Any, run=run, static=static) -> Array:
+                return run(*eqx.combine(arrays, static))
+
+            function = forward if kind == "forward" else mean_square_gradient(forward)
+            compiled = compile_program(function, arrays)
+            calls[name] = functools.partial(_run_to_end, compiled.call, arrays)
+            results[name][kind] = {
+                "MiB": compiled.temp_bytes / 2**20,
+                "compile_seconds": compiled.seconds,
+            }
+        seconds = time_interleaved(calls, rounds)
+        for name, times in seconds.items():
+            results[name][kind]["ms"] = 1e3 * statistics.median(times)
+            results[name][kind]["ratio"] = median_ratio(times, seconds[base])
+    return results
+
+
+def _run_to_end(call: Callable[..., Any], *args: Any) -> Any:
+    return jax.block_until_ready(call(*args))

@@ -1,0 +1,70 @@
+"""Sizes and activations: what constructors refuse, before anything is drawn."""
+
+import jax
+import pytest
+
+import seqmem
+from tests.helpers.refusals import assert_refused
+
+KEY = jax.random.key(0)
+INPUT, HIDDEN = 3, 5
+NO_SIZES = (7.0, 0, -3, True, "7", None)
+TWO_SIZES = {
+    **{
+        cell_type: {}
+        for cell_type in (
+            *(seqmem.LSTM, seqmem.PeepholeLSTM, seqmem.SLSTM, seqmem.GRU, seqmem.ResetBeforeGRU),
+            *(seqmem.MGU, seqmem.RNN, seqmem.IndRNN, seqmem.MinGRU, seqmem.MinLSTM, seqmem.GILR),
+            *(seqmem.QRNN, seqmem.LRU, seqmem.HGRN, seqmem.S5),
+        )
+    },
+    seqmem.ProjectedLSTM: {"output_size": 2},
+}
+OPTIONAL_SIZES = [
+    (seqmem.RNN, "output_size"),
+    (seqmem.ProjectedLSTM, "output_size"),
+    (seqmem.SLSTM, "num_heads"),
+    (seqmem.S5, "blocks"),
+    (seqmem.S6, "rank"),
+]
+
+
+@pytest.mark.parametrize("cell_type", TWO_SIZES, ids=lambda cell_type: cell_type.__name__)
+def test_cell_refuses_a_size_that_is_not_a_positive_whole_number(cell_type):
+    name, options = cell_type.__name__, TWO_SIZES[cell_type]
+    for size in NO_SIZES:
+        message = f"{name} got hidden_size={size!r}."
+        assert_refused(message, cell_type, INPUT, size, key=KEY, **options)
+        message = f"{name} got input_size={size!r}."
+        assert_refused(message, cell_type, size, HIDDEN, key=KEY, **options)
+
+
+@pytest.mark.parametrize(
+    ("cell_type", "option"), OPTIONAL_SIZES, ids=[cls.__name__ for cls, _ in OPTIONAL_SIZES]
+)
+def test_cell_refuses_an_optional_size_that_is_not_a_positive_whole_number(cell_type, option):
+    for size in (2.0, 0):
+        message = f"{cell_type.__name__} got {option}={size!r}."
+        assert_refused(message, cell_type, INPUT, HIDDEN, key=KEY, **{option: size})
+
+
+def test_cells_of_other_sizes_refuse_one_that_is_not_a_positive_whole_number():
+    for cell_type in (seqmem.SRU, seqmem.RGLRU):
+        assert_refused(f"{cell_type.__name__} got size=5.0.", cell_type, 5.0, key=KEY)
+    for cell_type in (seqmem.S4D, seqmem.S6):
+        assert_refused(f"{cell_type.__name__} got state_size=0.", cell_type, INPUT, 0, key=KEY)
+
+
+@pytest.mark.parametrize("cell_type", [seqmem.RNN, seqmem.IndRNN, seqmem.GILR])
+def test_cell_refuses_the_name_of_an_activation(cell_type):
+    message = f"{cell_type.__name__} got activation='tanh'."
+    assert_refused(message, cell_type, INPUT, HIDDEN, activation="tanh", key=KEY)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"r_min": -0.1}, {"r_min": 0.5, "r_max": 0.5}, {"r_max": 1.1}, {"max_phase": 7.0}],
+    ids=repr,
+)
+def test_lru_refuses_a_ring_that_is_empty_or_outside_of_the_unit_disc(options):
+    assert_refused("LRU got r_min=", seqmem.LRU, INPUT, HIDDEN, key=KEY, **options)
