@@ -32,7 +32,7 @@ def from_both_ends(inputs: int, width: int, *, key: PRNGKeyArray) -> seqmem.laye
 
 def covering(inputs: int, width: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
     """A TCN that sees 61 frames back, longer than nearly all clips."""
-    return seqmem.blocks.tcn(inputs, width, levels=4, width=3, key=key)
+    return seqmem.blocks.tcn(inputs, width, num_levels=4, width=3, key=key)
 
 
 CELLS: dict[str, Callable[..., Any]] = {

@@ -72,7 +72,9 @@ def with_short_convolution(cell_type: Callable[..., seqmem.AbstractCell]) -> Mak
     def make(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
         keys = jax.random.split(key)
         convolution = seqmem.DepthwiseConv(input_size, 4, key=keys[0])
-        return seqmem.layers.Stack([convolution, cell_type(input_size, width, 2, key=keys[1])])
+        return seqmem.layers.Stack(
+            [convolution, cell_type(input_size, width, num_heads=2, key=keys[1])]
+        )
 
     return make
 
@@ -82,7 +84,7 @@ def tcn_for_lag(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> 
     convolution of each to see over the lag (8 levels for a copy after 1000 steps).
     """
     levels = math.ceil(math.log2(lag / (TCN_TAPS - 1) + 1))
-    return seqmem.blocks.tcn(input_size, width, levels, TCN_TAPS, key=key)
+    return seqmem.blocks.tcn(input_size, width, num_levels=levels, width=TCN_TAPS, key=key)
 
 
 def lru_for_lag(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:

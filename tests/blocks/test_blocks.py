@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow_but
 
 import seqmem
-from seqmem import interop, layers
+from seqmem import blocks, interop, layers
+from tests.helpers.slow import slow_but
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "blocks.npz") as file:
     TOLD = dict(file)
@@ -35,10 +35,10 @@ class Block(NamedTuple):
 
 
 BLOCKS = {
-    "Qwen3-Next": Block(interop.from_qwen3_next, interop.to_qwen3_next, {"key_heads": 2}),
-    "Mamba-2": Block(interop.from_mamba2, interop.to_mamba2, {"groups": 2}),
+    "Qwen3-Next": Block(interop.from_qwen3_next, interop.to_qwen3_next, {"num_key_heads": 2}),
+    "Mamba-2": Block(interop.from_mamba2, interop.to_mamba2, {"num_groups": 2}),
     "Gated DeltaNet": Block(
-        interop.from_fla_gated_delta_net, interop.to_fla_gated_delta_net, {"strength": 2.0}
+        interop.from_fla_gated_delta_net, interop.to_fla_gated_delta_net, {"beta_max": 2.0}
     ),
     "xLSTM": Block(interop.from_xlstm, interop.to_xlstm, {}),
     "GLA": Block(interop.from_fla_gla, interop.to_fla_gla, {}),
@@ -150,13 +150,19 @@ def test_there_and_back_are_the_same_weights(name, dtype):
 def test_what_is_imported_is_the_block_that_its_function_makes(name):
     block = made(name, weights(name))
     sizes = {
-        "Qwen3-Next": lambda: blocks.gated_delta_net_block(7, 6, 5, 3, key_heads=2, key=KEY),
-        "Gated DeltaNet": lambda: blocks.gated_delta_net_block(7, 3, 2, 5, beta_max=2, eps=1e-5, key=KEY),
-        "Mamba-2": lambda: blocks.mamba2_block(3, 30, 6, 7, groups=2, key=KEY),
-        "xLSTM": lambda: blocks.xlstm_block(10, 14, 2, key_size=6, key=KEY),
-        "GLA": lambda: blocks.gla_block(12, 15, 3, key_size=6, rank=2, key=KEY),
-        "RWKV-7": lambda: blocks.rwkv7_block(6, 2, key=KEY),
-        "RWKV-7 above": lambda: blocks.rwkv7_upper_block(6, 2, key=KEY),
+        "Qwen3-Next": lambda: blocks.gated_delta_net_block(
+            7, 18, num_heads=6, num_key_heads=2, key_size=5, key=KEY
+        ),
+        "Gated DeltaNet": lambda: blocks.gated_delta_net_block(
+            7, 15, num_heads=3, key_size=2, beta_max=2, eps=1e-5, key=KEY
+        ),
+        "Mamba-2": lambda: blocks.mamba2_block(
+            3, 30, num_heads=6, key_size=7, num_groups=2, key=KEY
+        ),
+        "xLSTM": lambda: blocks.xlstm_block(10, 14, num_heads=2, key_size=3, key=KEY),
+        "GLA": lambda: blocks.gla_block(12, 15, num_heads=3, key_size=2, rank=2, key=KEY),
+        "RWKV-7": lambda: blocks.rwkv7_block(6, num_heads=2, key=KEY),
+        "RWKV-7 above": lambda: blocks.rwkv7_block(6, num_heads=2, first_layer=False, key=KEY),
     }
     own = eqx.filter_eval_shape(sizes[name])
     assert jax.tree.structure(block) == jax.tree.structure(own)
@@ -195,7 +201,11 @@ def test_names_and_shapes_that_do_not_fit_are_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("Qwen3-Next", "key_heads"), ("Mamba-2", "groups"), ("Gated DeltaNet", "key_heads")],
+    [
+        ("Qwen3-Next", "num_key_heads"),
+        ("Mamba-2", "num_groups"),
+        ("Gated DeltaNet", "num_key_heads"),
+    ],
 )
 def test_groups_that_do_not_divide_are_refused(name, wrong):
     there, given = BLOCKS[name].there, weights(name)
@@ -209,7 +219,7 @@ def test_groups_that_do_not_divide_are_refused(name, wrong):
 @every_block
 def test_other_cells_are_not_exported(name):
     other = "GLA" if name != "GLA" else "xLSTM"
-    for cell in (made(other, weights(other)), seqmem.with_states(made(name, weights(name)))):
+    for cell in (made(other, weights(other)), made(name, weights(name)).layers[-1]):
         with pytest.raises(
             ValueError, match=r"^a cell of \['.+\n  Expected: \['.+makes it.\n  What"
         ):
@@ -217,12 +227,12 @@ def test_other_cells_are_not_exported(name):
 
 
 @pytest.mark.parametrize(
-    ("back", "strength"),
+    ("back", "beta_max"),
     [(interop.to_qwen3_next, 2.0), (interop.to_fla_gated_delta_net, 1.5)],
 )
-def test_a_strength_that_a_module_does_not_have_is_not_exported(back, strength):
-    block = blocks.gated_delta_net_block(7, 3, 2, 5, beta_max=strength, key=KEY)
-    with pytest.raises(ValueError, match=rf"^a block with beta_max={strength}.\n  Expected: 1.+\n"):
+def test_a_beta_max_that_a_module_does_not_have_is_not_exported(back, beta_max):
+    block = blocks.gated_delta_net_block(7, 15, num_heads=3, key_size=2, beta_max=beta_max, key=KEY)
+    with pytest.raises(ValueError, match=rf"^a block with beta_max={beta_max}.\n  Expected: 1.+\n"):
         back(block)
 
 
@@ -230,20 +240,32 @@ def test_a_strength_that_a_module_does_not_have_is_not_exported(back, strength):
     ("make", "came"),
     [
         (
-            lambda: blocks.gated_delta_net_block(3, 5, 2, 2, key_heads=2, key=KEY),
-            "got 2 heads for a width of 5",
+            lambda: blocks.gated_delta_net_block(3, 10, num_heads=5, num_key_heads=2, key=KEY),
+            "num_key_heads=2 for num_heads=5",
         ),
-        (lambda: blocks.gated_delta_net_block(3, 2, 0, 2, key=KEY), "key_size=0"),
-        (lambda: blocks.gated_delta_net_block(3, 2, 2, 2, beta_max=3.0, key=KEY), "beta_max=3.0"),
-        (lambda: blocks.mamba2_block(3, 5, 2, 7, key=KEY), "got 2 heads for a width of 5"),
-        (lambda: blocks.mamba2_block(3, 6, 3, 7, groups=2, key=KEY), "got 2 heads for a width of 3"),
-        (lambda: blocks.mamba2_block(0, 6, 3, 7, key=KEY), "input_size=0"),
-        (lambda: blocks.gla_block(3, 5, 2, key=KEY), "got 2 heads for a width of 5"),
-        (lambda: blocks.gla_block(3, 4, 2, rank=0, key=KEY), "rank=0"),
-        (lambda: blocks.xlstm_block(3, 6, 2, key_size=5, key=KEY), "got 2 heads for a width of 5"),
-        (lambda: blocks.xlstm_block(0, 4, 2, key=KEY), "input_size=0"),
-        (lambda: blocks.rwkv7_block(5, 2, key=KEY), "got 2 heads for a width of 5"),
-        (lambda: blocks.rwkv7_upper_block(6, 2, rank=0, key=KEY), "rank=0"),
+        (
+            lambda: blocks.gated_delta_net_block(3, 4, num_heads=2, key_size=0, key=KEY),
+            "key_size=0",
+        ),
+        (
+            lambda: blocks.gated_delta_net_block(3, 4, num_heads=2, beta_max=3.0, key=KEY),
+            "beta_max=3.0",
+        ),
+        (lambda: blocks.mamba2_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (
+            lambda: blocks.mamba2_block(3, 6, num_heads=3, num_groups=2, key=KEY),
+            "num_groups=2 for num_heads=3",
+        ),
+        (lambda: blocks.mamba2_block(0, 6, num_heads=3, key=KEY), "input_size=0"),
+        (lambda: blocks.gla_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.gla_block(3, 4, num_heads=2, rank=0, key=KEY), "rank=0"),
+        (lambda: blocks.xlstm_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.xlstm_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
+        (lambda: blocks.rwkv7_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (
+            lambda: blocks.rwkv7_block(6, num_heads=2, rank=0, first_layer=False, key=KEY),
+            "rank=0",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(make, came):
@@ -253,8 +275,8 @@ def test_sizes_that_do_not_fit_are_refused(make, came):
 
 
 @pytest.mark.slow
-def test_rwkv7_upper_block_keeps_every_law():
-    cell = blocks.rwkv7_upper_block(6, 3, rank=5, key=KEY)
+def test_upper_rwkv7_block_keeps_every_law():
+    cell = blocks.rwkv7_block(6, num_heads=3, rank=5, first_layer=False, key=KEY)
     report = seqmem.testing.check_cell(
         cell, (np.zeros(6, np.float32),) * 2, methods=[layers.LayerByLayer()]
     )

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow_but
-from tests.cells.test_fast_weights import compared
 
 import seqmem
+from tests.cells.test_fast_weights import compared
+from tests.helpers.slow import slow_but
 
 TIME, INPUT = 1000, 3
 LENGTHS = np.array([0, 1, 2, 63, 64, 65, 200, 1000])
@@ -42,29 +42,31 @@ def plus_and_minus(x):
 # times their size is beyond −2000, and σ^(1/16) wants 16 times as much.
 RATES = np.array([0.0, 12.0])
 CASES = {
-    "LinearAttention": Case(lambda: seqmem.LinearAttention(INPUT, 4, 2, key=key)),
+    "LinearAttention": Case(lambda: seqmem.LinearAttention(INPUT, 4, num_heads=2, key=key)),
     "LinearAttention, other features": Case(
-        lambda: seqmem.LinearAttention(INPUT, 4, 2, feature_map=plus_and_minus, key=key)
+        lambda: seqmem.LinearAttention(INPUT, 4, num_heads=2, feature_map=plus_and_minus, key=key)
     ),
-    "RetNet": Case(lambda: seqmem.RetNet(INPUT, 4, 2, key=key)),
+    "RetNet": Case(lambda: seqmem.RetNet(INPUT, 4, num_heads=2, key=key)),
     "GLA": Case(
-        lambda: seqmem.GLA(INPUT, 4, 2, key_size=6, rank=5, key=key),
+        lambda: seqmem.GLA(INPUT, 4, num_heads=2, key_size=3, rank=5, key=key),
         {"W_a": 64_000, "b": np.array([0, 0, 0, 0, 0, -np.inf])},
         to_nothing=True,
     ),
-    "HGRN2": Case(lambda: seqmem.HGRN2(INPUT, 4, 2, key=key), {"W_f": 4000}),
-    "HGRN2, bounded": Case(lambda: seqmem.HGRN2(INPUT, 4, 2, lower_bound=0.25, key=key)),
-    "SSD": Case(lambda: seqmem.SSD(INPUT, 4, 2, 5, key=key), {"A_log": RATES}),
+    "HGRN2": Case(lambda: seqmem.HGRN2(INPUT, 4, num_heads=2, key=key), {"W_f": 4000}),
+    "HGRN2, bounded": Case(lambda: seqmem.HGRN2(INPUT, 4, num_heads=2, lower_bound=0.25, key=key)),
+    "SSD": Case(lambda: seqmem.SSD(INPUT, 4, num_heads=2, key_size=5, key=key), {"A_log": RATES}),
     "MLSTM": Case(
-        lambda: seqmem.MLSTM(INPUT, 6, 3, key=key),
+        lambda: seqmem.MLSTM(INPUT, 6, num_heads=3, key=key),
         {"w_f": 40_000, "b_f": np.array([3, 6, -np.inf])},
         to_nothing=True,
     ),
-    "DeltaRule": Case(lambda: seqmem.DeltaRule(INPUT, 4, 2, beta_max=2.0, key=key)),
-    "GatedDeltaRule": Case(lambda: seqmem.GatedDeltaRule(INPUT, 4, 2, key=key), {"A_log": RATES}),
-    "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, 2, key=key)),
-    "KDA": Case(lambda: seqmem.KDA(INPUT, 4, 2, key=key), {"A_log": RATES}),
-    "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, 2, rank=5, key=key)),
+    "DeltaRule": Case(lambda: seqmem.DeltaRule(INPUT, 4, num_heads=2, beta_max=2.0, key=key)),
+    "GatedDeltaRule": Case(
+        lambda: seqmem.GatedDeltaRule(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}
+    ),
+    "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, num_heads=2, key=key)),
+    "KDA": Case(lambda: seqmem.KDA(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
+    "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, num_heads=2, rank=5, key=key)),
 }
 
 

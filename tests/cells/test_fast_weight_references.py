@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow
 
 import seqmem
 from seqmem import Memory, Write
+from tests.helpers.slow import slow
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "fast_weights.npz") as file:
     TOLD = dict(file)
@@ -28,15 +28,15 @@ METHODS = (
 PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, which no sequence has of its own
 
 
-class Given(seqmem.AbstractFastWeightCell):
+class GivenWrites(seqmem.AbstractFastWeightCell):
     """The input is the write, and the output the reading."""
 
     start: Memory
     write_axes: int = eqx.field(static=True)
 
     @property
-    def input_axes(self) -> Any:
-        return 2, self.write_axes
+    def input_shape(self) -> Any:
+        return (None, None), (None,) * self.write_axes
 
     def init_state(self):
         return self.start
@@ -166,7 +166,7 @@ def run(reference, method, inputs, states=None):
     """Their outputs and final states, from their inputs and initial states."""
     write = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), reference.write(*inputs))
     nothing = (jnp.zeros_like(TOLD[own]) for own in reference.states)
-    cell = Given(reference.memory(*nothing), write.key.ndim - 2)
+    cell = GivenWrites(reference.memory(*nothing), write.key.ndim - 2)
     start = cell.init_state() if states is None else reference.memory(*states)
     xs = write.query, write._replace(query=None)
     memory, readings = seqmem.unroll(cell, start, xs, method=method)

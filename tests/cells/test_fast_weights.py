@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.given_writes import Given
-from tests.helpers.slow import slow
 
 import seqmem
+from tests.helpers.given_writes import GivenWrites
+from tests.helpers.slow import slow
 
 TIME, HEADS, KEY, VALUE = 200, 2, 3, 5
 LENGTHS = np.array([1, 2, 63, 64, 65, 200, 0])
@@ -28,9 +28,9 @@ class Kind:
     key_heads: int = HEADS
 
     @property
-    def input_axes(self):
-        several = 2 if self.writes is None else 3
-        return seqmem.Write(2, *[several] * 6)
+    def write_shape(self):
+        write_axes = 2 if self.writes is None else 3
+        return seqmem.Write((None, None), *[(None,) * write_axes] * 6)
 
 
 KINDS = {
@@ -84,8 +84,10 @@ def given(kind, decays, time=TIME, batch=BATCH, dtype=np.float64):
     memory, state, write = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype), (memory, state, seqmem.Write(**write))
     )
-    axes = jax.tree.map(lambda axis, _: axis, kind.input_axes, write, is_leaf=lambda x: x is None)
-    return Given(memory, axes), state, write
+    shapes = (
+        None if leaf is None else shape for shape, leaf in zip(kind.write_shape, write, strict=True)
+    )
+    return GivenWrites(memory, seqmem.Write(*shapes)), state, write
 
 
 def gentle(rng, shape):
@@ -100,12 +102,16 @@ def strong(rng, shape):
 
 def everything(method, cell, state, write, lengths=None, resets=None, *, reverse=False):
     """Outputs, final state, and the gradients of all three."""
-    axes = cell.input_axes
 
     def run(learned, state, write):
-        cell = Given(learned, axes)
         return seqmem.unroll(
-            cell, state, write, lengths=lengths, resets=resets, reverse=reverse, method=method
+            GivenWrites(learned, cell.write_shape),
+            state,
+            write,
+            lengths=lengths,
+            resets=resets,
+            reverse=reverse,
+            method=method,
         )
 
     out, pull = jax.vjp(run, cell.learned, state, write)
@@ -233,7 +239,7 @@ def test_a_memory_costs_one_matrix_per_block():
     """Temporaries of a gradient at T = 4096, one head of 64: q, k, v and y are 4 MiB."""
     size, time = 64, 4096
     step = jax.ShapeDtypeStruct((time, 1, size), jnp.float32)
-    cell = Given(seqmem.Memory(jnp.zeros((1, size, size))), 2)
+    cell = GivenWrites(seqmem.Memory(jnp.zeros((1, size, size))))
     rules = {
         "delta rule": (seqmem.Write(step, step, step, None, step), 9),
         "a decay per channel": (seqmem.Write(step, step, step, step, step), 12),
@@ -261,18 +267,20 @@ BAD = {
 def test_a_write_that_does_not_fit_is_refused(bad, method):
     cell, state, write = given(KINDS["delta rule"], gentle, time=3, batch=1, dtype=np.float32)
     write = BAD[bad](write)
-    cell = Given(cell.learned, 2)
+    cell = GivenWrites(cell.learned)
     with pytest.raises(ValueError, match=r"(?s)writes .*Expected: .*What to do: "):
         seqmem.unroll(cell, state, write, method=method)
 
 
 MADE_WRONG = {
-    "heads that do not divide": lambda key: seqmem.KDA(3, 7, 2, key=key),
-    "no heads": lambda key: seqmem.RetNet(3, 6, 0, key=key),
-    "groups that do not divide": lambda key: seqmem.SSD(3, 6, 3, 5, groups=2, key=key),
-    "too strong": lambda key: seqmem.DeltaRule(3, 6, 2, beta_max=2.5, key=key),
-    "no write": lambda key: seqmem.DeltaProduct(3, 6, 2, writes=0, key=key),
-    "bound of 1": lambda key: seqmem.HGRN2(3, 6, 2, lower_bound=1.0, key=key),
+    "heads that do not divide": lambda key: seqmem.KDA(3, 7, num_heads=2, key=key),
+    "no heads": lambda key: seqmem.RetNet(3, 6, num_heads=0, key=key),
+    "groups that do not divide": lambda key: seqmem.SSD(
+        3, 6, num_heads=3, key_size=5, num_groups=2, key=key
+    ),
+    "too strong": lambda key: seqmem.DeltaRule(3, 6, num_heads=2, beta_max=2.5, key=key),
+    "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
+    "bound of 1": lambda key: seqmem.HGRN2(3, 6, num_heads=2, lower_bound=1.0, key=key),
     "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, num_heads=2, key=key),
 }
 

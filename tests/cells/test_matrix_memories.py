@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.given_writes import Given
 
 import seqmem
+from tests.helpers.given_writes import GivenWrites
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -27,7 +27,7 @@ def recalled(keys, values, queries, beta=None):
         else beta * jnp.concatenate([keys, *[nothing] * len(queries)])[:, None],
     )
     memory = seqmem.Memory(jnp.zeros((1, values.shape[1], keys.shape[1])))
-    cell = Given(memory, 2)
+    cell = GivenWrites(memory)
     for method in (seqmem.Scan(), seqmem.Parallel(chunk_size=4)):
         _, ys = seqmem.unroll(cell, memory, write, method=method)
         yield ys[len(keys) :, 0]
@@ -54,7 +54,7 @@ def test_reflections_count_modulo_three():
     memory = seqmem.Memory(jnp.array([[[1.0, 0.0]]]))
     turns = np.arange(1, 31) * 2 * np.pi / 3
     for method in (seqmem.Scan(), seqmem.Parallel(chunk_size=16)):
-        _, ys = seqmem.unroll(Given(memory, 2), memory, write, method=method)
+        _, ys = seqmem.unroll(GivenWrites(memory), memory, write, method=method)
         np.testing.assert_allclose(ys[1::2, 0, 0], np.cos(turns), rtol=0, atol=1e-12)
 
 

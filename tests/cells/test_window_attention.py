@@ -20,16 +20,16 @@ def plain_attention(cell, xs):
     q, k, v = (
         (xs @ W.T).reshape(len(xs), heads, -1)
         for W, heads in (
-            (cell.W_q, cell.heads),
-            (cell.W_k, cell.key_value_heads),
-            (cell.W_v, cell.key_value_heads),
+            (cell.W_q, cell.num_heads),
+            (cell.W_k, cell.num_key_value_heads),
+            (cell.W_v, cell.num_key_value_heads),
         )
     )
     at = jnp.asarray(t, xs.dtype)
     q, k = cell.positions.turned(q, at), cell.positions.turned(k, at)
-    k, v = (jnp.repeat(leaf, cell.heads // cell.key_value_heads, 1) for leaf in (k, v))
+    k, v = (jnp.repeat(leaf, cell.num_heads // cell.num_key_value_heads, 1) for leaf in (k, v))
     products = jnp.einsum("thd,shd->hts", q, k) / np.sqrt(q.shape[-1])
-    bias = cell.positions.bias(cell.heads, jnp.asarray(back, xs.dtype))
+    bias = cell.positions.bias(cell.num_heads, jnp.asarray(back, xs.dtype))
     products = products if bias is None else products + bias
     weights = jax.nn.softmax(jnp.where(seen, products, -jnp.inf))
     return jnp.einsum("hts,shd->thd", weights, v).reshape(len(xs), -1) @ cell.W_o.T
@@ -41,7 +41,7 @@ def plain_attention(cell, xs):
 def test_attention_is_a_masked_softmax(window, positions):
     cell = in_float64(
         seqmem.SlidingWindowAttention(
-            12, 6, window, key_value_heads=2, positions=positions, key=KEY
+            12, num_heads=6, window=window, num_key_value_heads=2, positions=positions, key=KEY
         )
     )
     xs = normal(TIME, 12)
@@ -58,8 +58,10 @@ def test_attention_is_a_masked_softmax(window, positions):
 
 @pytest.mark.usefixtures("float64")
 def test_shared_heads_are_heads_that_are_alike():
-    shared = in_float64(seqmem.SlidingWindowAttention(12, 6, 5, key_value_heads=2, key=KEY))
-    alike = seqmem.SlidingWindowAttention(12, 6, 5, key=KEY)
+    shared = in_float64(
+        seqmem.SlidingWindowAttention(12, num_heads=6, window=5, num_key_value_heads=2, key=KEY)
+    )
+    alike = seqmem.SlidingWindowAttention(12, num_heads=6, window=5, key=KEY)
 
     def repeated(W):
         return jnp.repeat(W.reshape(2, 2, 12), 3, 0).reshape(12, 12)
@@ -93,7 +95,7 @@ def test_alibis_slopes_are_its_papers():
 
 
 def test_without_positions_a_window_is_a_set():
-    cell = seqmem.SlidingWindowAttention(4, 2, 5, positions=None, key=KEY)
+    cell = seqmem.SlidingWindowAttention(4, num_heads=2, window=5, positions=None, key=KEY)
     xs = normal(5, 4)
     other = jnp.concatenate([xs[jnp.array([2, 0, 3, 1])], xs[4:]])
     ys = [seqmem.unroll(cell, cell.init_state(), x)[1][-1] for x in (xs, other)]
@@ -101,7 +103,7 @@ def test_without_positions_a_window_is_a_set():
 
 
 def test_attention_takes_the_memory_of_its_band():
-    cell = seqmem.SlidingWindowAttention(4, 1, 16, key=KEY)
+    cell = seqmem.SlidingWindowAttention(4, num_heads=1, window=16, key=KEY)
     short, long = (seqmem.memory_report(cell, (time, 4)).peak for time in (1024, 8192))
     assert 7 < long / short < 9
     assert long < 4 * 8192**2 / 8

@@ -17,9 +17,9 @@ AUTODIFF = seqmem.ReferenceScan()
 CELLS = {
     "conv": lambda: seqmem.CausalConv(2, 5, 3, dilation=2, key=KEY),
     "depthwise": lambda: seqmem.DepthwiseConv(2, 5, key=KEY),
-    "attention": lambda: seqmem.SlidingWindowAttention(4, 2, 5, key=KEY),
+    "attention": lambda: seqmem.SlidingWindowAttention(4, num_heads=2, window=5, key=KEY),
     "attention, ALiBi": lambda: seqmem.SlidingWindowAttention(
-        6, 6, 5, key_value_heads=3, positions=seqmem.ALiBi(), key=KEY
+        6, num_heads=6, window=5, num_key_value_heads=3, positions=seqmem.ALiBi(), key=KEY
     ),
 }
 every_cell = pytest.mark.parametrize("name", CELLS)
@@ -150,19 +150,21 @@ def test_a_convolution_is_one_convolution():
 
 REFUSED = {
     "a window of nothing": (
-        lambda: seqmem.SlidingWindowAttention(4, 2, 0, key=KEY),
+        lambda: seqmem.SlidingWindowAttention(4, num_heads=2, window=0, key=KEY),
         "window=0.*at least 1.*number of inputs",
     ),
     "heads that do not divide": (
-        lambda: seqmem.SlidingWindowAttention(4, 3, 5, key=KEY),
-        "size=4, heads=3.*divide the size.*divisors",
+        lambda: seqmem.SlidingWindowAttention(4, num_heads=3, window=5, key=KEY),
+        "3 heads for a size of 4.*divide evenly.*divides the size",
     ),
     "heads that cannot be grouped": (
-        lambda: seqmem.SlidingWindowAttention(12, 6, 5, key_value_heads=4, key=KEY),
-        "key_value_heads=4.*divide the heads.*divisors",
+        lambda: seqmem.SlidingWindowAttention(
+            12, num_heads=6, window=5, num_key_value_heads=4, key=KEY
+        ),
+        "num_key_value_heads=4.*divisor of num_heads.*that divides num_heads",
     ),
     "odd heads that are turned": (
-        lambda: seqmem.SlidingWindowAttention(6, 2, 5, key=KEY),
+        lambda: seqmem.SlidingWindowAttention(6, num_heads=2, window=5, key=KEY),
         "heads of 3 entries.*even number.*ALiBi",
     ),
     "no dilation": (

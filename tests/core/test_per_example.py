@@ -104,7 +104,7 @@ CELLS = {
     "gated": lambda: functools.partial(MaskedGRU, seqmem.GRU(INPUT, HIDDEN, key=KEY)),
     "diagonal": lambda: functools.partial(MaskedMinGRU, seqmem.MinGRU(INPUT, HIDDEN, key=KEY)),
     "fast weights": lambda: functools.partial(
-        MaskedDeltaRule, seqmem.DeltaRule(INPUT, HIDDEN, 1, key=KEY)
+        MaskedDeltaRule, seqmem.DeltaRule(INPUT, HIDDEN, num_heads=1, key=KEY)
     ),
     "window": lambda: functools.partial(MaskedConv, seqmem.CausalConv(INPUT, HIDDEN, 3, key=KEY)),
     "plain": lambda: functools.partial(MaskedMGU, seqmem.MGU(INPUT, HIDDEN, key=KEY)),

@@ -31,33 +31,41 @@ CELLS = {
     "S5": lambda: seqmem.S5(2, 5, key=key),
     "S6": lambda: seqmem.S6(2, 5, rank=3, key=key),
     "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
-    "LinearAttention": lambda: seqmem.LinearAttention(2, 6, 3, key=key),
-    "RetNet": lambda: seqmem.RetNet(2, 6, 3, key=key),
-    "GLA": lambda: seqmem.GLA(2, 6, 3, key_size=9, rank=5, key=key),
-    "HGRN2": lambda: seqmem.HGRN2(2, 6, 3, lower_bound=0.25, key=key),
-    "SSD": lambda: seqmem.SSD(2, 12, 6, 5, groups=3, key=key),
-    "MLSTM": lambda: seqmem.MLSTM(2, 6, 3, key=key),
-    "DeltaRule": lambda: seqmem.DeltaRule(2, 6, 3, beta_max=2.0, key=key),
-    "GatedDeltaRule": lambda: seqmem.GatedDeltaRule(2, 6, 3, key=key),
-    "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, 3, key=key),
-    "KDA": lambda: seqmem.KDA(2, 6, 3, key=key),
-    "RWKV7": lambda: seqmem.RWKV7(2, 6, 3, rank=5, key=key),
-    "KDA with_learned_state": lambda: seqmem.with_learned_state(seqmem.KDA(2, 6, 3, key=key)),
+    "LinearAttention": lambda: seqmem.LinearAttention(2, 6, num_heads=3, key_size=5, key=key),
+    "RetNet": lambda: seqmem.RetNet(2, 6, num_heads=3, key_size=5, key=key),
+    "GLA": lambda: seqmem.GLA(2, 6, num_heads=3, key_size=5, rank=7, key=key),
+    "HGRN2": lambda: seqmem.HGRN2(2, 6, num_heads=3, lower_bound=0.25, key=key),
+    "SSD": lambda: seqmem.SSD(2, 12, num_heads=6, key_size=5, num_groups=3, key=key),
+    "MLSTM": lambda: seqmem.MLSTM(2, 6, num_heads=3, key=key),
+    "DeltaRule": lambda: seqmem.DeltaRule(2, 6, num_heads=3, key_size=5, beta_max=2.0, key=key),
+    "GatedDeltaRule": lambda: seqmem.GatedDeltaRule(2, 6, num_heads=3, key_size=5, key=key),
+    "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, num_heads=3, key_size=5, key=key),
+    "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),
+    "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
+    "KDA with_learned_state": lambda: seqmem.with_learned_state(
+        seqmem.KDA(2, 6, num_heads=3, key=key)
+    ),
     "CausalConv": lambda: seqmem.CausalConv(2, 3, 2, dilation=2, key=key),
     "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, 3, key=key),
-    "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(2, 1, 3, key=key),
+    "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(
+        2, num_heads=1, window=3, key=key
+    ),
     "SlidingWindowAttention with_learned_state": lambda: seqmem.with_learned_state(
-        seqmem.SlidingWindowAttention(2, 2, 5, key_value_heads=1, positions=seqmem.ALiBi(), key=key)
+        seqmem.SlidingWindowAttention(
+            2, num_heads=2, window=5, num_key_value_heads=1, positions=seqmem.ALiBi(), key=key
+        )
     ),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
-    "tcn": lambda: seqmem.blocks.tcn(2, 3, levels=2, width=2, key=key),
+    "tcn": lambda: seqmem.blocks.tcn(2, 3, num_levels=2, width=2, key=key),
     "gated_delta_net": lambda: seqmem.blocks.gated_delta_net_block(
-        2, 6, 3, 5, key_heads=3, width=2, key=key
+        2, 30, num_heads=6, num_key_heads=3, key_size=3, width=2, key=key
     ),
-    "mamba2": lambda: seqmem.blocks.mamba2_block(2, 12, 6, 5, groups=3, width=2, key=key),
-    "gla": lambda: seqmem.blocks.gla_block(2, 6, 3, key_size=9, rank=5, key=key),
-    "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, 3, key_size=9, key=key),
-    "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, 3, rank=5, key=key),
+    "mamba2": lambda: seqmem.blocks.mamba2_block(
+        2, 12, num_heads=6, key_size=5, num_groups=3, width=2, key=key
+    ),
+    "gla": lambda: seqmem.blocks.gla_block(2, 6, num_heads=3, key_size=5, rank=7, key=key),
+    "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, num_heads=3, key_size=5, key=key),
+    "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, num_heads=3, rank=5, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
     "Residual": lambda: seqmem.layers.Residual(
         seqmem.layers.Stack(

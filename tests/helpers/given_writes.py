@@ -1,4 +1,4 @@
-"""A fast-weight cell without parameters of its own, for tests of the family."""
+"""A fast-weight cell without parameters, for tests of the family."""
 
 from typing import Any
 
@@ -7,15 +7,18 @@ import equinox as eqx
 import seqmem
 
 
-class Given(seqmem.AbstractFastWeightCell):
-    """A cell whose inputs are the writes themselves, and whose outputs are the readings."""
+class GivenWrites(seqmem.AbstractFastWeightCell):
+    """A cell whose inputs are the writes and whose outputs are the readings.
+
+    `write_shape` is the shape of one write, or a `Write` of shapes.
+    """
 
     learned: seqmem.Memory
-    axes: Any = eqx.field(static=True)
+    write_shape: Any = eqx.field(static=True, default=(None, None))
 
     @property
-    def input_axes(self):
-        return self.axes
+    def input_shape(self):
+        return self.write_shape
 
     def init_state(self):
         return self.learned

@@ -32,8 +32,8 @@ CASES = [
 CELLS = {
     "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
     "MinGRU": lambda key: seqmem.MinGRU(INPUT, HIDDEN, key=key),
-    "KDA": lambda key: seqmem.KDA(INPUT, 6, 2, key=key),
-    "MLSTM": lambda key: seqmem.MLSTM(INPUT, 6, 2, key=key),
+    "KDA": lambda key: seqmem.KDA(INPUT, 6, num_heads=2, key=key),
+    "MLSTM": lambda key: seqmem.MLSTM(INPUT, 6, num_heads=2, key=key),
 }
 
 

@@ -26,7 +26,7 @@ def unit(x):
 
 def heads(cell, x):
     """An array for each head."""
-    return np.split(x, cell.heads)
+    return np.split(x, cell.num_heads)
 
 
 def stacked(memory, matrices):
@@ -45,12 +45,12 @@ def linear_attention(cell, memory, xs):
     for x in xs:
         q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
         y = []
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             S[h] = S[h] + np.outer(v[h], phi(k[h]))
             z[h] = z[h] + phi(k[h])
             y.append(S[h] @ phi(q[h]) / (z[h] @ phi(q[h])))
         ys.append(np.concatenate(y))
-    return stacked(memory, [np.vstack([S[h], z[h]]) for h in range(cell.heads)]), ys
+    return stacked(memory, [np.vstack([S[h], z[h]]) for h in range(cell.num_heads)]), ys
 
 
 def ret_net(cell, memory, xs):
@@ -58,10 +58,10 @@ def ret_net(cell, memory, xs):
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             gamma = 1 - 2.0 ** (-5 - h)
             S[h] = gamma * S[h] + np.outer(v[h], k[h]) / np.sqrt(len(k[h]))
-        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -71,9 +71,9 @@ def gla(cell, memory, xs):
     for x in xs:
         q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
         alpha = heads(cell, sigmoid(cell.W_a @ cell.V_a @ x + cell.b) ** (1 / 16))
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             S[h] = S[h] @ np.diag(alpha[h]) + np.outer(v[h], k[h])
-        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -83,9 +83,9 @@ def hgrn2(cell, memory, xs):
     for x in xs:
         f = cell.lower_bound + (1 - cell.lower_bound) * sigmoid(cell.W_f @ x)
         f, i, o = (heads(cell, leaf) for leaf in (f, silu(cell.W_i @ x), sigmoid(cell.W_o @ x)))
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             S[h] = S[h] @ np.diag(f[h]) + np.outer(i[h], 1 - f[h])
-        ys.append(np.concatenate([S[h] @ o[h] for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ o[h] for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -97,10 +97,10 @@ def ssd(cell, memory, xs):
     for x in xs:
         delta = softplus(cell.W_delta @ x + cell.b)
         v = np.split(cell.W_v @ x, count)
-        B, C = (np.split(W @ x, cell.groups) for W in (cell.W_B, cell.W_C))
+        B, C = (np.split(W @ x, cell.num_groups) for W in (cell.W_B, cell.W_C))
         y = []
         for h in range(count):
-            group = h * cell.groups // count
+            group = h * cell.num_groups // count
             decay = np.exp(-np.exp(cell.A_log[h]) * delta[h])
             S[h] = decay * S[h] + delta[h] * np.outer(v[h], B[group])
             y.append(S[h] @ C[group] + cell.D[h] * v[h])
@@ -119,43 +119,43 @@ def mlstm(cell, memory, xs):
         q, k, v = (heads(cell, leaf) for leaf in (q, k, v))
         log_i, f = cell.w_i @ x + cell.b_i, sigmoid(cell.w_f @ x + cell.b_f)
         y = []
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             key = k[h] / np.sqrt(len(k[h]))
             C[h] = f[h] * C[h] + np.exp(log_i[h]) * np.outer(v[h], key)
             n[h] = f[h] * n[h] + np.exp(log_i[h]) * key
             y.append(C[h] @ q[h] / max(abs(n[h] @ q[h]), 1))
         ys.append(sigmoid(o) * np.concatenate(y))
         m = np.maximum(np.log(f) + m, log_i)
-    C = [np.vstack([C[h], n[h]]) / np.exp(m[h]) for h in range(cell.heads)]
+    C = [np.vstack([C[h], n[h]]) / np.exp(m[h]) for h in range(cell.num_heads)]
     return memory._replace(matrix=np.stack(C), log_scale=m[:, None]), ys
 
 
-def delta_net(cell, memory, xs):
+def delta_rule(cell, memory, xs):
     """Yang et al. 2024, section 2.2; β up to 2 as in Grazzi et al. 2024."""
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = cell.beta_max * sigmoid(cell.W_beta @ x)
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             key = unit(k[h])
             old = S[h] @ key
             S[h] = S[h] - beta[h] * np.outer(old - v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
-def gated_delta_net(cell, memory, xs):
+def gated_delta_rule(cell, memory, xs):
     """Yang, Kautz & Hatamizadeh 2024, third version, equation 10."""
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = cell.beta_max * sigmoid(cell.W_beta @ x)
         alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.b))
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             key = unit(k[h])
             transition = alpha[h] * (np.eye(len(key)) - beta[h] * np.outer(key, key))
             S[h] = S[h] @ transition + beta[h] * np.outer(v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -166,12 +166,12 @@ def delta_product(cell, memory, xs):
         for j in range(len(cell.W_k)):
             k, v = (heads(cell, silu(W[j] @ x)) for W in (cell.W_k, cell.W_v))
             beta = cell.beta_max * sigmoid(cell.W_beta[j] @ x)
-            for h in range(cell.heads):
+            for h in range(cell.num_heads):
                 key = unit(k[h])
                 reflection = np.eye(len(key)) - beta[h] * np.outer(key, key)
                 S[h] = S[h] @ reflection + beta[h] * np.outer(v[h], key)
         q = heads(cell, silu(cell.W_q @ x))
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -182,11 +182,11 @@ def kda(cell, memory, xs):
         q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = sigmoid(cell.W_beta @ x)
         step = heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
             faded = S[h] * alpha
             S[h] = faded - beta[h] * np.outer(faded @ key - v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.heads)]))
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
     return stacked(memory, S), ys
 
 
@@ -201,7 +201,7 @@ def rwkv7(cell, memory, xs):
         leaves = (cell.W_r @ x, cell.W_v @ x, written, cell.xi * k, w, a, cell.rho)
         r, v, written, kappa, w, a, rho = (heads(cell, leaf) for leaf in leaves)
         y = []
-        for h in range(cell.heads):
+        for h in range(cell.num_heads):
             removed = unit(kappa[h])
             transition = np.diag(w[h]) - np.outer(removed, a[h] * removed)
             S[h] = S[h] @ transition + np.outer(v[h], written[h])
@@ -210,16 +210,17 @@ def rwkv7(cell, memory, xs):
     return stacked(memory, S), ys
 
 
+SIZES = {"hidden_size": 6, "num_heads": HEADS}
 PAPERS = {
-    seqmem.LinearAttention: (linear_attention, {"size": 6, "heads": HEADS}),
-    seqmem.RetNet: (ret_net, {"size": 6, "heads": HEADS}),
-    seqmem.GLA: (gla, {"size": 6, "heads": HEADS, "key_size": 9, "rank": 5}),
-    seqmem.HGRN2: (hgrn2, {"size": 6, "heads": HEADS, "lower_bound": 0.25}),
-    seqmem.SSD: (ssd, {"size": 12, "heads": 6, "groups": HEADS}),
-    seqmem.MLSTM: (mlstm, {"size": 6, "heads": HEADS}),
-    seqmem.DeltaRule: (delta_net, {"size": 6, "heads": HEADS, "beta_max": 2.0}),
-    seqmem.GatedDeltaRule: (gated_delta_net, {"size": 6, "heads": HEADS}),
-    seqmem.DeltaProduct: (delta_product, {"size": 6, "heads": HEADS, "writes": WRITES}),
-    seqmem.KDA: (kda, {"size": 6, "heads": HEADS}),
-    seqmem.RWKV7: (rwkv7, {"size": 6, "heads": HEADS, "rank": 5}),
+    seqmem.LinearAttention: (linear_attention, SIZES | {"key_size": 5}),
+    seqmem.RetNet: (ret_net, SIZES | {"key_size": 5}),
+    seqmem.GLA: (gla, SIZES | {"key_size": 5, "rank": 7}),
+    seqmem.HGRN2: (hgrn2, SIZES | {"lower_bound": 0.25}),
+    seqmem.SSD: (ssd, {"hidden_size": 12, "num_heads": 6, "key_size": 5, "num_groups": HEADS}),
+    seqmem.MLSTM: (mlstm, SIZES),
+    seqmem.DeltaRule: (delta_rule, SIZES | {"key_size": 5, "beta_max": 2.0}),
+    seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
+    seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
+    seqmem.KDA: (kda, SIZES | {"key_size": 5}),
+    seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
 }

@@ -52,7 +52,7 @@ def sliding_window_attention(cell, window, xs):
         seen = [s for s in range(t - n + 1, t + 1) if there[s] > 0]
         shown = []
         for h, q in enumerate((cell.W_q @ x).reshape(-1, d)):
-            group = h // (cell.heads // groups)
+            group = h // (cell.num_heads // groups)
             products = [turned(q, t) @ turned(keys[s][group], s) / np.sqrt(d) for s in seen]
             weights = np.exp(products) / np.sum(np.exp(products))
             shown.append(weights @ [values[s][group] for s in seen])
@@ -65,6 +65,6 @@ PAPERS = {
     seqmem.DepthwiseConv: (depthwise_conv, {"width": 3}),
     seqmem.SlidingWindowAttention: (
         sliding_window_attention,
-        {"size": 12, "heads": 6, "key_value_heads": 3, "window": 5},
+        {"input_size": 12, "num_heads": 6, "num_key_value_heads": 3, "window": 5},
     ),
 }

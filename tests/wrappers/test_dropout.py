@@ -175,7 +175,7 @@ def test_zoneout_is_that_of_its_paper_in_training_and_in_testing(drawn):
     [
         (seqmem.GRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractGatedCell, True),
         (seqmem.LRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractDiagonalCell, True),
-        (seqmem.DeltaRule(INPUT, 6, 3, key=OWN), seqmem.AbstractFastWeightCell, False),
+        (seqmem.DeltaRule(INPUT, 6, num_heads=3, key=OWN), seqmem.AbstractFastWeightCell, False),
         (seqmem.CausalConv(INPUT, 3, 2, key=OWN), seqmem.AbstractWindowCell, False),
     ],
 )
@@ -214,7 +214,7 @@ def test_weights_are_dropped_within_a_modified_cell_and_learn_where_they_are_not
 
 
 def test_a_stack_drops_the_inputs_of_its_first_cell():
-    stack = seqmem.blocks.gla_block(INPUT, 6, 3, key_size=9, rank=5, key=OWN)
+    stack = seqmem.blocks.gla_block(INPUT, 6, num_heads=3, key_size=3, rank=5, key=OWN)
     dropped = with_input_dropout(stack, RATE, (BATCH,), key=DRAW)
     assert isinstance(dropped, seqmem.layers.Stack)
     assert isinstance(dropped.cells[0], seqmem.AbstractFastWeightCell)

@@ -87,3 +87,18 @@ def check_activation(owner: str, activation: Any) -> None:
             "a function of an array, entry by entry.",
             "pass the function itself, such as jax.numpy.tanh or jax.nn.relu.",
         )
+
+
+def check_divisor(owner: str, name: str, value: Any, whole_name: str, whole: int) -> None:
+    """Refuse a number that does not divide another one.
+
+    Raises:
+        ValueError: where `value` is not a whole number of at least 1 that divides `whole`.
+    """
+    check_sizes(owner, **{name: value})
+    if whole % value:
+        raise bad_input(
+            f"{owner} got {name}={value} for {whole_name}={whole}.",
+            f"a divisor of {whole_name}.",
+            f"choose a {name} that divides {whole_name}.",
+        )

@@ -1,88 +1,28 @@
-"""The time mixing of RWKV-7: a shift by one step, and the generalised delta rule with its norm,
-bonus and gate.
+"""The time mixing of RWKV-7: a token shift, and the generalised delta rule with its norm, bonus and
+gate.
 """
 
-from typing import Any, ClassVar
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from .._cells.fast_weights.family import AbstractFastWeightCell, Write
-from .._cells.fast_weights.heads import check_heads, empty_memory, per_head
-from .._cells.fast_weights.rwkv7 import rwkv7 as generalised_delta_rule
 from .._cells.initialisers import lecun_normal
-from .._cells.normalisation import layer_norm
-from .._core.validation import check_sizes
+from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
-from .token_shift import Mixed, TokenShift
-
-
-class LowRank(eqx.Module):
-    """x ↦ W f(V x) + b, through few entries."""
-
-    V: Float[Array, "rank input"]
-    W: Float[Array, "size rank"]
-    b: Float[Array, " size"] | None
-
-    def __call__(self, x: Float[Array, " input"], f: Any = lambda x: x) -> Float[Array, " size"]:
-        y = f(x @ self.V.mT) @ self.W.mT
-        return y if self.b is None else y + self.b
-
-
-class RWKV7Core(AbstractFastWeightCell):
-    """The second layer of `rwkv7`, which has its equations."""
-
-    input_shape: ClassVar[Any] = Mixed._make([(None,)] * 6)
-
-    W_r: Float[Array, "size input"]
-    W_k: Float[Array, "size input"]
-    W_v: Float[Array, "size input"]
-    w: LowRank
-    a: LowRank
-    g: LowRank
-    xi: Float[Array, " size"]
-    alpha: Float[Array, " size"]
-    rho: Float[Array, " size"]
-    scale: Float[Array, " size"]
-    shift: Float[Array, " size"]
-    W_o: Float[Array, "output size"]
-    heads: int = eqx.field(static=True)
-    eps: float = eqx.field(static=True)
-
-    def init_state(self):
-        size = len(self.xi) // self.heads
-        return empty_memory(self.heads, size, size, self.W_o)
-
-    def drive(self, x: Mixed, v: Array, first: Array) -> tuple[Write, Any]:
-        """What `project` returns for values v, with those of the first layer handed on."""
-        r, k = x.r @ self.W_r.mT, x.k @ self.W_k.mT
-        w, a = self.w(x.w, jnp.tanh), self.a(x.a)
-        drive = r, k, v, w, a, self.xi, self.alpha, self.rho
-        write, bonus = generalised_delta_rule(*(per_head(leaf, self.heads) for leaf in drive))
-        return write, (bonus, self.g(x.g, sigmoid), first)
-
-    def project(self, x):
-        v = x.v @ self.W_v.mT
-        return self.drive(x, v, v)
-
-    def output(self, reading, extra):
-        bonus, gate, first = extra
-        shown = self.scale * layer_norm(reading, self.eps).ravel() + self.shift
-        return ((shown + bonus.ravel()) * gate) @ self.W_o.mT, first
+from .rwkv7_cores import LowRank, RWKV7Core, RWKV7UpperCore
+from .token_shift import Mixed, TokenShift, TokenShiftWithValues
 
 
 def rwkv7_block(
     input_size: int,
-    heads: int,
     *,
+    num_heads: int,
     rank: int = 32,
     eps: float | None = None,
+    first_layer: bool = True,
     key: PRNGKeyArray,
 ) -> Stack:
-    """The time mixing of RWKV-7 in the first layer of a model; for the others, `rwkv7_upper_block`.
+    """The time mixing of RWKV-7.
 
         x^c_t = x_t + μ_c ∘ (x_{t−1} − x_t)                            c = r, w, k, v, a, g
         r_t = W_r x^r_t,  k_t = W_k x^k_t,  v_t = W_v x^v_t            of each head
@@ -90,49 +30,53 @@ def rwkv7_block(
         S_t, and the bonus (r_t · (ρ ∘ k̃_t)) v_t, as in `seqmem.RWKV7`
         y_t = W_o ((scale ∘ layer_norm(S_t r_t) + shift + bonus) ∘ g_t)    normed in each head
 
-    It is a cell, of two layers: it steps, and every law holds for it. It shows (y_t, v_t), since
-    the layers above want the values.
+    Above the first layer of a model, the values are mixed with the first layer's, v¹:
 
-    Shapes: x and y (input,), all vectors (input,), S (heads, input/heads, input/heads). Cost per
-    step: O(input²) and O(input² / heads), of which the latter is done in blocks.
+        ν_t = σ(W_ν V_ν x^v_t + b_ν),    v_t = (1 − ν_t) ∘ W_v x^v_t + ν_t ∘ v¹_t
+
+    The input is x_t in the first layer and (x_t, v¹_t) in the others; the output is (y_t, v¹_t) in
+    all of them, v¹_t being the first layer's own v_t. The block is a cell of two layers: it can be
+    stepped.
+
+    Shapes: x, y and all vectors (input,), S (heads, size, size) with input = heads · size. Cost per
+    step: O(input²) for the projections, none of it sequential, and O(input · size) for the memory,
+    sequential from chunk to chunk only.
     Source: Peng et al. 2025, arXiv:2503.14456; `RWKV7Attention` of flash-linear-attention at commit
-    bc3b101, whose weights `seqmem.interop.from_fla_rwkv7` takes. Differs: the start is that of
-    `seqmem.RWKV7`, and μ is ½; there μ, ξ and the biases vary with the channel and the layer.
+    bc3b101, whose weights `seqmem.interop.from_fla_rwkv7` reads. Differs: the initial parameters
+    are those of `seqmem.RWKV7`, μ is ½, b_ν is 0.73 and W_ν is 0; there μ, ξ and the biases vary
+    with the channel and the layer.
 
     Args:
-        input_size: entries of one input and of one output, shared evenly by the heads.
-        heads: > 0.
-        rank: of the matrices that make w, a and g, > 0.
-        eps: of the norm, > 0; None is 10⁻⁵ times the size of a head.
-        key: for the initial parameters.
+        input_size: features of one input and of one output, a multiple of `num_heads`.
+        num_heads: number of heads, > 0.
+        rank: rank of the matrices that make w, a, g and ν, > 0.
+        eps: ε of the norm, > 0; None: 10⁻⁵ times the size of a head.
+        first_layer: whether the block is in the first layer of a model.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: where the heads do not divide the input, or a size is below 1.
+        ValueError: where the heads do not divide the input size, or a size is below 1.
 
     Example:
         >>> import jax, seqmem
-        >>> low, high = jax.random.split(jax.random.key(0))
-        >>> first = seqmem.blocks.rwkv7_block(6, 2, rank=3, key=low)
-        >>> second = seqmem.blocks.rwkv7_upper_block(6, 2, rank=3, key=high)
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> first = seqmem.blocks.rwkv7_block(6, num_heads=2, rank=3, key=keys[0])
+        >>> second = seqmem.blocks.rwkv7_block(
+        ...     6, num_heads=2, rank=3, first_layer=False, key=keys[1]
+        ... )
         >>> xs = jax.numpy.ones((11, 6))
-        >>> _, (ys, values) = seqmem.unroll(first, first.init_state(), xs)
-        >>> _, (zs, _) = seqmem.unroll(second, second.init_state(), (xs + ys, values))
+        >>> _, (ys, first_values) = seqmem.unroll(first, None, xs)
+        >>> _, (zs, _) = seqmem.unroll(second, None, (xs + ys, first_values))
         >>> zs.shape
         (11, 6)
     """
-    return Stack(shift_and_core("rwkv7", input_size, heads, rank, eps, key))
-
-
-def shift_and_core(
-    name: str, input_size: int, heads: int, rank: int, eps: float | None, key: PRNGKeyArray
-) -> tuple[TokenShift, RWKV7Core]:
-    """The two layers of `rwkv7`, for whoever is called so."""
-    check_heads(name, input_size, heads)
-    check_sizes(name, input_size=input_size, rank=rank)
-    keys = jax.random.split(key, 4)
+    check_heads("rwkv7_block", input_size, num_heads)
+    check_sizes("rwkv7_block", rank=rank)
+    keys = jax.random.split(key, 5)
     W_r, W_k, W_v, W_o = lecun_normal(keys[0], (4, input_size, input_size))
     V_w, V_a, V_g = lecun_normal(keys[1], (3, rank, input_size))
     W_w, W_a = 0.1 * lecun_normal(keys[2], (2, input_size, rank))
+    shift = TokenShift(jnp.full((len(Mixed._fields), input_size), 0.5))
     core = RWKV7Core(
         W_r=W_r,
         W_k=W_k,
@@ -146,7 +90,11 @@ def shift_and_core(
         scale=jnp.ones(input_size),
         shift=jnp.zeros(input_size),
         W_o=W_o,
-        heads=heads,
-        eps=1e-5 * (input_size // heads) if eps is None else eps,
+        num_heads=num_heads,
+        eps=1e-5 * (input_size // num_heads) if eps is None else eps,
     )
-    return TokenShift(jnp.full((len(Mixed._fields), input_size), 0.5)), core
+    if first_layer:
+        return Stack([shift, core])
+    V_nu, W_nu = lecun_normal(keys[4], (rank, input_size)), jnp.zeros((input_size, rank))
+    nu = LowRank(V_nu, W_nu, jnp.full(input_size, 0.73))
+    return Stack([TokenShiftWithValues(shift), RWKV7UpperCore(core, nu)])

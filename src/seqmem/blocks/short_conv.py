@@ -7,45 +7,45 @@ from .._cells.window.depthwise_conv import DepthwiseConv
 from .._cells.window.family import AbstractWindowCell
 
 
-class ShortFilter(AbstractWindowCell):
-    """The front of a block: projections, of which the mixed ones go through a short convolution.
+class ShortConv(AbstractWindowCell):
+    """The input projections of a block, of which one goes through a short depthwise convolution.
 
-        c_t = SiLU(conv(W x)_t),    beside U x_t
+        y_t = (SiLU(conv(W x)_t), U x_t)
 
-    Shapes: x (input,), c (mixed,), U x (beside,). The state is that of the convolution, (width,
-    mixed). Cost per step: O(input · (mixed + beside)), none of it sequential.
+    Shapes: x (input,), y ((conv,), (bypass,)), state (width, conv), that of the convolution. Cost
+    per step: O(input · (conv + bypass)), none of it sequential.
     Source: Dao & Gu 2024, arXiv:2405.21060, section 7. Differs: none.
 
     Args:
-        input_size: entries of one input, > 0.
-        mixed: entries that the convolution mixes over time, > 0.
-        beside: entries that are handed on as they are, > 0.
+        input_size: features of one input, > 0.
+        conv_size: features that the convolution filters over time, > 0.
+        bypass_size: features that bypass the convolution, > 0.
         width: taps of the convolution, > 0.
-        bias: whether the convolution has one.
-        key: for the initial parameters.
+        bias: whether the convolution has a bias.
+        key: random key for the initial parameters.
 
     Raises:
         ValueError: for a width below 1.
     """
 
-    W: Float[Array, "mixed input"]
-    U: Float[Array, "beside input"]
+    W: Float[Array, "conv input"]
+    U: Float[Array, "bypass input"]
     conv: DepthwiseConv
 
     def __init__(
         self,
         input_size: int,
-        mixed: int,
-        beside: int,
+        conv_size: int,
+        bypass_size: int,
         *,
         width: int,
         bias: bool,
         key: PRNGKeyArray,
     ):
         keys = jax.random.split(key, 3)
-        self.W = lecun_normal(keys[0], (mixed, input_size))
-        self.U = lecun_normal(keys[1], (beside, input_size))
-        self.conv = DepthwiseConv(mixed, width, bias=bias, key=keys[2])
+        self.W = lecun_normal(keys[0], (conv_size, input_size))
+        self.U = lecun_normal(keys[1], (bypass_size, input_size))
+        self.conv = DepthwiseConv(conv_size, width, bias=bias, key=keys[2])
 
     @property
     def input_shape(self):

@@ -1,6 +1,6 @@
 """Temporal convolutional network: residual blocks of two dilated convolutions each.
 
-A block is two window cells in a stack, which hand its input along beside what they compute.
+A residual block is two window cells in a stack. The first passes its input on, next to its output.
 """
 
 import math
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._cells.window.causal_conv import CausalConv
 from .._cells.window.family import AbstractWindowCell
 from .._core.errors import bad_input
-from .._core.validation import check_rate
+from .._core.validation import check_count, check_rate, check_sizes
 from .._wrappers.masks import dropout_mask
 from ..layers.stack import Stack
 
@@ -33,8 +33,8 @@ class NormedConv(eqx.Module):
     def __init__(self, *sizes: int, dilation: int, key: PRNGKeyArray):
         conv = CausalConv(*sizes, dilation=dilation, key=key)
         width, _, inputs = conv.W.shape
-        most = 1 / math.sqrt(width * inputs)
-        V = jax.random.uniform(key, conv.W.shape, minval=-most, maxval=most)
+        bound = 1 / math.sqrt(width * inputs)
+        V = jax.random.uniform(key, conv.W.shape, minval=-bound, maxval=bound)
         self.direction = eqx.tree_at(lambda conv: conv.W, conv, V)
         self.g = jnp.linalg.norm(V, axis=(0, 2))
 
@@ -45,7 +45,7 @@ class NormedConv(eqx.Module):
 
 
 class Branch(AbstractWindowCell):
-    """h_t = ReLU(conv(x)_t), shown beside x_t."""
+    """The first half of a residual block: (ReLU(conv(x)_t), x_t)."""
 
     normed: NormedConv
 
@@ -69,7 +69,10 @@ class Branch(AbstractWindowCell):
 
 
 class Join(AbstractWindowCell):
-    """y_t = ReLU(ReLU(conv(h)_t) + R x_t) of h_t beside x_t; R is left out where sizes agree."""
+    """The second half of a residual block: ReLU(ReLU(conv(h)_t) + R x_t), given (h_t, x_t).
+
+    R is None, for the identity, where the sizes agree.
+    """
 
     input_shape: ClassVar[Any] = ((None,), (None,))
 
@@ -93,84 +96,90 @@ class Join(AbstractWindowCell):
         return self.joined(self.normed.conv().readout_sequence(history, u), u[1])
 
 
-def tcn(input_size: int, channels: int, levels: int, width: int, *, key: PRNGKeyArray) -> Stack:
-    """Temporal convolutional network: a stack of residual blocks that see ever farther back.
+def tcn(
+    input_size: int, hidden_size: int, *, num_levels: int, width: int, key: PRNGKeyArray
+) -> Stack:
+    """Temporal convolutional network: a stack of residual blocks with growing dilation.
 
         h_t = ReLU(conv(x)_t)                   both convolutions with the dilation 2^level and
         y_t = ReLU(ReLU(conv'(h)_t) + R x_t)    weight normalisation; R where sizes differ
 
-    y is the x of the next level. An output sees the last 1 + 2 (width − 1)(2^levels − 1) inputs.
-    It is a cell, of two layers for each level: it steps, and every law holds for it.
+    y is the x of the next level. An output depends on the last 1 + 2 (width − 1)(2^levels − 1)
+    inputs. The network is a cell, of two layers for each level: it can be stepped.
 
     Source: Bai et al. 2018, arXiv:1803.01271, section 3 and figure 1; dropout is
-    `seqmem.blocks.with_channel_dropout`. The weights begin uniform in ±1/√(width · inputs), as in
-    the authors' program, whose draw from N(0, 0.01) is overwritten by the normalisation but in R.
-    Differs: biases begin at 0, and R has none.
+    `seqmem.blocks.with_channel_dropout`. The initial weights are uniform in ±1/√(width · inputs),
+    as in the authors' program, where the normalisation overwrites the draw from N(0, 0.01) except
+    in R. Differs: biases start at 0, and R has none.
 
     Args:
-        input_size: entries of one input, > 0.
-        channels: entries of the output of every level, > 0.
-        levels: residual blocks, > 0.
+        input_size: features of one input, > 0.
+        hidden_size: features of the output of every level, > 0.
+        num_levels: number of residual blocks, > 0.
         width: taps of each convolution, > 0.
-        key: for the initial parameters.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: for sizes below 1.
+        ValueError: for a size below 1.
 
     Example:
         >>> import jax, seqmem
-        >>> net = seqmem.blocks.tcn(3, 5, levels=2, width=4, key=jax.random.key(0))
-        >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 3)))
+        >>> net = seqmem.blocks.tcn(3, 5, num_levels=2, width=4, key=jax.random.key(0))
+        >>> state, ys = seqmem.unroll(net, None, jax.numpy.ones((7, 3)))
         >>> ys.shape
         (7, 5)
     """
-    if min(input_size, channels, levels) < 1:
-        raise bad_input(
-            f"tcn got input_size={input_size}, channels={channels} and levels={levels}.",
-            "at least 1 of each.",
-            "choose levels so that 1 + 2 (width − 1)(2^levels − 1) covers the longest lag.",
-        )
-    cells = []
-    for level, own in enumerate(jax.random.split(key, levels)):
-        first, second, across = jax.random.split(own, 3)
-        inputs = channels if level else input_size
-        R = None if inputs == channels else 0.01 * jax.random.normal(across, (channels, inputs))
-        branch = NormedConv(inputs, channels, width, dilation=2**level, key=first)
-        joined = NormedConv(channels, channels, width, dilation=2**level, key=second)
-        cells += [Branch(branch), Join(joined, R)]
-    return Stack(cells)
+    check_sizes("tcn", input_size=input_size, hidden_size=hidden_size, width=width)
+    check_count(
+        "tcn",
+        "num_levels",
+        num_levels,
+        remedy="choose it so that 1 + 2 (width − 1)(2^num_levels − 1) covers the longest lag.",
+    )
+    layers = []
+    for level, level_key in enumerate(jax.random.split(key, num_levels)):
+        keys = jax.random.split(level_key, 3)
+        level_input = hidden_size if level else input_size
+        R = None
+        if level_input != hidden_size:
+            R = 0.01 * jax.random.normal(keys[2], (hidden_size, level_input))
+        options = {"dilation": 2**level}
+        first = NormedConv(level_input, hidden_size, width, **options, key=keys[0])
+        second = NormedConv(hidden_size, hidden_size, width, **options, key=keys[1])
+        layers += [Branch(first), Join(second, R)]
+    return Stack(layers)
 
 
 def with_channel_dropout(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stack:
-    """The same network, for one step of training: whole channels of each convolution are left out,
-    the others scaled by 1/(1 − rate).
+    """The network with channel dropout, for one training step: whole channels of each convolution
+    are set to 0, the others scaled by 1/(1 − rate).
 
-    A channel of a ReLU is scaled by scaling its g and its bias, so this is a function of the
-    parameters: over time, and between the sequences of one `unroll`, nothing differs. For a draw of
-    its own for each sequence, map over keys.
+    The channel of a ReLU is scaled by scaling its g and its bias, so the same channels are dropped
+    at all steps and in all sequences of one `unroll`. For a different mask in each sequence, use
+    `jax.vmap` over keys.
 
-    Source: Bai et al. 2018, arXiv:1803.01271, section 3.4 (spatial dropout). Differs: one draw for
-    a batch; the authors' program drops single entries.
+    Source: Bai et al. 2018, arXiv:1803.01271, section 3.4 (spatial dropout). Differs: one mask
+    for a batch; the authors' program drops single entries.
 
     Args:
         net: made by `tcn`.
-        rate: the share of channels to leave out, 0 <= rate < 1.
-        key: for the draw.
+        rate: share of channels to drop, 0 <= rate < 1.
+        key: random key for the mask.
 
     Raises:
-        ValueError: where the rate is none, or the network none of `tcn`.
+        ValueError: for another rate, or a network that `tcn` did not make.
 
     Example:
         >>> import jax, seqmem
-        >>> net = seqmem.blocks.tcn(3, 5, levels=2, width=4, key=jax.random.key(0))
+        >>> net = seqmem.blocks.tcn(3, 5, num_levels=2, width=4, key=jax.random.key(0))
         >>> net = seqmem.blocks.with_channel_dropout(net, 0.05, key=jax.random.key(1))
-        >>> state, ys = seqmem.unroll(net, net.init_state(), jax.numpy.ones((7, 3)))
+        >>> state, ys = seqmem.unroll(net, None, jax.numpy.ones((7, 3)))
     """
     if not all(isinstance(cell, Branch | Join) for cell in net.layers):
         raise bad_input(
-            f"with_channel_dropout got {[type(cell).__name__ for cell in net.cells]}.",
+            f"with_channel_dropout got {[type(cell).__name__ for cell in net.layers]}.",
             "a stack that seqmem.blocks.tcn made.",
-            "put the network by itself into the call, before it is stacked with other cells.",
+            "drop the channels of the network before it is stacked with other cells.",
         )
     check_rate("with_channel_dropout", rate)
 
@@ -179,8 +188,8 @@ def with_channel_dropout(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stack
             return cell.normed.g, cell.normed.direction.b
 
         g, b = channels(cell)
-        kept = dropout_mask(key, rate, g.shape, g.dtype)
-        return eqx.tree_at(channels, cell, (g * kept, b * kept))
+        mask = dropout_mask(key, rate, g.shape, g.dtype)
+        return eqx.tree_at(channels, cell, (g * mask, b * mask))
 
     keys = jax.random.split(key, len(net.layers))
-    return Stack([scaled(cell, own) for cell, own in zip(net.layers, keys, strict=True)])
+    return Stack([scaled(cell, key) for cell, key in zip(net.layers, keys, strict=True)])

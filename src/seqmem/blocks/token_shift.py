@@ -8,18 +8,18 @@ from .._core.precision import state_dtype
 
 
 class Mixed(NamedTuple):
-    """An input mixed with the one before it, in as many shares as it is used in ways."""
+    """An input mixed with the input before it, once for each of its uses."""
 
-    r: Float[Array, " input"]  # the receptance, RWKV's query
-    w: Float[Array, " input"]  # the decay
-    k: Float[Array, " input"]  # the key
-    v: Float[Array, " input"]  # the value
-    a: Float[Array, " input"]  # the rate of learning
-    g: Float[Array, " input"]  # the gate
+    r: Float[Array, " input"]  # receptance: RWKV's query
+    w: Float[Array, " input"]  # decay
+    k: Float[Array, " input"]  # key
+    v: Float[Array, " input"]  # value
+    a: Float[Array, " input"]  # in-context learning rate
+    g: Float[Array, " input"]  # output gate
 
 
 class TokenShift(AbstractWindowCell):
-    """The first layer of `rwkv7`: x_t + μ ∘ (x_{t−1} − x_t) for the μ of each use.
+    """The first layer of `rwkv7_block`: x_t + μ ∘ (x_{t−1} − x_t), with one μ for each use.
 
     Before the first input, and before a reset, x is 0.
     """
@@ -45,8 +45,10 @@ class TokenShift(AbstractWindowCell):
         return Mixed(*(x + mu * (before - x) for mu in self.mu))
 
 
-class ShiftBeside(AbstractWindowCell):
-    """The first layer of `rwkv7_upper_block`: a `TokenShift`, and the first values handed on."""
+class TokenShiftWithValues(AbstractWindowCell):
+    """The first layer of `rwkv7_block(first_layer=False)`: a `TokenShift` of x_t, and v¹_t as it
+    is.
+    """
 
     input_shape: ClassVar[Any] = ((None,), (None,))
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
-from ..blocks.short_conv import ShortFilter
+from ..blocks.short_conv import ShortConv
 from ..layers.stack import Stack
 from ._checks import check_layers, check_option
 from ._short_conv import short_conv
 from .weight_table import Row, Weights, WeightTable, at, same
 
-KEYS, VALUES = "key_heads*key", "heads*value"
+KEYS, VALUES = "num_key_heads*key", "heads*value"
 
 ARGUMENTS = {
     "input_size": "input",
-    "heads": "heads",
+    "hidden_size": VALUES,
+    "num_heads": "heads",
     "key_size": "key",
-    "value_size": "value",
-    "key_heads": "key_heads",
+    "num_key_heads": "num_key_heads",
     "width": "width",
 }
 TABLE = WeightTable(
@@ -58,24 +58,24 @@ TABLE = WeightTable(
     remedy="pass the state_dict of one GatedDeltaNet, made with a gate and short convolutions, "
     "with prefixes such as 'model.layers.0.attn.' cut off the names; and its num_heads, where "
     "num_v_heads differs.",
-    static={"key_heads": "layers.1.key_heads"},
-    groups={"key_heads": "heads"},
+    static={"num_key_heads": "layers.1.num_key_heads"},
+    groups={"num_key_heads": "heads"},
 )
 
 
 def from_fla_gated_delta_net(
     state_dict: Mapping[str, Any],
-    key_heads: int | None = None,
+    num_key_heads: int | None = None,
     *,
-    strength: float = 1.0,
+    beta_max: float = 1.0,
     eps: float = 1e-5,
 ) -> Stack:
     """The block that computes what fla's `GatedDeltaNet` computes.
 
     Args:
         state_dict: arrays by the module's names.
-        key_heads: the module's `num_heads`; None is the number of value heads.
-        strength: 2 for a module with `allow_neg_eigval`.
+        num_key_heads: the module's `num_heads`; None is the number of value heads.
+        beta_max: 2 for a module with `allow_neg_eigval`.
         eps: the module's `norm_eps`.
 
     Raises:
@@ -84,25 +84,26 @@ def from_fla_gated_delta_net(
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_gated_delta_net, to_fla_gated_delta_net
-        >>> block = seqmem.blocks.gated_delta_net_block(7, 3, 2, 5, key=jax.random.key(0))
+        >>> sizes = {"num_heads": 3, "key_size": 2}
+        >>> block = seqmem.blocks.gated_delta_net_block(7, 15, **sizes, key=jax.random.key(0))
         >>> weights = to_fla_gated_delta_net(block)
         >>> from_fla_gated_delta_net(weights).init_state()[1].matrix.shape
         (3, 1, 5, 2)
     """
 
-    return TABLE.to_ours(state_dict, {"key_heads": key_heads}, strength=strength, eps=eps)
+    return TABLE.to_ours(state_dict, {"num_key_heads": num_key_heads}, beta_max=beta_max, eps=eps)
 
 
 def to_fla_gated_delta_net(block: Stack) -> Weights:
     """The parameters of a block by the names that fla's `GatedDeltaNet` has for them.
 
     Args:
-        block: made by `seqmem.blocks.gated_delta_net_block`, with a `strength` of 1, or of 2 for a
+        block: made by `seqmem.blocks.gated_delta_net_block`, with a `beta_max` of 1, or of 2 for a
             module with `allow_neg_eigval`.
 
     Raises:
-        ValueError: for another layer, or another `strength`.
+        ValueError: for another layer, or another `beta_max`.
     """
-    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
-    check_option("strength", at(block, "layers.1.strength"), (1, 2))
+    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortConv, GatedDeltaCore)
+    check_option("beta_max", at(block, "layers.1.beta_max"), (1, 2))
     return TABLE.to_theirs(block)

@@ -14,18 +14,18 @@ TABLE = WeightTable(
     make=gla_block,
     arguments={
         "input_size": "input",
-        "size": "heads*value",
-        "heads": "heads",
-        "key_size": "keys",
+        "hidden_size": "heads*value",
+        "num_heads": "heads",
+        "key_size": "key",
         "rank": "rank",
     },
     rows=(
-        same("layers.0.cell.W_q", "q_proj.weight", "keys input"),
-        same("layers.0.cell.W_k", "k_proj.weight", "keys input"),
+        same("layers.0.cell.W_q", "q_proj.weight", "heads*key input"),
+        same("layers.0.cell.W_k", "k_proj.weight", "heads*key input"),
         same("layers.0.cell.W_v", "v_proj.weight", "heads*value input"),
         same("layers.0.cell.V_a", "gk_proj.0.weight", "rank input"),
-        same("layers.0.cell.W_a", "gk_proj.1.weight", "keys rank"),
-        same("layers.0.cell.b", "gk_proj.1.bias", "keys"),
+        same("layers.0.cell.W_a", "gk_proj.1.weight", "heads*key rank"),
+        same("layers.0.cell.b", "gk_proj.1.bias", "heads*key"),
         same("layers.0.W_g", "g_proj.weight", "heads*value input"),
         same("layers.0.scale", "g_norm_swish_gate.weight", "value"),
         same("layers.0.W_o", "o_proj.weight", "input heads*value"),
@@ -49,7 +49,8 @@ def from_fla_gla(state_dict: Mapping[str, Any], *, eps: float = 1e-5) -> Stack:
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_gla, to_fla_gla
-        >>> block = seqmem.blocks.gla_block(12, 15, 3, key_size=6, rank=2, key=jax.random.key(0))
+        >>> sizes = {"num_heads": 3, "key_size": 2, "rank": 2}
+        >>> block = seqmem.blocks.gla_block(12, 15, **sizes, key=jax.random.key(0))
         >>> from_fla_gla(to_fla_gla(block)).init_state()[0].matrix.shape
         (3, 5, 2)
     """

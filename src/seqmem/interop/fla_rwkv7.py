@@ -2,12 +2,12 @@
 layers of a model but the first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..blocks.rwkv7 import RWKV7Core, rwkv7_block
-from ..blocks.rwkv7_upper import RWKV7CoreAbove, rwkv7_upper_block
-from ..blocks.token_shift import Mixed, ShiftBeside, TokenShift
+from ..blocks.rwkv7 import rwkv7_block
+from ..blocks.rwkv7_cores import RWKV7Core, RWKV7UpperCore
+from ..blocks.token_shift import Mixed, TokenShift, TokenShiftWithValues
 from ..layers.stack import Stack
 from ._checks import check_layers
 from .weight_table import Row, Weights, WeightTable, same
@@ -23,12 +23,12 @@ def _low_rank(path: str, name: str, *, bias: bool) -> list[Row]:
     return [*rows, same(f"{path}.b", f"{name}_lora.lora.2.bias", SIZE)] if bias else rows
 
 
-def _table(make: Callable[..., Stack], shift: str, core: str, *upper: Row) -> WeightTable:
+def _table(shift: str, core: str, *upper: Row) -> WeightTable:
     matrices = {f"W_{name}": f"{name}_proj.weight" for name in "rkvo"}
     vectors = {"xi": "k_k", "alpha": "k_a", "scale": "g_norm.weight", "shift": "g_norm.bias"}
     return WeightTable(
-        make=make,
-        arguments={"input_size": SIZE, "heads": "heads"},
+        make=rwkv7_block,
+        arguments={"input_size": SIZE, "num_heads": "heads"},
         rows=(
             Row({f"{shift}.mu": f"6 {SIZE}"}, {f"x_{use}": f"1 1 {SIZE}" for use in Mixed._fields}),
             Row({f"{core}.rho": SIZE}, {"r_k": "heads head"}),
@@ -41,21 +41,19 @@ def _table(make: Callable[..., Stack], shift: str, core: str, *upper: Row) -> We
         ),
         remedy="pass the state_dict of one RWKV7Attention, whose values are as many as its keys, "
         "with prefixes such as 'model.layers.0.attn.' cut off the names.",
-        static={"heads": f"{core}.heads"},
+        static={"heads": f"{core}.num_heads"},
     )
 
 
-FIRST = _table(rwkv7_block, "layers.0", "layers.1")
-UPPER = _table(
-    rwkv7_upper_block, "layers.0.shift", "layers.1.core", *_low_rank("layers.1.nu", "v", bias=True)
-)
+FIRST = _table("layers.0", "layers.1")
+UPPER = _table("layers.0.shift", "layers.1.core", *_low_rank("layers.1.nu", "v", bias=True))
 
 
 def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -> Stack:
     """The block that computes what fla's `RWKV7Attention` computes.
 
-    It is that of `seqmem.blocks.rwkv7_block` for names without v_lora, as in the first layer of a
-    model, and that of `seqmem.blocks.rwkv7_upper_block` for names with it.
+    It is that of the first layer of a model for names without v_lora, and that of an upper layer
+    (`seqmem.blocks.rwkv7_block(first_layer=False)`) for names with it.
 
     Args:
         state_dict: arrays by the module's names.
@@ -67,25 +65,25 @@ def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_fla_rwkv7, to_fla_rwkv7
-        >>> block = seqmem.blocks.rwkv7_block(10, 2, rank=3, key=jax.random.key(0))
+        >>> block = seqmem.blocks.rwkv7_block(10, num_heads=2, rank=3, key=jax.random.key(0))
         >>> from_fla_rwkv7(to_fla_rwkv7(block)).init_state()[1].matrix.shape
         (2, 5, 5)
     """
     is_upper = any("v_lora" in name for name in state_dict)
 
-    return (UPPER if is_upper else FIRST).to_ours(state_dict, eps=eps)
+    return (UPPER if is_upper else FIRST).to_ours(state_dict, eps=eps, first_layer=not is_upper)
 
 
 def to_fla_rwkv7(block: Stack) -> Weights:
     """The parameters of a block by the names that fla's `RWKV7Attention` has for them.
 
     Args:
-        block: made by `seqmem.blocks.rwkv7_block` or `seqmem.blocks.rwkv7_upper_block`.
+        block: made by `seqmem.blocks.rwkv7_block`.
 
     Raises:
         ValueError: for another layer.
     """
-    is_upper = isinstance(block, Stack) and isinstance(block.layers[-1], RWKV7CoreAbove)
-    layers = (ShiftBeside, RWKV7CoreAbove) if is_upper else (TokenShift, RWKV7Core)
-    check_layers(block, "seqmem.blocks.rwkv7_block or rwkv7_upper_block", *layers)
+    is_upper = isinstance(block, Stack) and isinstance(block.layers[-1], RWKV7UpperCore)
+    layers = (TokenShiftWithValues, RWKV7UpperCore) if is_upper else (TokenShift, RWKV7Core)
+    check_layers(block, "seqmem.blocks.rwkv7_block", *layers)
     return (UPPER if is_upper else FIRST).to_theirs(block)

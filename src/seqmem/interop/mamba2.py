@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from ..blocks.mamba2 import Mamba2Core, mamba2_block
-from ..blocks.short_conv import ShortFilter
+from ..blocks.short_conv import ShortConv
 from ..layers.stack import Stack
 from ._checks import check_layers
 from ._named_shapes import Sizes
 from ._short_conv import short_conv
 from .weight_table import Row, Weights, WeightTable, same
 
-MIXED = "values+2*groups*state"  # the rows of v, B and C
+MIXED = "values+2*num_groups*key"  # the rows of v, B and C
 
 
 def _order(sizes: Sizes) -> np.ndarray:
     """The places of the rows of [v, B, C; z; a] in [z; v, B, C; a]."""
-    values, mixed = sizes["values"], sizes["values"] + 2 * sizes["groups"] * sizes["state"]
+    values, mixed = sizes["values"], sizes["values"] + 2 * sizes["num_groups"] * sizes["key"]
     rows = np.arange(values + mixed + sizes["heads"])
     return np.concatenate([rows[values : values + mixed], rows[:values], rows[values + mixed :]])
 
@@ -31,10 +31,10 @@ TABLE = WeightTable(
     make=mamba2_block,
     arguments={
         "input_size": "input",
-        "size": "values",
-        "heads": "heads",
-        "state_size": "state",
-        "groups": "groups",
+        "hidden_size": "values",
+        "num_heads": "heads",
+        "key_size": "key",
+        "num_groups": "num_groups",
         "width": "width",
     },
     rows=(
@@ -53,18 +53,18 @@ TABLE = WeightTable(
     ),
     remedy="pass the state_dict of one Mamba2Mixer, with prefixes such as "
     "'backbone.layers.0.mixer.' cut off the names, and its config's n_groups.",
-    static={"groups": "layers.1.groups"},
-    groups={"groups": "heads"},
+    static={"num_groups": "layers.1.num_groups"},
+    groups={"num_groups": "heads"},
 )
 
 
-def from_mamba2(state_dict: Mapping[str, Any], groups: int, *, eps: float = 1e-5) -> Stack:
+def from_mamba2(state_dict: Mapping[str, Any], num_groups: int, *, eps: float = 1e-5) -> Stack:
     """The block that computes what a Mamba-2 mixer computes.
 
     Args:
         state_dict: arrays by the module's names.
-        groups: the config's `n_groups` (`ngroups` in state-spaces' own), which the arrays do not
-            tell.
+        num_groups: the config's `n_groups` (`ngroups` in state-spaces' own), which the arrays do
+            not tell.
         eps: the config's `layer_norm_epsilon`.
 
     Raises:
@@ -73,12 +73,13 @@ def from_mamba2(state_dict: Mapping[str, Any], groups: int, *, eps: float = 1e-5
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_mamba2, to_mamba2
-        >>> block = seqmem.blocks.mamba2_block(3, 30, 6, 7, groups=2, key=jax.random.key(0))
-        >>> from_mamba2(to_mamba2(block), groups=2).init_state()[1].matrix.shape
+        >>> sizes = {"num_heads": 6, "key_size": 7, "num_groups": 2}
+        >>> block = seqmem.blocks.mamba2_block(3, 30, **sizes, key=jax.random.key(0))
+        >>> from_mamba2(to_mamba2(block), num_groups=2).init_state()[1].matrix.shape
         (2, 3, 5, 7)
     """
 
-    return TABLE.to_ours(state_dict, {"groups": groups}, eps=eps)
+    return TABLE.to_ours(state_dict, {"num_groups": num_groups}, eps=eps)
 
 
 def to_mamba2(block: Stack) -> Weights:
@@ -90,5 +91,5 @@ def to_mamba2(block: Stack) -> Weights:
     Raises:
         ValueError: for another layer.
     """
-    check_layers(block, "seqmem.blocks.mamba2_block", ShortFilter, Mamba2Core)
+    check_layers(block, "seqmem.blocks.mamba2_block", ShortConv, Mamba2Core)
     return TABLE.to_theirs(block)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..blocks.gated_delta_net import GatedDeltaCore, gated_delta_net_block
-from ..blocks.short_conv import ShortFilter
+from ..blocks.short_conv import ShortConv
 from ..layers.stack import Stack
 from ._checks import check_layers, check_option
 from ._named_shapes import Sizes
@@ -22,7 +22,7 @@ from .weight_table import Row, Weights, WeightTable, at, same
 
 def _order(sizes: Sizes) -> np.ndarray:
     """The places of the rows of [q; k; v; z; b; a] in [in_proj_qkvz; in_proj_ba]."""
-    groups, key = sizes["key_heads"], sizes["key"]
+    groups, key = sizes["num_key_heads"], sizes["key"]
     heads = sizes["heads"] // groups
     values = heads * sizes["value"]
     qkvz = _rows_by_part(groups, (key, key, values, values))
@@ -58,17 +58,19 @@ TABLE = WeightTable(
     ),
     remedy="pass the state_dict of one Qwen3NextGatedDeltaNet, with prefixes such as "
     "'model.layers.0.linear_attn.' cut off the names, and its config's linear_num_key_heads.",
-    static={"key_heads": "layers.1.key_heads"},
-    groups={"key_heads": "heads"},
+    static={"num_key_heads": "layers.1.num_key_heads"},
+    groups={"num_key_heads": "heads"},
 )
 
 
-def from_qwen3_next(state_dict: Mapping[str, Any], key_heads: int, *, eps: float = 1e-6) -> Stack:
+def from_qwen3_next(
+    state_dict: Mapping[str, Any], num_key_heads: int, *, eps: float = 1e-6
+) -> Stack:
     """The block that computes what a `Qwen3NextGatedDeltaNet` computes.
 
     Args:
         state_dict: arrays by the module's names.
-        key_heads: the config's `linear_num_key_heads`, which the arrays do not tell.
+        num_key_heads: the config's `linear_num_key_heads`, which the arrays do not tell.
         eps: the config's `rms_norm_eps`.
 
     Raises:
@@ -77,24 +79,24 @@ def from_qwen3_next(state_dict: Mapping[str, Any], key_heads: int, *, eps: float
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_qwen3_next, to_qwen3_next
-        >>> options = {"key_heads": 2, "key": jax.random.key(0)}
-        >>> block = seqmem.blocks.gated_delta_net_block(11, 6, 5, 3, **options)
-        >>> from_qwen3_next(to_qwen3_next(block), key_heads=2).init_state()[1].matrix.shape
+        >>> options = {"num_heads": 6, "num_key_heads": 2, "key_size": 5}
+        >>> block = seqmem.blocks.gated_delta_net_block(11, 18, **options, key=jax.random.key(0))
+        >>> from_qwen3_next(to_qwen3_next(block), num_key_heads=2).init_state()[1].matrix.shape
         (2, 3, 3, 5)
     """
 
-    return TABLE.to_ours(state_dict, {"key_heads": key_heads}, eps=eps)
+    return TABLE.to_ours(state_dict, {"num_key_heads": num_key_heads}, eps=eps)
 
 
 def to_qwen3_next(block: Stack) -> Weights:
     """The parameters of a block by the names that a `Qwen3NextGatedDeltaNet` has for them.
 
     Args:
-        block: made by `seqmem.blocks.gated_delta_net_block`, with a `strength` of 1.
+        block: made by `seqmem.blocks.gated_delta_net_block`, with a `beta_max` of 1.
 
     Raises:
-        ValueError: for another layer, or another `strength`.
+        ValueError: for another layer, or another `beta_max`.
     """
-    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortFilter, GatedDeltaCore)
-    check_option("strength", at(block, "layers.1.strength"), (1,))
+    check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortConv, GatedDeltaCore)
+    check_option("beta_max", at(block, "layers.1.beta_max"), (1,))
     return TABLE.to_theirs(block)

@@ -12,10 +12,15 @@ from .weight_table import Weights, WeightTable, same
 
 TABLE = WeightTable(
     make=xlstm_block,
-    arguments={"input_size": "input", "size": "values", "heads": "heads", "key_size": "keys"},
+    arguments={
+        "input_size": "input",
+        "hidden_size": "values",
+        "num_heads": "heads",
+        "key_size": "key",
+    },
     rows=(
-        same("layers.0.W_q", "q.weight", "keys input"),
-        same("layers.0.W_k", "k.weight", "keys input"),
+        same("layers.0.W_q", "q.weight", "heads*key input"),
+        same("layers.0.W_k", "k.weight", "heads*key input"),
         same("layers.0.W_v", "v.weight", "values input"),
         same("layers.0.W_g", "ogate_preact.weight", "values input"),
         same("layers.0.W_i", "igate_preact.weight", "heads input"),
@@ -44,7 +49,8 @@ def from_xlstm(state_dict: Mapping[str, Any], *, cap: float = 15.0, eps: float =
     Example:
         >>> import jax, seqmem
         >>> from seqmem.interop import from_xlstm, to_xlstm
-        >>> block = seqmem.blocks.xlstm_block(10, 14, 2, key_size=6, key=jax.random.key(0))
+        >>> sizes = {"num_heads": 2, "key_size": 3}
+        >>> block = seqmem.blocks.xlstm_block(10, 14, **sizes, key=jax.random.key(0))
         >>> from_xlstm(to_xlstm(block)).init_state()[0].matrix.shape
         (2, 8, 3)
     """

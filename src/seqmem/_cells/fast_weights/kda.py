@@ -4,71 +4,87 @@ import jax.numpy as jnp
 from jax.nn import sigmoid, silu, softplus
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..._core.validation import check_heads, check_sizes
 from ..initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .family import AbstractFastWeightCell
 from .gated_delta_rule import gated_delta_rule
-from .heads import check_heads, empty_memory, per_head, unit
+from .heads import empty_memory, per_head, unit
 
 
 class KDA(AbstractFastWeightCell):
-    """Kimi delta attention: the delta rule in a memory whose key channels fade each at a rate of
-    its own.
+    """Kimi delta attention: the delta rule with a decay per key channel, computed from the input.
 
         q_t = unit(SiLU(W_q x_t)),  k_t = unit(SiLU(W_k x_t)),  v_t = SiLU(W_v x_t)     of each head
-        ln α_t = −exp(A_log) softplus(W_α V_α x_t + b)                 [key channels]
+        ln α_t = −exp(A_log) softplus(W_α V_α x_t + b)                 of each key channel
         β_t = σ(W_β x_t)
         S_t = S_{t−1} diag(α_t) (I − β_t k_t k_tᵀ) + β_t v_t k_tᵀ,    y_t = S_t q_t
 
-    Shapes: x (input,), S (heads, size/heads, size/heads), α like k, β and A_log (heads,), y
-    (size,). Cost per step: O(input · size) and O(size² / heads), of which the latter is done in
-    blocks.
+    Shapes: x (input,), q, k and α (heads, key), v (heads, value), β and A_log (heads,), S (heads,
+    value, key), y (hidden,) with hidden = heads · value; the rank of W_α V_α is the key size. Cost
+    per step: O(input · hidden) for the projections, none of it sequential, and O(hidden · key) for
+    the memory, sequential from chunk to chunk only.
     Source: Kimi Team 2025, arXiv:2510.26692, equation 1 and, for its parameters, section 4; the
-    form of α and its start as in their layer of flash-linear-attention. Differs: short convolutions
-    before SiLU, the norm, gate and projection behind, stand in a block around the cell.
+    form of α and its start as in their layer of flash-linear-attention. Differs: the short
+    convolutions before SiLU and the output norm, gate and projection are left to the network around
+    the cell.
 
     Args:
-        input_size: entries of one input, > 0.
-        size: entries of the output, shared evenly by the heads.
-        heads: > 0.
-        key: for the initial parameters.
+        input_size: features of one input, > 0.
+        hidden_size: features of one output, a multiple of `num_heads`.
+        num_heads: number of heads, > 0.
+        key_size: features of the key of one head, > 0; None: as of its value.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: where the heads do not divide the size.
+        ValueError: where the heads do not divide the hidden size, or a size is below 1.
     """
 
-    W_q: Float[Array, "size input"]
-    W_k: Float[Array, "size input"]
-    W_v: Float[Array, "size input"]
+    W_q: Float[Array, "keys input"]
+    W_k: Float[Array, "keys input"]
+    W_v: Float[Array, "hidden input"]
     W_beta: Float[Array, "heads input"]
     V_alpha: Float[Array, "rank input"]
-    W_alpha: Float[Array, "size rank"]
-    b: Float[Array, " size"]
+    W_alpha: Float[Array, "keys rank"]
+    b: Float[Array, " keys"]
     A_log: Float[Array, " heads"]
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    heads: int = eqx.field(static=True)
+    num_heads: int = eqx.field(static=True)
 
-    def __init__(self, input_size: int, size: int, heads: int, *, key: PRNGKeyArray):
-        check_heads("KDA", size, heads)
-        keys = jax.random.split(key, 6)
-        rank = size // heads
-        self.W_q, self.W_k, self.W_v = lecun_normal(keys[0], (3, size, input_size))
-        self.W_beta = lecun_normal(keys[1], (heads, input_size))
-        self.V_alpha = lecun_normal(keys[2], (rank, input_size))
-        self.W_alpha = lecun_normal(keys[3], (size, rank))
-        self.b = softplus_bias(keys[4], size, 1e-3, 1e-1)
-        self.A_log = log_of_uniform(keys[5], heads, 1.0, 16.0)
-        self.input_shape = (input_size,)
-        self.heads = heads
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_heads: int,
+        key_size: int | None = None,
+        key: PRNGKeyArray,
+    ):
+        check_heads("KDA", hidden_size, num_heads)
+        key_size = hidden_size // num_heads if key_size is None else key_size
+        check_sizes("KDA", input_size=input_size, key_size=key_size)
+        all_keys = num_heads * key_size
+        keys = jax.random.split(key, 7)
+        self.W_q, self.W_k = lecun_normal(keys[0], (2, all_keys, input_size))
+        self.W_v = lecun_normal(keys[1], (hidden_size, input_size))
+        self.W_beta = lecun_normal(keys[2], (num_heads, input_size))
+        self.V_alpha = lecun_normal(keys[3], (key_size, input_size))
+        self.W_alpha = lecun_normal(keys[4], (all_keys, key_size))
+        self.b = softplus_bias(keys[5], all_keys, 1e-3, 1e-1)
+        self.A_log = log_of_uniform(keys[6], num_heads, 1.0, 16.0)
+        self.num_heads = num_heads
+
+    @property
+    def input_shape(self):
+        return self.W_v.shape[-1:]
 
     def init_state(self):
-        size = self.W_v.shape[0] // self.heads
-        return empty_memory(self.heads, size, size, self.W_v)
+        value_size, key_size = (len(W) // self.num_heads for W in (self.W_v, self.W_k))
+        return empty_memory(self.num_heads, value_size, key_size, self.W_v)
 
     def project(self, x):
-        q, k, v = (per_head(silu(x @ W.mT), self.heads) for W in (self.W_q, self.W_k, self.W_v))
+        q, k, v = (per_head(silu(x @ W.mT), self.num_heads) for W in (self.W_q, self.W_k, self.W_v))
         beta = sigmoid(x @ self.W_beta.mT)[:, None]
         step = softplus(x @ self.V_alpha.mT @ self.W_alpha.mT + self.b)
-        log_alpha = -jnp.exp(self.A_log)[:, None] * per_head(step, self.heads)
+        log_alpha = -jnp.exp(self.A_log)[:, None] * per_head(step, self.num_heads)
         return gated_delta_rule(unit(q), unit(k), v, beta, log_alpha), None
 
     def output(self, reading, extra):

@@ -4,6 +4,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
+from ..._core.validation import check_divisor, check_heads
 from ..initialisers import lecun_normal
 from .banded import Entry, attend, attend_over_time
 from .family import AbstractWindowCell
@@ -21,18 +22,19 @@ class SlidingWindowAttention(AbstractWindowCell):
     it. Query heads share the heads of keys and values in groups, in order. Inputs from before the
     first, or before a reset, are not there, and are left out of the softmax.
 
-    Shapes: x and y (size,), state: keys and values (n, key_value_heads, d), and (n,) flags of which
-    are there, the oldest first. Cost per step: O(size² + n · size), none of it sequential.
+    Shapes: x and y (input,), state: keys and values (n, num_key_value_heads, d), and (n,) flags of
+    which are there, the oldest first. Cost per step: O(input² + n · input), none of it sequential.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; the window is of Beltagy et al. 2020
     (Longformer), arXiv:2004.05150, section 3.1, one-sided as in Jiang et al. 2023 (Mistral),
     arXiv:2310.06825, section 2; groups are of Ainslie et al. 2023, arXiv:2305.13245, section 2.2.
     Differs: none. The window is n inputs as in Mistral's figure 1, where its text has n + 1.
 
     Args:
-        size: entries of one input and of one output, shared evenly by the heads.
-        heads: of queries, > 0.
+        input_size: features of one input and of one output, a multiple of `num_heads`.
+        num_heads: number of heads of queries, > 0.
         window: n, > 0.
-        key_value_heads: of keys and values, a divisor of `heads`; None is as many.
+        num_key_value_heads: number of heads of keys and values, a divisor of `num_heads`; None: as
+            many.
         positions: `RoPE()`, `ALiBi()`, or None for a window without order.
         key: for the initial parameters.
 
@@ -42,40 +44,42 @@ class SlidingWindowAttention(AbstractWindowCell):
 
     Example:
         >>> import jax, seqmem
-        >>> cell = seqmem.SlidingWindowAttention(8, 2, window=3, key=jax.random.key(0))
+        >>> cell = seqmem.SlidingWindowAttention(8, num_heads=2, window=3, key=jax.random.key(0))
         >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 8)))
         >>> state.key.shape, ys.shape
         ((3, 2, 4), (7, 8))
     """
 
-    W_q: Float[Array, "size size"]
-    W_k: Float[Array, "shared size"]
-    W_v: Float[Array, "shared size"]
-    W_o: Float[Array, "size size"]
+    W_q: Float[Array, "input input"]
+    W_k: Float[Array, "shared input"]
+    W_v: Float[Array, "shared input"]
+    W_o: Float[Array, "input input"]
     input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
-    heads: int = eqx.field(static=True)
-    key_value_heads: int = eqx.field(static=True)
+    num_heads: int = eqx.field(static=True)
+    num_key_value_heads: int = eqx.field(static=True)
     window: int = eqx.field(static=True)
     positions: AbstractPositions = eqx.field(static=True)
 
     def __init__(
         self,
-        size: int,
-        heads: int,
-        window: int,
+        input_size: int,
         *,
-        key_value_heads: int | None = None,
+        num_heads: int,
+        window: int,
+        num_key_value_heads: int | None = None,
         positions: AbstractPositions | None = RoPE(),
         key: PRNGKeyArray,
     ):
-        shared = heads if key_value_heads is None else key_value_heads
-        if heads < 1 or shared < 1 or size % heads or heads % shared:
-            raise bad_input(
-                f"SlidingWindowAttention got size={size}, heads={heads} and "
-                f"key_value_heads={key_value_heads}.",
-                "heads that divide the size, and key_value_heads that divide the heads.",
-                "choose divisors; key_value_heads=None gives every head its own keys and values.",
-            )
+        if num_key_value_heads is None:
+            num_key_value_heads = num_heads
+        check_heads("SlidingWindowAttention", input_size, num_heads)
+        check_divisor(
+            "SlidingWindowAttention",
+            "num_key_value_heads",
+            num_key_value_heads,
+            "num_heads",
+            num_heads,
+        )
         if window < 1:
             raise bad_input(
                 f"SlidingWindowAttention got window={window}.",
@@ -83,24 +87,26 @@ class SlidingWindowAttention(AbstractWindowCell):
                 "give the number of inputs to look at.",
             )
         self.positions = positions or NoPositions()
-        self.positions.check(size // heads)
-        rows = {"q": size, "k": shared * size // heads, "v": shared * size // heads, "o": size}
-        W = lecun_normal(key, (sum(rows.values()), size))
+        head_size = input_size // num_heads
+        self.positions.check(head_size)
+        shared = num_key_value_heads * head_size
+        rows = {"q": input_size, "k": shared, "v": shared, "o": input_size}
+        W = lecun_normal(key, (sum(rows.values()), input_size))
         ends = [sum(list(rows.values())[:i]) for i in range(1, len(rows))]
         self.W_q, self.W_k, self.W_v, self.W_o = jnp.split(W, ends)
-        self.input_shape = (size,)
-        self.heads = heads
-        self.key_value_heads = shared
+        self.input_shape = (input_size,)
+        self.num_heads = num_heads
+        self.num_key_value_heads = num_key_value_heads
         self.window = window
 
     def init_state(self):
-        shape = (self.window, self.key_value_heads, self.input_shape[0] // self.heads)
+        shape = (self.window, self.num_key_value_heads, self.input_shape[0] // self.num_heads)
         dtype = state_dtype(self.W_q)
         return Entry(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(shape[0], dtype))
 
     def project(self, x):
-        q = (x @ self.W_q.mT).reshape(self.heads, -1)
-        k, v = ((x @ W.mT).reshape(self.key_value_heads, -1) for W in (self.W_k, self.W_v))
+        q = (x @ self.W_q.mT).reshape(self.num_heads, -1)
+        k, v = ((x @ W.mT).reshape(self.num_key_value_heads, -1) for W in (self.W_k, self.W_v))
         return Entry(k, v, jnp.ones((), k.dtype)), q
 
     def readout(self, window, u):
