@@ -49,7 +49,7 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "IndRNN": seqmem.IndRNN,
     "PeepholeLSTM": seqmem.PeepholeLSTM,
     "ProjectedLSTM": lambda inputs, width, *, key: seqmem.ProjectedLSTM(
-        inputs, width, max(1, width // 2), key=key
+        inputs, width, output_size=max(1, width // 2), key=key
     ),
     "ResetBeforeGRU": seqmem.ResetBeforeGRU,
     "MGU": seqmem.MGU,
