@@ -235,6 +235,14 @@ def test_deep_network_with_dropout_survives_the_round_trip(kind, bidirectional):
     assert_identical(from_torch(cell_type, weights, dropout=0.3, **cell_options), net)
 
 
+def test_bfloat16_module_keeps_its_precision(torch):
+    layer = make_layer(torch, "GRU", dtype="bfloat16")
+    cell = from_torch(seqmem.GRU, layer.state_dict())
+    assert {leaf.dtype for leaf in jax.tree.leaves(cell)} == {jnp.dtype(jnp.bfloat16)}
+    weight = layer.weight_hh_l0.detach().float().numpy()
+    np.testing.assert_array_equal(cell.U.astype("float32").reshape(weight.shape), weight)
+
+
 def test_missing_biases_are_zeros():
     weights = without(without(to_torch(make_cell("GRU")), "bias_ih_l0"), "bias_hh_l0")
     cell = from_torch(seqmem.GRU, weights)

@@ -1,4 +1,4 @@
-"""Weights from and to other libraries, none of which is imported.
+"""Weights from and to other libraries, none of which is imported, and exported programs.
 
 `from_x` makes the layer that computes what a module of library x computes, from the arrays of its
 parameters by its names for them; `to_x` is the inverse. They agree on this:
@@ -26,5 +26,4 @@ from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .pytorch import from_torch as from_torch, to_torch as to_torch
 from .qwen3_next import from_qwen3_next as from_qwen3_next, to_qwen3_next as to_qwen3_next
 from .s5 import from_s5 as from_s5, to_s5 as to_s5
-from .weight_table import Row as Row, WeightTable as WeightTable
 from .xlstm import from_xlstm as from_xlstm, to_xlstm as to_xlstm

@@ -158,7 +158,7 @@ class WeightTable:
             for name, shape in expected.items()
         }
         widest = jax.dtypes.canonicalize_dtype(precision(arrays))
-        return {name: array.astype(widest) for name, array in arrays.items()}
+        return {name: array.astype(widest, copy=False) for name, array in arrays.items()}
 
     def _sizes(
         self,
@@ -209,7 +209,10 @@ def _split(merged: AnyArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
 
 def _as_floating(name: str, value: Any, axes: int, remedy: str) -> AnyArray:
     """One array of a state_dict, checked."""
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except TypeError:  # NumPy cannot read PyTorch's bfloat16
+        array = jnp.from_dlpack(value)
     if array.ndim != axes or not jnp.issubdtype(array.dtype, jnp.floating):
         raise bad_input(
             f"{name} is {array.dtype} of shape {array.shape}.",

@@ -14,8 +14,8 @@ from .._core.step import select
 class PastStrides(eqx.Module):
     """The strides before the current one, for running them again.
 
-    In the first calls, fewer strides have passed than there are slots. The empty slots come first
-    and hold copies of a batch; `rerun` evaluates them and discards the result.
+    At the beginning fewer strides have passed than there are slots. The slots of the missing ones
+    come first and hold copies of a batch: `rerun` evaluates them and discards their states.
 
     Attributes:
         state: the state before the oldest stride.
