@@ -1,4 +1,4 @@
-"""How many bytes a gradient takes, by XLA's own analysis: it is compiled, never run."""
+"""The memory that a gradient takes, by XLA's analysis of the compiled program."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,14 +10,16 @@ import jax
 from .._core.errors import bad_input
 from .._core.precision import split
 
+MEBIBYTE = 2**20
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
     """Bytes of a compiled gradient.
 
     Attributes:
-        temporaries: the most that is alive at any moment besides arguments and results: saved
-            activations, buffers of loops, intermediate values.
+        temporaries: the peak of everything but arguments and results: saved activations, carries
+            of loops, intermediate values.
         arguments: the arguments.
         results: the value and the gradient.
     """
@@ -27,22 +29,19 @@ class MemoryReport:
     results: int
 
     def __str__(self) -> str:
-        mib = 2**20
-        return (
-            f"temporaries {self.temporaries / mib:.1f} MiB, arguments "
-            f"{self.arguments / mib:.1f} MiB, results {self.results / mib:.1f} MiB"
-        )
+        sizes = dataclasses.asdict(self).items()
+        return ", ".join(f"{name} {size / MEBIBYTE:.1f} MiB" for name, size in sizes)
 
 
 def memory_report(loss: Callable, model: Any, *args: Any) -> MemoryReport:
-    """The bytes that `jax.value_and_grad(loss)(model, *args)` takes, before any run.
+    """The memory that `jax.value_and_grad(loss)(model, *args)` takes, without running it.
 
     The program is compiled for the default device and analysed by XLA.
 
     Args:
         loss: (model, *args) -> a real number.
-        model: its first argument, which is differentiated.
-        args: the others; arrays or `jax.ShapeDtypeStruct`.
+        model: its first argument; the loss is differentiated with respect to its inexact arrays.
+        args: the others: trees of arrays or of `jax.ShapeDtypeStruct`.
 
     Raises:
         ValueError: where the platform has no such analysis.
@@ -51,11 +50,10 @@ def memory_report(loss: Callable, model: Any, *args: Any) -> MemoryReport:
         >>> import jax, seqmem
         >>> cell = seqmem.LSTM(32, 128, key=jax.random.key(0))
         >>> xs = jax.ShapeDtypeStruct((1024, 8, 32), "float32")
-        >>> def loss(cell, xs, method):
-        ...     return (seqmem.unroll(cell, None, xs, method=method)[1] ** 2).sum()
         >>> def temporaries(method):
-        ...     of_method = lambda cell, xs: loss(cell, xs, method)
-        ...     return seqmem.gradients.memory_report(of_method, cell, xs).temporaries
+        ...     def loss(cell, xs):
+        ...         return (seqmem.unroll(cell, None, xs, method=method)[1] ** 2).sum()
+        ...     return seqmem.gradients.memory_report(loss, cell, xs).temporaries
         >>> temporaries(seqmem.Scan(recompute=True)) < temporaries(seqmem.ReferenceScan()) / 2
         True
     """
@@ -68,7 +66,7 @@ def memory_report(loss: Callable, model: Any, *args: Any) -> MemoryReport:
     analysis = compiled.memory_analysis()
     if analysis is None:
         raise bad_input(
-            f"the platform {jax.default_backend()}, whose compiler reports no memory.",
+            f"the compiler for the platform {jax.default_backend()} reports no memory.",
             "a platform with a memory analysis, such as cpu, gpu or tpu.",
             "run memory_report on another platform.",
         )
