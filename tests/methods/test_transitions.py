@@ -1,0 +1,74 @@
+"""Transitions over stretches of time: what `Sharded` composes, tested without devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.helpers.unrolling import normal
+
+import seqmem
+
+KEY = jax.random.key(0)
+TIME, CUT = 8, 5
+CELLS = {
+    "GILR": lambda: seqmem.GILR(2, 5, key=KEY),
+    "QRNN": lambda: seqmem.QRNN(2, 5, key=KEY),
+    "LRU": lambda: seqmem.LRU(2, 5, key=KEY),
+}
+
+
+def shares(cell, xs, resets, state):
+    """The problem of each of four devices, whose shares are two steps long."""
+    return [
+        seqmem.Problem(
+            cell,
+            cell.init_state(),
+            state,
+            xs[start : start + 2],
+            seqmem.StepFlags(reset=resets[start : start + 2]),
+        )
+        for start in range(0, TIME, 2)
+    ]
+
+
+def run_by_transitions(cell, xs, resets, state):
+    rule = cell.family.transition
+    transitions = [rule.of(problem) for problem in shares(cell, xs, resets, state)]
+    so_far = transitions[0]
+    for transition in transitions[1:]:
+        so_far = rule.compose(so_far, transition)
+    return rule.apply(so_far, state)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", CELLS)
+def test_nothing_before_a_reset_on_another_share_is_seen_after_it(name, poison):
+    cell, state = CELLS[name](), CELLS[name]().init_state()
+    xs = normal(TIME, 2).astype(np.float32)
+    xs[:CUT] = poison
+    resets = jnp.arange(TIME) == CUT
+
+    def loss(xs, run):
+        return jnp.sum(jnp.abs(run(xs)) ** 2)
+
+    def alone(xs):
+        return seqmem.unroll(cell, None, xs[CUT:])[0]
+
+    def composed(xs):
+        return run_by_transitions(cell, xs, resets, state)
+
+    got, d_got = jax.value_and_grad(loss)(jnp.asarray(xs), composed)
+    want, d_want = jax.value_and_grad(loss)(jnp.asarray(xs), alone)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    np.testing.assert_allclose(d_got[CUT:], d_want[CUT:], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_composed_transitions_give_the_state_of_unroll(name):
+    cell = CELLS[name]()
+    xs = jnp.asarray(normal(TIME, 2), jnp.float32)
+    start = jax.tree.map(lambda leaf: leaf + 0.5, cell.init_state())
+    resets = jnp.zeros(TIME, bool)
+    got = run_by_transitions(cell, xs, resets, start)
+    want, _ = seqmem.unroll(cell, start, xs)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
