@@ -1,6 +1,12 @@
-"""One shape for every complaint about an input: what came, what was expected, what to do."""
+"""Error messages for bad input, in three parts: what came, what was expected, what to do."""
 
 
 def bad_input(came: str, expected: str, remedy: str) -> ValueError:
-    """The `ValueError` to raise; three sentences, in this order."""
+    """The `ValueError` to raise.
+
+    Args:
+        came: what the caller passed, as a sentence.
+        expected: what would have been accepted.
+        remedy: what to do, as a command.
+    """
     return ValueError(f"{came}\n  Expected: {expected}\n  What to do: {remedy}")

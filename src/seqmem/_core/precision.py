@@ -1,7 +1,7 @@
-"""Which precision a tree of arrays is in, and the same tree in another.
+"""The precision of a tree of arrays, and casts of a tree to another precision.
 
-A precision is a real floating dtype; it stands for its complex counterpart too. Integer, boolean
-and key leaves have none and are left alone.
+A precision is a real floating dtype; it also stands for the complex dtype of the same width. Leaves
+of integers, booleans and keys have no precision and are never cast.
 """
 
 from collections.abc import Iterator
@@ -21,42 +21,43 @@ def _real_dtypes(tree: PyTree) -> Iterator[jnp.dtype]:
 
 
 def precision(tree: PyTree) -> jnp.dtype | None:
-    """The widest precision among the leaves of `tree`; None where no leaf has one."""
+    """The widest precision among the leaves of `tree`; None if no leaf has one."""
     return max(_real_dtypes(tree), key=lambda dtype: jnp.finfo(dtype).bits, default=None)
 
 
 def as_precision(tree: PyTree, dtype: jnp.dtype | None) -> PyTree:
-    """`tree` with every real leaf in `dtype` and every complex leaf in its counterpart (None:
-    unchanged).
+    """`tree` with every real leaf cast to `dtype`, and every complex leaf to the complex dtype of the
+    same width. None casts nothing.
     """
-    if dtype is None or all(own == dtype for own in _real_dtypes(tree)):
+    if dtype is None or all(leaf_dtype == dtype for leaf_dtype in _real_dtypes(tree)):
         return tree
-    wide = jnp.finfo(dtype).bits == 64
+    complex_dtype = jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64
 
     def cast(leaf: Any) -> Any:
         if not eqx.is_inexact_array(leaf):
             return leaf
         if jnp.iscomplexobj(leaf):
-            return leaf.astype(jnp.complex128 if wide else jnp.complex64)
+            return leaf.astype(complex_dtype)
         return leaf.astype(dtype)
 
     return jax.tree.map(cast, tree)
 
 
 def state_dtype(*parameters: PyTree) -> jnp.dtype:
-    """The dtype of a state beside `parameters`: float64 where they are float64, else float32.
+    """The dtype of the state of a cell with these parameters: float64 if they are float64, else
+    float32.
 
-    A memory adds up many small changes, so it is not kept in 16 bits only because the weights are.
+    A state sums many small changes, so it has at least 32 bits even where the weights have 16.
     """
-    own = precision(parameters)
-    return jnp.dtype(jnp.float64 if own == jnp.float64 else jnp.float32)
+    is_double = precision(parameters) == jnp.float64
+    return jnp.dtype(jnp.float64 if is_double else jnp.float32)
 
 
 def split(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """What can be differentiated in `tree`, and the rest; `equinox.combine` puts them together."""
+    """The differentiable leaves of `tree`, and the others; `equinox.combine` is the inverse."""
     return eqx.partition(tree, eqx.is_inexact_array)
 
 
 def inexact(tree: PyTree) -> PyTree:
-    """What can be differentiated in `tree`; None elsewhere."""
+    """`tree` with its differentiable leaves; None in place of the others."""
     return eqx.filter(tree, eqx.is_inexact_array)

@@ -1,4 +1,4 @@
-"""A state as one vector of real numbers: a complex entry is two of them."""
+"""A state as one vector of real numbers, with two numbers for a complex entry."""
 
 import math
 from typing import NamedTuple
@@ -12,16 +12,20 @@ from .problem import State
 
 
 class RealRavel(NamedTuple):
-    """The state's entries, leaf after leaf; of a complex leaf the real parts, then the imaginary.
+    """The map between a state and a vector of its entries, leaf after leaf; of a complex leaf the
+    real parts come first, then the imaginary parts.
 
-    Linear over the real numbers, so a state that is not complex-affine has a Jacobian in it too.
+    It is linear over the real numbers, so an update that is not holomorphic has a Jacobian too.
+
+    Attributes:
+        like: one state, or its shapes.
     """
 
-    like: PyTree  # one state, or its shapes
+    like: PyTree
 
     @property
     def size(self) -> int:
-        """The entries of the vector."""
+        """The length of the vector."""
         return sum(map(_entries, jax.tree.leaves(self.like)))
 
     def vector(self, state: State) -> Float[Array, " size"]:

@@ -1,4 +1,4 @@
-"""Inside of `jax.shard_map`: which arrays differ from device to device."""
+"""Inside `jax.shard_map`: varying manual axes, the mesh axes over which an array differs."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,11 @@ from jaxtyping import Array, PyTree
 
 
 def match_varying_axes(tree: PyTree) -> PyTree:
-    """`tree`, each leaf said to differ over all mesh axes over which any leaf does.
+    """`tree`, each leaf cast to vary over all mesh axes over which any leaf varies.
 
-    A loop's carry and a gradient rule keep one type, so a replicated parameter beside sharded
-    inputs is cast before; the transpose of the cast sums its gradient over the devices. Outside of
-    `shard_map` nothing is done.
+    The carry of a loop and a gradient rule keep one type, so replicated parameters are cast before
+    they meet sharded inputs; the transpose of the cast sums their gradient over the devices.
+    Outside `shard_map` it does nothing.
     """
     axes = set().union(*map(_varying, jax.tree.leaves(tree)))
 

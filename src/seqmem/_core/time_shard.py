@@ -1,4 +1,4 @@
-"""Which steps of the whole sequence a program holds: all of them, or a device's share."""
+"""The steps of a sequence that a device holds: all of them, or a share of equal size."""
 
 import dataclasses
 
@@ -9,30 +9,30 @@ from jaxtyping import Array, Bool, Int
 
 @dataclasses.dataclass(frozen=True)
 class TimeShard:
-    """Time, all here or in equal shares along an axis of a device mesh, in order.
+    """How time is spread over devices: not at all, or in equal shares along a mesh axis, in order.
 
     Attributes:
-        axis_name: the mesh axis that time is sharded over; None where all of it is here.
+        axis_name: the mesh axis that time is sharded over; None if every device holds all of it.
     """
 
     axis_name: str | None = None
 
     def total(self, time: int) -> int:
-        """The steps of the whole sequence, of which `time` are here."""
+        """How many steps the whole sequence has, if this device holds `time` of them."""
         return time if self.axis_name is None else time * jax.lax.axis_size(self.axis_name)
 
     def steps(self, time: int) -> Int[Array, " time"]:
-        """Which steps these are."""
+        """The indices in the whole sequence of the `time` steps of this device."""
         steps = jnp.arange(time)
         if self.axis_name is None:
             return steps
         return steps + time * jax.lax.axis_index(self.axis_name).astype(steps.dtype)
 
     def earlier(self, flags: Bool[Array, "time ..."]) -> Bool[Array, "time ..."]:
-        """Every flag one step earlier; none comes in at the end of the sequence."""
+        """Every flag one step earlier, also across devices; False at the end of the sequence."""
         first = flags[:1]
         if self.axis_name is None:
             return jnp.concatenate([flags[1:], jnp.zeros_like(first)])
         count = jax.lax.axis_size(self.axis_name)
-        to_left = [(place, place - 1) for place in range(1, count)]  # who gets nothing gets False
+        to_left = [(place, place - 1) for place in range(1, count)]
         return jnp.concatenate([flags[1:], jax.lax.ppermute(first, self.axis_name, to_left)])

@@ -18,36 +18,37 @@ from .iteration import SCAN, AbstractNewton, check_fields
 
 @dataclasses.dataclass(frozen=True)
 class Newton(AbstractNewton):
-    """All steps of a block at once, for any cell: a guess of the states, put right by sweeps.
+    """All steps of a chunk at once, for any cell, by Newton's method on the whole trajectory.
 
         r_t = advance(s_{t−1}, u_t) − s_t
         δ_t = J_t δ_{t−1} + r_t           J_t = ∂advance/∂s at s_{t−1}
         s_t ← s_t + δ_t
 
-    A sweep of a block costs block · n³ for n real entries of the state (complex ones count twice),
-    in a depth of about 2 · 16 + log₂(block / 16) products instead of `block` steps. It pays where
-    that depth is what is paid for, with small states, long sequences and small batches on an
-    accelerator; on a CPU `Scan` is many times faster. Gradients are those of `Scan`, which keep the
-    states and are made by a loop over the steps.
+    Cost: an iteration over a chunk costs chunk_size · n³ for n real entries of the state (a complex
+    entry counts twice), in a depth of about 2 · 16 + log₂(chunk_size / 16) products instead of
+    chunk_size steps. It pays where the depth is the bottleneck: small states, long sequences and
+    small batches on an accelerator. On a CPU `Scan` is many times faster. The gradient is that of
+    `Scan`: it keeps the states, and its backward pass is a loop over the steps.
 
-    A contracting cell takes some 5 sweeps. A chaotic one takes as many sweeps as its block has
-    steps, or overflows on the way: `seqmem.solve` says which sequences converged.
+    A contracting cell takes about 5 iterations. A chaotic one takes as many iterations as its chunk
+    has steps, or overflows: `seqmem.solve` says which sequences converged.
 
     Source: Lim et al. 2023, arXiv:2309.12252 (DEER). Differs: residuals are corrected, so that the
-    states are as exact as the residuals are small; blocks; sequences stop one by one; overflow is
-    replaced by the plain update, not by 0, and what did not converge is said.
+    states are as exact as the residuals are small; chunks; each sequence stops by itself; overflow
+    is replaced by the plain update, not by 0; sequences that did not converge are reported.
 
     Args:
         chunk_size: steps at once; None is all of time. Chunks run one after another.
-        tolerance: the largest |r_t| allowed, relative to 1 + max |s_t| of the sequence's block;
+        tolerance: the largest |r_t| allowed, relative to 1 + max |s_t| of the sequence's chunk;
             None is 16 times the distance of two neighbouring numbers at 1.
-        max_iters: sweeps after which a block of a sequence is given up, at least 1.
-        fallback: the method that computes what did not converge; None leaves it as it is.
-        max_bytes: bytes that the Jacobians of one block may take.
+        max_iters: iterations after which a chunk of a sequence is given up, at least 1.
+        fallback: the method that computes sequences that did not converge; None returns their
+            states as they are.
+        max_bytes: bytes that the Jacobians of one chunk may take.
 
     Raises:
-        ValueError: for settings that make no sense, and, when run, for a state with entries that
-            are no floating point numbers, or for Jacobians that are too large.
+        ValueError: for settings out of range, and, when run, for a state with entries that are not
+            floating point numbers, or for Jacobians larger than max_bytes.
 
     Example:
         >>> import jax, seqmem

@@ -16,21 +16,21 @@ CHUNK_SIZE = 16  # steps of the affine recurrence that run one after another
 
 @dataclasses.dataclass(frozen=True)
 class QuasiNewton(AbstractNewton):
-    """All steps of a block at once, for any cell, by sweeps that know the diagonal of J_t alone.
+    """All steps of a chunk at once, for any cell, by Newton's method with diagonal Jacobians.
 
         r_t = advance(s_{t−1}, u_t) − s_t
         δ_t = diag(J_t) ∘ δ_{t−1} + r_t
         s_t ← s_t + δ_t
 
-    A sweep costs as much as a few evaluations of all steps of the block, and no matrix per step; a
-    contracting cell takes some 30 of them, one near chaos as many as its block has steps. In a cell
-    that is not gated or diagonal the diagonal takes one derivative per entry of the state. Of a
-    complex state it is Wirtinger's ∂s'/∂s. The diagonal only says how the states are found:
-    gradients are those of `Scan`, from the whole Jacobians.
+    Cost: an iteration costs a few evaluations of all steps of the chunk, and no matrix per step. A
+    contracting cell takes about 30 iterations, one near chaos as many as its chunk has steps. For a
+    cell that is neither gated nor diagonal, the diagonal takes one derivative per entry of the
+    state. For a complex state it is Wirtinger's ∂s'/∂s. The diagonal only affects how the states
+    are found: gradients are those of `Scan`, from the full Jacobians.
 
-    Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER, and not the damped ELK). Differs: as
+    Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER, not the damped ELK). Differs: as
     `Newton` does; and the backward pass is exact, where the authors' program solves it with the
-    diagonal too, whose gradients are not the loss's.
+    diagonal too and returns other gradients than the loss's.
 
     Args:
         chunk_size: steps at once; None is all of time. Chunks run one after another.
@@ -39,14 +39,14 @@ class QuasiNewton(AbstractNewton):
         fallback: as for `Newton`.
 
     Raises:
-        ValueError: for settings that make no sense, and, when run, for a state with entries that
-            are no floating point numbers.
+        ValueError: for settings out of range, and, when run, for a state with entries that are not
+            floating point numbers.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.LSTM(3, 5, key=jax.random.key(0))
         >>> xs = jax.numpy.ones((100, 3))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), xs, method=seqmem.QuasiNewton())
+        >>> state, ys = seqmem.unroll(cell, None, xs, method=seqmem.QuasiNewton())
         >>> ys.shape
         (100, 5)
     """
