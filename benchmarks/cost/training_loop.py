@@ -76,7 +76,7 @@ def measure(batch: int, hidden: int, steps: int, rounds: int) -> Row:
     other_cores = track_other_load()
     initial, key = initial_training_state(hidden, batch), jax.random.key(1)
     ids = np.random.default_rng(0).integers(0, CHARACTERS, 7 * TIME * batch + 1, np.int32)
-    windows = data.windows(ids, time=TIME, batch=batch)
+    windows = data.segment_text(ids, time=TIME, batch=batch)
     device_batch = jax.device_put([part[0] for part in windows])
 
     def batches(key: jax.Array, position: int) -> list[np.ndarray]:

@@ -1,9 +1,9 @@
-"""How often a description is right, and what that is to be compared with."""
+"""The scores of `describe_image`: how many descriptions are right."""
 
 import functools
 import importlib.util
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,168 +14,142 @@ import numpy as np
 import seqmem
 from seqmem.tasks.scenes import END
 
-from ..common.machine import IDLE_CORES
-from ..common.records import markdown_table
-from .scene_images import Problem
+from .scene_figure import DescribedImage
 from .scene_models import Describer, Encoder
-from .scene_pictures import Told
+from .scene_problem import Problem
 
-AT_ONCE = 250  # pictures
+BATCH = 250  # images
 
 
-class Described(NamedTuple):
-    """Scenes of test images: the pictures, how many things, what is right and what is said."""
+class Descriptions(NamedTuple):
+    """Scenes of test images: images, numbers of objects, right and predicted descriptions, and the
+    predicted words as ids, [scene, time].
+    """
 
-    pictures: np.ndarray
-    things: np.ndarray
-    right: list[str]
-    said: list[str]
-    words: np.ndarray  # what is said, as ids: [scene, time]
+    images: np.ndarray
+    objects: np.ndarray
+    expected: list[str]
+    predicted: list[str]
+    words: np.ndarray
 
     @property
-    def exact(self) -> np.ndarray:
-        return np.array([a == b for a, b in zip(self.right, self.said, strict=True)])
+    def is_exact(self) -> np.ndarray:
+        return np.array([a == b for a, b in zip(self.expected, self.predicted, strict=True)])
 
 
 @jax.jit
-def named(encoder: Encoder, images: jax.Array) -> jax.Array:
-    """The kind of each single image."""
+def classify(encoder: Encoder, images: jax.Array) -> jax.Array:
+    """The most likely kind of each single image."""
     return jax.vmap(encoder.name)(images).argmax(-1)
 
 
 @functools.partial(jax.jit, static_argnames="length")
-def told(model: Describer, pictures: jax.Array, *, length: int) -> jax.Array:
-    """The words of each picture, [picture, length]: each the likeliest after those before it."""
+def describe(model: Describer, images: jax.Array, *, length: int) -> jax.Array:
+    """The words of each image by greedy decoding, [image, length]."""
 
-    def of_one(picture: jax.Array) -> jax.Array:
-        cell, state = model.over(model.places(picture))
+    def describe_one(image: jax.Array) -> jax.Array:
+        cell, state = model.attend_to(model.positions(image))
         step = eqx.Partial(model.step, cell)
         return seqmem.decoding.greedy(step, state, begin=END, end=END, max_length=length).tokens
 
-    return jax.vmap(of_one)(pictures)
+    return jax.vmap(describe_one)(images)
 
 
-def in_parts(function: Callable[[jax.Array], jax.Array], pictures: np.ndarray) -> np.ndarray:
-    """A function of some pictures, of many."""
-    parts = range(0, len(pictures), AT_ONCE)
-    return np.concatenate([np.asarray(function(pictures[i : i + AT_ONCE])) for i in parts])
+def in_batches(function: Callable[[jax.Array], jax.Array], images: np.ndarray) -> np.ndarray:
+    """`function(images)`, computed in batches."""
+    starts = range(0, len(images), BATCH)
+    return np.concatenate([np.asarray(function(images[i : i + BATCH])) for i in starts])
 
 
-def naming_accuracy(encoder: Encoder, given: Problem) -> float:
-    """Of every test image, alone in the middle of a cell."""
-    images, labels = given.test
-    room = given.scenes.cell - images.shape[1]
-    sides = (room // 2, room - room // 2)
-    pictures = np.pad(images, ((0, 0), sides, sides))
-    return float((in_parts(functools.partial(named, encoder), pictures) == labels).mean())
+def naming_accuracy(encoder: Encoder, problem: Problem) -> float:
+    """The accuracy on single test images, each in the middle of a slot."""
+    images, labels = problem.test
+    padding = problem.scenes.slot_size - images.shape[1]
+    sides = (padding // 2, padding - padding // 2)
+    images = np.pad(images, ((0, 0), sides, sides))
+    return float((in_batches(functools.partial(classify, encoder), images) == labels).mean())
 
 
-def described(
-    model: Describer, given: Problem, key: Any, count: int, *, longest: bool = False
-) -> Described:
-    """So many scenes, and the model's descriptions of them."""
-    task = given.scenes
+def describe_test_scenes(
+    model: Describer, problem: Problem, key: Any, count: int, *, longest: bool = False
+) -> Descriptions:
+    """Random scenes of test images, and the model's descriptions of them."""
+    task = problem.scenes
     batch = jax.jit(functools.partial(task.batch, size=count, longest=longest))
-    scene = jax.tree.map(np.asarray, batch(key, *given.test))
-    words = in_parts(functools.partial(told, model, length=2 * task.length), scene.pictures)
-    right, said = (list(map(task.sentence, ids)) for ids in (scene.words.T, words))
-    return Described(scene.pictures, scene.counts.sum(1), right, said, words)
+    scene = jax.tree.map(np.asarray, batch(key, *problem.test))
+    words = in_batches(functools.partial(describe, model, length=2 * task.length), scene.images)
+    expected, predicted = (list(map(task.sentence, ids)) for ids in (scene.words.T, words))
+    return Descriptions(scene.images, scene.counts.sum(1), expected, predicted, words)
 
 
-def bleu(found: Described) -> float | None:
-    """Of all descriptions together; None without sacrebleu."""
+def bleu(descriptions: Descriptions) -> float | None:
+    """BLEU of all descriptions, or None without sacrebleu."""
     if importlib.util.find_spec("sacrebleu") is None:
         return None
     import sacrebleu
 
-    return sacrebleu.corpus_bleu(found.said, [found.right]).score
+    return sacrebleu.corpus_bleu(descriptions.predicted, [descriptions.expected]).score
 
 
-def score(p: float, seen: Described, apart: Described) -> dict[str, Any]:
-    """What is measured, with single images named rightly in `p`, on scenes as in training and on
-    those with the longest descriptions.
+def score(p: float, usual: Descriptions, longest: Descriptions) -> dict[str, Any]:
+    """The scores of the record.
+
+    Args:
+        p: the accuracy on single images.
+        usual: scenes as in training.
+        longest: scenes with the longest descriptions, which training never has.
     """
-    most = int(apart.things.max())
-    as_long = [
-        len(a.split()) == len(b.split()) for a, b in zip(apart.right, apart.said, strict=True)
+    most = int(longest.objects.max())
+    has_right_length = [
+        len(a.split()) == len(b.split())
+        for a, b in zip(longest.expected, longest.predicted, strict=True)
     ]
     rows = [
         {
-            "things": things,
-            "scenes": int((seen.things == things).sum()),
-            "exact": float(seen.exact[seen.things == things].mean()),
-            "expected": p**things,
+            "things": objects,
+            "scenes": int((usual.objects == objects).sum()),
+            "exact": float(usual.is_exact[usual.objects == objects].mean()),
+            "expected": p**objects,
         }
-        for things in range(1, most + 1)
+        for objects in range(1, most + 1)
     ]
     return {
         "p": p,
         "rows": rows,
         "exact": statistics.fmean(row["exact"] for row in rows),
         "expected": statistics.fmean(row["expected"] for row in rows),
-        "bleu": bleu(seen),
+        "bleu": bleu(usual),
         "longest": {
-            "scenes": len(apart.said),
-            "exact": float(apart.exact.mean()),
+            "scenes": len(longest.predicted),
+            "exact": float(longest.is_exact.mean()),
             "expected": p**most,
-            "as_long": statistics.fmean(as_long),
-            "bleu": bleu(apart),
+            "as_long": statistics.fmean(has_right_length),
+            "bleu": bleu(longest),
         },
     }
 
 
-def some(model: Describer, given: Problem, seen: Described, apart: Described) -> list[Told]:
-    """Scenes to show: one right of each number of things but one, one wrong, two of the longest."""
-    most = given.scenes.most
-    kinds = [(seen, seen.exact & (seen.things == things)) for things in range(2, most + 1)]
-    kinds += [(seen, ~seen.exact & (seen.things > 1)), (apart, apart.exact), (apart, ~apart.exact)]
-    shown = []
-    for found, which in kinds:
-        for i in np.nonzero(which)[0][:1]:
-            ids = found.words[i][: 1 + int((found.words[i] != END).sum())]
-            weights = np.asarray(model.attention(jnp.asarray(found.pictures[i]), jnp.asarray(ids)))
-            words = [given.scenes.words[word] for word in ids if word != END]
+def examples(
+    model: Describer, problem: Problem, usual: Descriptions, longest: Descriptions
+) -> list[DescribedImage]:
+    """Scenes for the figure: one that is right for each number of objects above 1, one that is
+    wrong, and one of either among the longest.
+    """
+    most = problem.scenes.max_objects
+    groups = [
+        (usual, usual.is_exact & (usual.objects == objects)) for objects in range(2, most + 1)
+    ]
+    groups.append((usual, ~usual.is_exact & (usual.objects > 1)))
+    groups += [(longest, longest.is_exact), (longest, ~longest.is_exact)]
+    chosen = []
+    for descriptions, mask in groups:
+        for i in np.nonzero(mask)[0][:1]:
+            ids = descriptions.words[i]
+            ids = ids[: 1 + int((ids != END).sum())]
+            image = descriptions.images[i]
+            weights = np.asarray(model.attention(jnp.asarray(image), jnp.asarray(ids)))
+            words = [problem.scenes.words[word] for word in ids if word != END]
             side = int(weights.shape[1] ** 0.5)
             weights = weights[: len(words)].reshape(-1, side, side)
-            shown.append(Told(found.pictures[i], found.right[i], words, weights))
-    return shown
-
-
-def report(record: Mapping[str, Any]) -> str:
-    """The record in Markdown."""
-    longest = record["longest"]
-    lines = [
-        [str(row["things"]), str(row["scenes"]), *_shares(row["exact"], row["expected"])]
-        for row in record["rows"]
-    ]
-    lines.append(["mean of these", "", *_shares(record["exact"], record["expected"])])
-    line = ["all differ, never trained on", str(longest["scenes"])]
-    lines.append([*line, *_shares(longest["exact"], longest["expected"])])
-    busy = record["cores_taken"]
-    idle = "Whether it was idle is unknown."
-    if busy is not None:
-        idle = (
-            f"Others took {busy:.1f} cores{'.' if busy < IDLE_CORES else ': NOT AN IDLE MACHINE.'}"
-        )
-    scores = "BLEU was not computed: sacrebleu is not installed."
-    if record["bleu"] is not None:
-        scores = f"BLEU {record['bleu']:.1f}, and {longest['bleu']:.1f} where all differ."
-    versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
-    steps = " and ".join(map(str, record["steps"]))
-    return "\n\n".join(
-        [
-            f"`{record['command']}`",
-            f"{record['machine']}, {record['date']}: {record['seconds']:.0f} s, of which training "
-            f"{record['training_seconds']:.0f} s. {idle} Versions: {versions}.",
-            f"{record['images']}, {record['trained_on']} of them trained on in {steps} steps of "
-            f"{record['batch']}; seed {record['seed']}. A single test image is named rightly in "
-            f"{record['p']:.1%}: p. Scenes of other test images, and how many are described word "
-            "for word:",
-            markdown_table(["things", "scenes", "exact", "p^n"], lines),
-            f"{scores} Where all differ, {longest['as_long']:.1%} are as long as they should be.",
-        ]
-    )
-
-
-def _shares(*values: float) -> list[str]:
-    return [f"{value:.1%}" for value in values]
+            chosen.append(DescribedImage(image, descriptions.expected[i], words, weights))
+    return chosen

@@ -1,16 +1,16 @@
-"""Speech to one word: which memory understands spoken digits?
+"""Classification of spoken digits by several memories.
 
     python -m benchmarks.jobs.speech_to_word [--cells LSTM BiLSTM] [--seeds 3] [--epochs 12]
 
-Clips of the Free Spoken Digit Dataset, from SEQMEM_DATA or fetched, as energies in 40 mel bands
-every 20 ms. A model is a cell of width 64, its outputs pooled over the clip, and a linear layer; it
-is trained by Adam on clips that are varied at random: faster or slower, some time and some bands
-left out.
+Clips of the Free Spoken Digit Dataset, from SEQMEM_DATA or downloaded, as log-mel features of 40
+bands every 20 ms. A model is a cell of width 64, its outputs pooled over the clip, and a linear
+layer. It is trained by Adam on randomly augmented clips: another speed, some time and some bands
+masked.
 
 The official split: takes 0 to 4 of each speaker and digit are the test (300 clips). Of the other
 takes, 5 to 9 are for validation (300) and the rest for training (2,400). The cell is chosen by its
-mean accuracy in validation, over the seeds. The chosen one is then trained again without one of the
-speakers (its takes 0 to 9 of the others are for validation) and tested on all clips of that one.
+mean validation accuracy over the seeds. It is then trained again without one of the speakers (takes
+0 to 9 of the other speakers are for validation) and tested on all clips of that speaker.
 """
 
 import argparse
@@ -28,24 +28,32 @@ from seqmem import data
 
 from ..common.curves import group_rows
 from ..common.options import positive_int
-from ..common.records import Row, as_json, markdown_table, provenance, write_csv
-from .word_picture import draw
-from .words import CELLS, WordModel, frames_of, scores, train_word_model
+from ..common.records import (
+    Row,
+    markdown_table,
+    provenance,
+    versions_text,
+    write_csv,
+    write_record,
+)
+from .speech_features import features_of
+from .speech_figure import draw
+from .speech_model import CELLS, WordModel, scores, train_word_model
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "numpy")
 SETTINGS = ("seeds", "epochs")
-REFERENCE = (
+PUBLISHED = (
     "Published: 97.33 % by a BiLSTM of 50, 39 MFCC, 15 epochs, on a random split, which is not the "
     "official one (github.com/aniruddhapal211316/spoken_digit_recognition)."
 )
 
 
-def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Which memory understands spoken digits?")
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    add("--seeds", type=positive_int, default=3, help="how many models of each cell")
+    add("--seeds", type=positive_int, default=3, help="models of each cell")
     add("--epochs", type=positive_int, default=12)
     add("--speakers", nargs="*", choices=SPEAKERS, default=SPEAKERS, help="held out in turn")
     add("--out", default="benchmarks/results", help="folder for the results")
@@ -53,7 +61,7 @@ def options() -> argparse.Namespace:
 
 
 def train(name: str, parts: Any, seed: int, epochs: int) -> tuple[WordModel, Row, list[Row]]:
-    """A model; its accuracies in validation and test; and validation after each epoch."""
+    """A model; its accuracies in validation and test; and the validation after each epoch."""
     training, validation, test = parts
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +69,7 @@ def train(name: str, parts: Any, seed: int, epochs: int) -> tuple[WordModel, Row
             name, training, validation, seed=seed, epochs=epochs, folder=folder
         )
         table = np.genfromtxt(pathlib.Path(folder, "validation.csv"), delimiter=",", names=True)
-    found = {
+    result = {
         "validation": scores(model, validation)["accuracy"],
         "test": scores(model, test)["accuracy"],
         "seconds": time.perf_counter() - start,
@@ -71,52 +79,53 @@ def train(name: str, parts: Any, seed: int, epochs: int) -> tuple[WordModel, Row
         {"epoch": i, **{name: float(row[name]) for name in columns}}
         for i, row in enumerate(np.atleast_1d(table), 1)
     ]
-    return model, found, curve
+    return model, result, curve
 
 
 def measure(
-    chosen: argparse.Namespace, parts: Any, bar: tqdm
+    options: argparse.Namespace, parts: Any, bar: tqdm
 ) -> tuple[list[Row], list[Row], dict[str, WordModel]]:
-    """Accuracies and curves of every cell and seed, and the first seed's models."""
+    """Accuracies and curves of every cell and seed, and the models of the first seed."""
     rows, curves, models = [], [], {}
-    for name in chosen.cells:
-        for seed in range(chosen.seeds):
+    for name in options.cells:
+        for seed in range(options.seeds):
             bar.set_description(f"{name}, seed {seed}")
-            model, found, curve = train(name, parts, seed, chosen.epochs)
-            where = {"cell": name, "seed": seed}
-            rows.append(where | found)
-            curves += [where | row for row in curve]
+            model, result, curve = train(name, parts, seed, options.epochs)
+            labels = {"cell": name, "seed": seed}
+            rows.append(labels | result)
+            curves += [labels | row for row in curve]
             models.setdefault(name, model)
             bar.update()
     return rows, curves, models
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """Of each cell, over its seeds."""
+def summarise(rows: list[Row]) -> list[Row]:
+    """A row for each cell, over its seeds."""
     return [
         {
             "cell": cell,
-            "validation": statistics.fmean(row["validation"] for row in own),
-            "test": statistics.fmean(row["test"] for row in own),
-            "worst": min(row["test"] for row in own),
-            "seconds": sum(row["seconds"] for row in own),
+            "validation": statistics.fmean(row["validation"] for row in seeds),
+            "test": statistics.fmean(row["test"] for row in seeds),
+            "worst": min(row["test"] for row in seeds),
+            "seconds": sum(row["seconds"] for row in seeds),
         }
-        for (cell,), own in group_rows(rows, "cell").items()
+        for (cell,), seeds in group_rows(rows, "cell").items()
     ]
 
 
-def held_out(
-    name: str, clips: data.SpokenDigits, chosen: argparse.Namespace, bar: tqdm
+def hold_out_speakers(
+    name: str, clips: data.SpokenDigits, options: argparse.Namespace, bar: tqdm
 ) -> dict[str, float]:
-    """The test accuracy on each speaker, of a model that never heard them."""
-    found = {}
-    for speaker in chosen.speakers:
+    """The test accuracy on each speaker, of a model that was trained without this speaker."""
+    accuracies = {}
+    for speaker in options.speakers:
         bar.set_description(f"{name}, without {speaker}")
-        others, own = clips.without(speaker)
-        _, row, _ = train(name, frames_of(*others.split(10), own), 0, chosen.epochs)
-        found[speaker] = row["test"]
+        other_clips, test = clips.hold_out(speaker)
+        parts = features_of(*other_clips.split(10), test)
+        _, result, _ = train(name, parts, 0, options.epochs)
+        accuracies[speaker] = result["test"]
         bar.update()
-    return found
+    return accuracies
 
 
 def report(record: Row) -> str:
@@ -127,54 +136,50 @@ def report(record: Row) -> str:
         + [f"{row['seconds']:.0f}"]
         for row in record["cells"]
     ]
-    versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
     parts = [
         f"`{record['command']}`",
-        f"{record['machine']}, {record['date']}. Versions: {versions}.",
-        f"Spoken digits, official split, 300 test clips: % understood, mean of {record['seeds']} "
+        f"{record['machine']}, {record['date']}. {versions_text(record)}",
+        f"Spoken digits, official split, 300 test clips: accuracy in %, mean of {record['seeds']} "
         "seeds, and seconds for all of them with compilation:",
         markdown_table(["cell", "validation", "test", "worst seed", "seconds"], lines),
-        f"Chosen in validation: {record['chosen']}. {REFERENCE}",
+        f"Chosen by validation: {record['chosen']}. {PUBLISHED}",
     ]
     if record["held_out"]:
         mean = statistics.fmean(record["held_out"].values())
-        each = ", ".join(f"{name} {100 * share:.1f}" for name, share in record["held_out"].items())
+        each = ", ".join(f"{name} {100 * value:.1f}" for name, value in record["held_out"].items())
         parts.append(
-            f"{record['chosen']} on a speaker it never heard, % understood: {each}; mean "
-            f"{100 * mean:.1f}. The other five train it, one seed."
+            f"{record['chosen']} on a speaker that it was not trained on, accuracy in %: {each}; "
+            f"mean {100 * mean:.1f}. Trained on the other five speakers, one seed."
         )
     return "\n\n".join(parts)
 
 
 def main() -> None:
-    chosen = options()
+    options = parse_options()
     clips = data.spoken_digits()
     rest, test = clips.split()
-    parts = frames_of(*rest.split(10), test)
-    total = len(chosen.cells) * chosen.seeds + len(chosen.speakers)
+    parts = features_of(*rest.split(10), test)
+    total = len(options.cells) * options.seeds + len(options.speakers)
     with tqdm(total=total, unit="model") as bar:
-        rows, curves, models = measure(chosen, parts, bar)
-        cells = summary(rows)
-        best = max(cells, key=lambda row: row["validation"])["cell"]
-        unheard = held_out(best, clips, chosen, bar)
+        rows, curves, models = measure(options, parts, bar)
+        summary = summarise(rows)
+        best = max(summary, key=lambda row: row["validation"])["cell"]
+        held_out = hold_out_speakers(best, clips, options, bar)
 
     record = provenance("benchmarks.jobs.speech_to_word", PACKAGES) | {
-        **{name: getattr(chosen, name) for name in SETTINGS},
+        **{name: getattr(options, name) for name in SETTINGS},
         "chosen": best,
-        "cells": cells,
-        "held_out": unheard,
+        "cells": summary,
+        "held_out": held_out,
         "rows": rows,
     }
     print(report(record))
-    folder = pathlib.Path(chosen.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"speech_to_word_{record['platform']}"
-    stem.with_suffix(".json").write_text(as_json(record))
-    stem.with_suffix(".md").write_text(report(record) + "\n")
-    write_csv(stem.with_suffix(".csv"), curves)
-    draw(stem.with_suffix(".png"), rows, models[best], parts[-1], best)
-    for kind in ("json", "md", "csv", "png"):
-        print(f"wrote {stem}.{kind}", file=sys.stderr)
+    paths = write_record(options.out, "speech_to_word", record, report(record))
+    paths += [paths[0].with_suffix(suffix) for suffix in (".csv", ".png")]
+    write_csv(paths[-2], curves)
+    draw(paths[-1], rows, models[best], parts[-1], best)
+    for path in paths:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def train(model, inputs, targets):
 
 def training_windows(ids: np.ndarray, options: argparse.Namespace) -> tuple[np.ndarray, ...]:
     """Inputs and targets of every training step. The text starts again where it ends."""
-    windows = data.windows(ids, time=WINDOW, batch=options.batch)
+    windows = data.segment_text(ids, time=WINDOW, batch=options.batch)
     order = np.arange(options.training_steps) % len(windows[0])
     return tuple(part[order] for part in windows)
 
@@ -110,7 +110,7 @@ def training_windows(ids: np.ndarray, options: argparse.Namespace) -> tuple[np.n
 def encode_text(path: str | None) -> tuple[np.ndarray, int]:
     """A text as ids, and the size of its vocabulary."""
     text = data.read_text(path)
-    vocabulary = data.Vocabulary.of(text)
+    vocabulary = data.Vocabulary.from_text(text)
     return vocabulary.encode(text), len(vocabulary)
 
 

@@ -112,7 +112,7 @@ def measure(
 
     lengths = tuple(sorted(set(options.lengths)))
     test_length, longest = len(ids) // 10, lengths[-1]
-    windows = data.windows(ids[-test_length:], time=longest, batch=options.batch)
+    windows = data.segment_text(ids[-test_length:], time=longest, batch=options.batch)
     inputs, targets = (part[0] for part in windows)
     seeds = jnp.stack([jax.random.key(seed) for seed in range(options.seeds)])
     make_stack = jax.jit(jax.vmap(lambda key: initial_model(name, characters, options, key)))

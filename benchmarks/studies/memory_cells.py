@@ -121,15 +121,17 @@ class AnswerModel(eqx.Module):
     """
 
     cell: seqmem.AbstractCell
-    V: Float[Array, "answers output"]
+    V: Float[Array, "answers hidden"]
     b: Float[Array, " answers"]
 
     def __init__(self, name: str, task: tasks.AbstractMemoryTask, width: int, key: PRNGKeyArray):
         keys = jax.random.split(key)
         self.cell = CELLS[name](task.input_size, width, task.lag, key=keys[0])
         (output_size,) = self.cell.output_shape
-        self.V = jax.random.normal(keys[1], (task.answers, output_size)) / math.sqrt(output_size)
-        self.b = jnp.zeros(task.answers)
+        self.V = jax.random.normal(keys[1], (task.output_size, output_size)) / math.sqrt(
+            output_size
+        )
+        self.b = jnp.zeros(task.output_size)
 
     def __call__(self, xs: Float[Array, "time batch input"]) -> Float[Array, "time batch answers"]:
         _, ys = seqmem.unroll(self.cell, None, xs)

@@ -92,10 +92,10 @@ def evaluate(model, key, *, task):
     examples = task.batch(key, TEST_EXAMPLES)
     outputs = model(task.vectors(examples.inputs))
     score = task.score(outputs, examples)
-    if task.answers == 1:
+    if task.output_size == 1:
         return score, None
     correct = (outputs.argmax(-1) == examples.targets) * examples.weights
-    chance = 1 / task.answers
+    chance = 1 / task.output_size
     return score, (correct.sum() / examples.weights.sum() - chance) / (1 - chance)
 
 
@@ -146,7 +146,7 @@ def summarise(rows: list[Row]) -> list[Row]:
     for (name, cell), cell_rows in group_rows(rows, "task", "cell").items():
         task, seeds = PROBLEMS[name].test, group_rows(cell_rows, "seed").values()
         last = [seed[-1] for seed in seeds]
-        limit = SOLVED * task.memoryless
+        limit = SOLVED * task.input_only_score
         solved_at = [
             next((row["iteration"] for row in seed if row["score"] <= limit), None)
             for seed in seeds
@@ -155,8 +155,8 @@ def summarise(rows: list[Row]) -> list[Row]:
             {
                 "task": name,
                 "cell": cell,
-                "memoryless": task.memoryless,
-                "blind": task.blind,
+                "memoryless": task.input_only_score,
+                "blind": task.clock_only_score,
                 "scores": [row["score"] for row in last],
                 "accuracies": [row["accuracy"] for row in last],
                 "solved_at": solved_at,

@@ -61,7 +61,7 @@ def held_out_batches(
     ids: np.ndarray, options: argparse.Namespace
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Inputs and targets of as many batches as the options ask for."""
-    inputs, targets = data.windows(ids, time=options.time, batch=options.batch)
+    inputs, targets = data.segment_text(ids, time=options.time, batch=options.batch)
     if len(inputs) < options.batches:
         sys.exit(
             f"The text has {len(inputs)} such batches, not {options.batches}: lower --batches."

@@ -1,4 +1,4 @@
-"""The character model's job: what it reads, what it is tested on, and what it writes."""
+"""The character model: its batches, its test loss, and the text that it writes."""
 
 import sys
 
@@ -8,89 +8,89 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
-
 import seqmem
-from benchmarks.jobs import character_model, text_model as _text_model
-from benchmarks.jobs.text_model import BATCH, WINDOW, Text, job
+from benchmarks.jobs import character_model, character_training
+from benchmarks.jobs.character_training import BATCH, WINDOW, Text, make_job
 from seqmem import data, models
 
 
-def text_of(length):
+def random_text(length):
     ids = np.random.default_rng(0).integers(0, 5, length).astype(np.int32)
-    return Text("drawn", data.Vocabulary("abcde"), ids, ids[:500])
+    return Text("random", data.Vocabulary("abcde"), ids, ids[:500])
 
 
-def model_of(characters):
+def make_model(characters):
     keys = jax.random.split(jax.random.key(0))
     cell = seqmem.GRU(characters, 7, key=keys[0])
     return models.CharacterModel(cell, characters, key=keys[1])
 
 
-def test_without_shakespeare_python_is_read(monkeypatch, capsys):
+def test_load_text_reads_the_language_reference_without_shakespeare(monkeypatch, capsys):
     def refuse():
-        raise ConnectionError("no way to it")
+        raise ConnectionError("no connection")
 
     monkeypatch.setattr(data, "tiny_shakespeare", refuse)
-    text = _text_model.text_to_learn()
+    text = character_training.load_text()
     assert text.source == "pydoc_data.topics"
-    assert "no way to it" in capsys.readouterr().out
-    whole = data.read_text()
-    assert text.vocabulary.decode(np.concatenate([text.training, text.test])) == whole
-    assert len(text.training) == len(whole) * 9 // 10
+    assert "no connection" in capsys.readouterr().out
+    reference = data.read_text()
+    assert text.vocabulary.decode(np.concatenate([text.training, text.test])) == reference
+    assert len(text.training) == len(reference) * 9 // 10
 
 
-def test_batches_continue_each_other_and_begin_again():
+def test_batches_continue_each_other_and_start_again():
     count = 3
-    text = text_of(count * WINDOW * BATCH + 1)
-    batches = job("GRU", 7, text, seed=0, steps=20, narrow=False).batches
-    read = [batches(jax.random.key(0), position) for position in range(2 * count)]
-    inputs, targets = (np.concatenate(part[:count]) for part in zip(*read, strict=True))
+    text = random_text(count * WINDOW * BATCH + 1)
+    batches = make_job("GRU", 7, text, seed=0, steps=20, bfloat16=False).batches
+    epochs = [batches(jax.random.key(0), position) for position in range(2 * count)]
+    inputs, targets = (np.concatenate(part[:count]) for part in zip(*epochs, strict=True))
     np.testing.assert_array_equal(inputs[1:], targets[:-1])
     np.testing.assert_array_equal(inputs.T.ravel(), text.training[:-1])
-    for a, b in zip(read[:count], read[count:], strict=True):
-        jax.tree.map(np.testing.assert_array_equal, a, b)
+    for first, second in zip(epochs[:count], epochs[count:], strict=True):
+        jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-def test_the_test_is_of_whole_streams():
-    model = model_of(5)
+def test_test_loss_is_the_mean_over_whole_streams():
+    model = make_model(5)
     inputs, targets = np.random.default_rng(0).integers(0, 5, (2, 23, 3)).astype(np.int32)
-    found = _text_model.test_loss(model, inputs, targets, narrow=False)
+    loss = character_training.test_loss(model, inputs, targets, bfloat16=False)
     _, logits = model(model.init_state(3), inputs)
-    chance = jax.nn.softmax(logits)
-    right = np.take_along_axis(np.asarray(chance), targets[..., None], -1)
-    np.testing.assert_allclose(found, -np.log(right).mean(), rtol=1e-5)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    of_targets = np.take_along_axis(probabilities, targets[..., None], -1)
+    np.testing.assert_allclose(loss, -np.log(of_targets).mean(), rtol=1e-5)
 
 
-def test_a_model_writes_what_it_is_sure_of():
-    model = eqx.tree_at(lambda model: model.b, model_of(5), jnp.array([0.0, 0, 0, 1e3, 0]))
-    assert _text_model.spoken(model, text_of(7), "ab", 11) == "ab" + 11 * "d"
+def test_sample_text_repeats_a_character_with_probability_one():
+    model = eqx.tree_at(lambda model: model.b, make_model(5), jnp.array([0.0, 0, 0, 1e3, 0]))
+    sample = character_training.sample_text(model, random_text(7), "ab", 11)
+    assert sample == "ab" + 11 * "d"
 
 
-def test_what_is_written_follows_from_what_was_drawn():
-    model = model_of(5)
-    drawn = _text_model.continued(model, jnp.array([2, 4]), jax.random.key(3), length=7)
-    ids = jnp.concatenate([jnp.array([2, 4]), drawn])
-    _, logits = model(model.init_state(), ids)
-    for i, key in enumerate(jax.random.split(jax.random.key(3), 7)):
-        assert int(jax.random.categorical(key, logits[i + 1])) == int(drawn[i])
+def test_continue_text_draws_each_character_after_those_before_it():
+    model, prompt, key = make_model(5), jnp.array([2, 4]), jax.random.key(3)
+    characters = character_training.continue_text(model, prompt, key, length=7)
+    _, logits = model(model.init_state(), jnp.concatenate([prompt, characters]))
+    for i, step_key in enumerate(jax.random.split(key, 7)):
+        assert int(jax.random.categorical(step_key, logits[i + 1])) == int(characters[i])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compared", [False, True])
-def test_the_job_learns_that_a_letter_follows_another(compared, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("compares_dtypes", [False, True])
+def test_character_model_learns_that_a_letter_follows_another(
+    compares_dtypes, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "tinyshakespeare").mkdir()
     (tmp_path / "tinyshakespeare" / "input.txt").write_text("abc\n" * 10_000)
     monkeypatch.setenv("SEQMEM_DATA", str(tmp_path))
-    words = ["x", "--hidden", "11", "--steps", "200"] + ["--compare-dtypes"] * compared
-    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path)])
+    arguments = ["--hidden", "11", "--steps", "200"] + ["--compare-dtypes"] * compares_dtypes
+    monkeypatch.setattr(sys, "argv", ["character_model", *arguments, "--out", str(tmp_path)])
     character_model.main()
-    told = capsys.readouterr().out
-    if compared:
-        assert "bfloat16 minus float32" in told
+    output = capsys.readouterr().out
+    if compares_dtypes:
+        assert "bfloat16 minus float32" in output
     else:
-        assert "\nabc\nabc\nabc\n" in told
-    name = "character_model_dtypes" if compared else "character_model"
+        assert "\nabc\nabc\nabc\n" in output
+    name = "character_model_dtypes" if compares_dtypes else "character_model"
     rows = (tmp_path / f"{name}_cpu.csv").read_text().splitlines()
-    assert len(rows) == 1 + 5 * (6 if compared else 1)
+    assert len(rows) == 1 + 5 * (6 if compares_dtypes else 1)
     assert max(float(row.split(",")[-1]) for row in rows[5::5]) < 0.2

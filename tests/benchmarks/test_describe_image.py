@@ -1,4 +1,4 @@
-"""The benchmark that describes pictures: what it trains, tests and writes."""
+"""Image captioning: decoding, the loss, attention, and the job at a tiny size."""
 
 import functools
 import json
@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="no matplotlib here to draw with")
+pytest.importorskip("matplotlib", reason="the figures need matplotlib")
 
-from benchmarks.jobs import describe_image, scene_scores as _scene_scores
-from benchmarks.jobs.scene_models import Describer, Encoder, telling_loss
+from benchmarks.jobs import describe_image, scene_scores
+from benchmarks.jobs.scene_models import Describer, Encoder, describing_loss
 from seqmem import tasks
 from seqmem.tasks.scenes import END
 
-SCENES = tasks.Scenes(tuple((f"a k{kind}", f"k{kind}s") for kind in range(7)), side=2, cell=8)
+NAMES = tuple((f"a k{kind}", f"k{kind}s") for kind in range(7))
+SCENES = tasks.Scenes(NAMES, grid_size=2, slot_size=8)
 LAYERS = ((3, 1, 5), (2, 2, 7))
 
 
@@ -26,7 +27,7 @@ LAYERS = ((3, 1, 5), (2, 2, 7))
 @eqx.filter_jit
 def model():
     keys = jax.random.split(jax.random.key(0))
-    encoder = Encoder(LAYERS, SCENES.cell, 7, 11, key=keys[0])
+    encoder = Encoder(LAYERS, SCENES.slot_size, 7, 11, key=keys[0])
     return Describer(encoder, len(SCENES.words), 13, key=keys[1])
 
 
@@ -37,42 +38,42 @@ def scene():
     return batch(jax.random.key(2), images, np.arange(17) * 7 // 17)
 
 
-def test_what_is_said_is_the_likeliest_after_what_was_said(model, scene):
-    said = _scene_scores.told(model, scene.pictures, length=9)
-    logits = model(scene.pictures, said.T)
-    for ids, own in zip(np.asarray(said), logits.argmax(-1).T, strict=True):
+def test_describe_returns_the_likeliest_word_after_those_before_it(model, scene):
+    predicted = scene_scores.describe(model, scene.images, length=9)
+    logits = model(scene.images, predicted.T)
+    for ids, likeliest in zip(np.asarray(predicted), logits.argmax(-1).T, strict=True):
         length = 1 + int((ids != END).sum())
-        np.testing.assert_array_equal(ids[:length], own[:length])
+        np.testing.assert_array_equal(ids[:length], likeliest[:length])
 
 
-def test_words_and_one_end_are_asked_for(model, scene):
+def test_describing_loss_counts_all_words_and_one_end(model, scene):
     batch = jax.tree.map(lambda leaf: leaf[None], scene)
-    total, weight, _ = telling_loss(model, (), batch)
-    scores = jax.nn.log_softmax(model(scene.pictures, scene.words))
-    slow = 0.0
+    total, weight, _ = describing_loss(model, (), batch)
+    log_probabilities = jax.nn.log_softmax(model(scene.images, scene.words))
+    expected = 0.0
     for example, ids in enumerate(np.asarray(scene.words).T.tolist()):
         for step, word in enumerate(ids[: ids.index(END) + 1]):
-            slow -= float(scores[step, example, word])
+            expected -= float(log_probabilities[step, example, word])
     assert int(weight) == (np.asarray(scene.words) != END).sum() + 3
-    assert float(total) == pytest.approx(slow, rel=1e-5)
+    assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
-def test_attention_that_is_shown_makes_the_context(model, scene):
+def test_attention_weights_make_the_context(model, scene):
     words = scene.words[:5, 0]
-    weights = model.attention(scene.pictures[0], words)
-    places = model.places(scene.pictures[0])
+    weights = model.attention(scene.images[0], words)
+    positions = model.positions(scene.images[0])
     assert weights.shape == (5, 4)
-    cell, state = model.over(places)
-    for word, own in zip([END, *words.tolist()], weights, strict=False):
+    cell, state = model.attend_to(positions)
+    for word, step_weights in zip([END, *words.tolist()], weights, strict=False):
         state, (_, context) = cell(state, model.words.project(jnp.asarray(word)))
-        np.testing.assert_allclose(context, own @ places, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(context, step_weights @ positions, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_a_run_writes_what_it_measured(tmp_path, monkeypatch):
-    numbers = np.random.default_rng(0)
+def test_describe_image_writes_its_results(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
     for split, count in (("train", 53), ("t10k", 47)):
-        images = numbers.integers(0, 256, (count, 28, 28), np.uint8)
+        images = rng.integers(0, 256, (count, 28, 28), np.uint8)
         labels = (np.arange(count) % 10).astype(np.uint8)
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
