@@ -1,8 +1,5 @@
 """The door: `unroll` and `solve` turn their arguments into a `Problem` and hand it to a method."""
 
-import functools
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +21,10 @@ from ._core.cell import AbstractLayer
 from ._core.errors import bad_input
 from ._core.method import AbstractMethod
 from ._core.perturbations import PerturbationRecorder, ZeroPerturbations
-from ._core.problem import Output, Problem, Solution, State, Stats, StepFlags
+from ._core.problem import Output, Solution, State
 from ._core.shapes import leading_axes
-from ._core.shard_map import match_varying_axes
-from ._methods.compaction import Compaction
 from ._methods.default import default_method
+from ._methods.evaluate import Run, evaluate
 from ._methods.remat import Remat
 
 
@@ -147,10 +143,10 @@ def solve(
         >>> solution.stats.converged.tolist(), solution.stats.iterations.tolist()
         ([False, False], [1, 1])
     """
-    run = _Run(cell, state, xs, lengths, mask, resets, perturbations)
+    run = Run(cell, state, xs, lengths, mask, resets, perturbations)
     run, method = _checked(run, method, remat_every)
     try:
-        return _solve(run, method, bool(reverse), bool(return_states))
+        return evaluate(run, method, bool(reverse), bool(return_states))
     except (TypeError, NotImplementedError, jax.errors.InconclusiveDimensionOperation) as error:
         raise _explained(error, method) from error
 
@@ -173,21 +169,9 @@ def _explained(error: Exception, method: AbstractMethod) -> Exception:
     return error
 
 
-class _Run(NamedTuple):
-    """The arguments of `unroll` that hold arrays."""
-
-    cell: AbstractLayer
-    state: State | None
-    inputs: PyTree
-    lengths: Any
-    mask: Any
-    resets: Any
-    perturbations: Any
-
-
 def _checked(
-    run: _Run, method: AbstractMethod | None, remat_every: int | None
-) -> tuple[_Run, AbstractMethod]:
+    run: Run, method: AbstractMethod | None, remat_every: int | None
+) -> tuple[Run, AbstractMethod]:
     """The arguments as arrays, and the method that runs them.
 
     Raises:
@@ -233,74 +217,3 @@ def _as_arrays(tree: PyTree) -> PyTree:
     """NumPy arrays as JAX arrays; float64 becomes float32 unless JAX's x64 mode is on."""
     is_numpy = lambda leaf: isinstance(leaf, np.ndarray | np.generic)  # noqa: E731
     return jax.tree.map(lambda leaf: jnp.asarray(leaf) if is_numpy(leaf) else leaf, tree)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _solve(run: _Run, method: AbstractMethod, reverse: bool, return_states: bool) -> Solution:
-    time, *batch = leading_axes(run.cell.input_shape, run.inputs)
-    compaction = None
-    if run.mask is not None:
-        compaction = Compaction.of(run.mask, run.lengths)
-        run = run._replace(
-            lengths=compaction.lengths,
-            inputs=compaction.compact(run.inputs),
-            resets=compaction.compact(run.resets),
-            perturbations=compaction.compact(run.perturbations),
-        )
-    shard = method.time_shard
-    steps = shard.steps(time).reshape(-1, *[1] * len(batch))
-    length = shard.total(time)
-    padding, inputs, resets = None, run.inputs, run.resets
-    if run.lengths is not None:
-        length = jnp.clip(run.lengths, 0, length)
-        padding = steps >= length
-        inputs = _zero_where(padding, inputs)
-    if resets is not None:
-        resets = jnp.asarray(resets)
-        if padding is not None:
-            resets = resets & ~padding
-        if reverse:  # going back, what separates x[t] from x[t−1] is met before x[t−1]
-            resets = shard.earlier(resets)
-    step_index = None
-    if method.needs_step_index:  # going back, 0 is the last valid step, which is run first
-        step_index = (steps + int(reverse)) % jnp.maximum(length, 1)
-        step_index = jnp.broadcast_to(step_index, (time, *batch))
-    init = run.cell.init_state()
-    state = init if run.state is None else run.state
-    problem = Problem(
-        run.cell,
-        init,
-        jax.tree.map(functools.partial(_give_batch, batch=tuple(batch)), init, state),
-        inputs,
-        StepFlags(resets, padding, run.perturbations, step_index),
-        batch_axes=len(batch),
-        reverse=reverse,
-        return_states=return_states,
-    )
-    solution = method.run(match_varying_axes(problem))
-    outputs, states = solution.outputs, solution.states
-    if padding is not None:
-        outputs, states = _zero_where(padding, (outputs, states))
-    if compaction is not None:
-        outputs, states = compaction.expand((outputs, states))
-    return Solution(solution.state, outputs, states, _stats(solution.stats, tuple(batch)))
-
-
-def _give_batch(init: Array, leaf: Array, *, batch: tuple[int, ...]) -> Array:
-    has_batch = leaf.shape[: len(batch)] == batch and leaf.ndim > jnp.ndim(init)
-    return leaf if has_batch else jnp.broadcast_to(leaf, batch + leaf.shape)
-
-
-def _zero_where(padding: Bool[Array, "time *batch"], tree: PyTree) -> PyTree:
-    def clear(leaf: Array) -> Array:
-        flags = padding.reshape(padding.shape + (1,) * (leaf.ndim - padding.ndim))
-        return jnp.where(flags, jnp.zeros_like(leaf), leaf)
-
-    return jax.tree.map(clear, tree)
-
-
-def _stats(stats: Stats | None, batch: tuple[int, ...]) -> Stats:
-    """The statistics of whole sequences, from those of their steps."""
-    if stats is None:
-        return Stats(jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32))
-    return Stats(stats.converged.all(0), stats.iterations.max(0, initial=0))

@@ -231,7 +231,7 @@ def test_a_mask_that_multiplies_is_caught(monkeypatch, float64):
     def zero_where(hold, tree):
         return jax.tree.map(lambda leaf: leaf * (~hold[..., None]).astype(leaf.dtype), tree)
 
-    monkeypatch.setattr("seqmem._unroll._zero_where", zero_where)
+    monkeypatch.setattr("seqmem._methods.evaluate._zero_where", zero_where)
     on_trial = trial.Trial(Plain(5), np.zeros(INPUT), [AUTODIFF], 0)
     time_laws.lengths(on_trial)
     with pytest.raises(LawBroken, match=r"^padding: .*NaN in the padding is not without effect"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem._unroll import _solve
+from seqmem._methods.evaluate import evaluate
 from seqmem.layers import LayerByLayer, Stack
 from tests.helpers.unrolling import BATCH, TIME, make, normal
 
@@ -30,10 +30,10 @@ def test_scan_converges_in_no_iterations(remat_every):
 
 def test_unroll_and_solve_share_one_program():
     cell, xs = make(seqmem.IndRNN), normal(TIME, BATCH, 2)
-    before = _solve._cache_size()
+    before = evaluate._cache_size()
     state, ys = seqmem.unroll(cell, None, xs, method=QUASI)
     solution = seqmem.solve(cell, None, xs, method=QUASI)
-    assert _solve._cache_size() == before + 1
+    assert evaluate._cache_size() == before + 1
     np.testing.assert_array_equal(state, solution.state)
     np.testing.assert_array_equal(ys, solution.outputs)
     assert solution.states is None
