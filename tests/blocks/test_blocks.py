@@ -211,7 +211,7 @@ def test_groups_that_do_not_divide_are_refused(name, wrong):
     there, given = BLOCKS[name].there, weights(name)
     for number in (0, 4):
         with pytest.raises(
-            ValueError, match=rf"^{wrong}={number} for \d heads.+\n  Expected: a num"
+            ValueError, match=rf"^{wrong}={number} for num_heads=\d\.\n  Expected: a whole"
         ):
             there(given, **{wrong: number})
 

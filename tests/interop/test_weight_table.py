@@ -46,12 +46,7 @@ def interleaved(sizes):
 
 TABLE = WeightTable(
     make=Block,
-    arguments={
-        "input_size": "input",
-        "num_heads": "heads",
-        "head_size": "head",
-        "num_groups": "num_groups",
-    },
+    arguments=("input_size=input", "num_heads=heads", "head_size=head", "num_groups"),
     rows=(
         Row(
             {"W": "heads*head input", "U": "heads input"},
@@ -73,7 +68,7 @@ TABLE = WeightTable(
 
 PARTIAL = WeightTable(
     make=Scale,
-    arguments={"size": "size"},
+    arguments=("size",),
     rows=[same("scale", "norm.weight", "size")],
     remedy="pass another.",
     is_partial=True,
@@ -148,7 +143,7 @@ def test_group_that_is_none_is_the_size_that_it_divides():
 
 @pytest.mark.parametrize("num_groups", [0, 3, 2.0, -2])
 def test_group_that_does_not_divide_is_refused(num_groups):
-    with pytest.raises(ValueError, match=rf"^num_groups={num_groups} for 4 heads\.\n  Expected: a"):
+    with pytest.raises(ValueError, match=rf"^num_groups={num_groups} for heads=4\.\n  Expected: a"):
         to_ours(WEIGHTS, num_groups)
 
 

@@ -11,6 +11,13 @@ parameters by its names for them; `to_x` is the inverse. They agree on this:
     the way back `to_x` returns NumPy arrays; for `module.load_state_dict`, `torch.from_numpy` makes
                  tensors of them
 
+    >>> import jax, seqmem
+    >>> from seqmem.interop import from_xlstm, to_xlstm
+    >>> sizes = {"num_heads": 2, "key_size": 3}
+    >>> block = seqmem.blocks.xlstm_block(10, 14, **sizes, key=jax.random.key(0))
+    >>> from_xlstm(to_xlstm(block)).init_state()[0].matrix.shape
+    (2, 8, 3)
+
 `seqmem.interop.nnx` runs a cell as a module of Flax, and needs it.
 """
 

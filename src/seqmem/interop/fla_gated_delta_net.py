@@ -12,54 +12,38 @@ from ._checks import check_layers, check_option
 from ._short_conv import short_conv
 from .weight_table import Row, Weights, WeightTable, at, same
 
-KEYS, VALUES = "num_key_heads*key", "heads*value"
+KEYS, VALUES = "num_key_heads*key_size", "num_heads*value_size"
+SIZES = ("input_size", "num_heads", "key_size", "num_key_heads", "width")
+ARGUMENTS = (*SIZES, f"hidden_size={VALUES}")
+MIXED = {"q": KEYS, "k": KEYS, "v": VALUES}
+OTHERS = {"g": VALUES, "b": "num_heads", "a": "num_heads"}
 
-ARGUMENTS = {
-    "input_size": "input",
-    "hidden_size": VALUES,
-    "num_heads": "heads",
-    "key_size": "key",
-    "num_key_heads": "num_key_heads",
-    "width": "width",
-}
 TABLE = WeightTable(
     make=gated_delta_net_block,
     arguments=ARGUMENTS,
     rows=(
         Row(
-            {"layers.0.W": f"2*{KEYS}+{VALUES} input"},
-            {
-                "q_proj.weight": f"{KEYS} input",
-                "k_proj.weight": f"{KEYS} input",
-                "v_proj.weight": f"{VALUES} input",
-            },
+            {"layers.0.W": f"2*{KEYS}+{VALUES} input_size"},
+            {f"{name}_proj.weight": f"{rows} input_size" for name, rows in MIXED.items()},
         ),
         Row(
-            {"layers.0.U": f"{VALUES}+2*heads input"},
-            {
-                "g_proj.weight": f"{VALUES} input",
-                "b_proj.weight": "heads input",
-                "a_proj.weight": "heads input",
-            },
+            {"layers.0.U": f"{VALUES}+2*num_heads input_size"},
+            {f"{name}_proj.weight": f"{rows} input_size" for name, rows in OTHERS.items()},
         ),
         short_conv(
             "layers.0.conv.w",
-            {
-                "q_conv1d.weight": f"{KEYS} 1 width",
-                "k_conv1d.weight": f"{KEYS} 1 width",
-                "v_conv1d.weight": f"{VALUES} 1 width",
-            },
+            {f"{name}_conv1d.weight": f"{rows} 1 width" for name, rows in MIXED.items()},
         ),
-        same("layers.1.A_log", "A_log", "heads"),
-        same("layers.1.dt_bias", "dt_bias", "heads"),
-        same("layers.1.scale", "o_norm.weight", "value"),
-        same("layers.1.W_o", "o_proj.weight", f"input {VALUES}"),
+        same("layers.1.A_log", "A_log", "num_heads"),
+        same("layers.1.dt_bias", "dt_bias", "num_heads"),
+        same("layers.1.scale", "o_norm.weight", "value_size"),
+        same("layers.1.W_o", "o_proj.weight", f"input_size {VALUES}"),
     ),
     remedy="pass the state_dict of one GatedDeltaNet, made with a gate and short convolutions, "
     "with prefixes such as 'model.layers.0.attn.' cut off the names; and its num_heads, where "
     "num_v_heads differs.",
     static={"num_key_heads": "layers.1.num_key_heads"},
-    groups={"num_key_heads": "heads"},
+    groups={"num_key_heads": "num_heads"},
 )
 
 
@@ -80,29 +64,15 @@ def from_fla_gated_delta_net(
 
     Raises:
         ValueError: where names or shapes do not fit.
-
-    Example:
-        >>> import jax, seqmem
-        >>> from seqmem.interop import from_fla_gated_delta_net, to_fla_gated_delta_net
-        >>> sizes = {"num_heads": 3, "key_size": 2}
-        >>> block = seqmem.blocks.gated_delta_net_block(7, 15, **sizes, key=jax.random.key(0))
-        >>> weights = to_fla_gated_delta_net(block)
-        >>> from_fla_gated_delta_net(weights).init_state()[1].matrix.shape
-        (3, 1, 5, 2)
     """
-
     return TABLE.to_ours(state_dict, {"num_key_heads": num_key_heads}, beta_max=beta_max, eps=eps)
 
 
 def to_fla_gated_delta_net(block: Stack) -> Weights:
-    """The parameters of a block by the names that fla's `GatedDeltaNet` has for them.
-
-    Args:
-        block: made by `seqmem.blocks.gated_delta_net_block`, with a `beta_max` of 1, or of 2 for a
-            module with `allow_neg_eigval`.
+    """The inverse of `from_fla_gated_delta_net`, for a block of `gated_delta_net_block`.
 
     Raises:
-        ValueError: for another layer, or another `beta_max`.
+        ValueError: for another layer, or a `beta_max` that is neither 1 nor 2.
     """
     check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortConv, GatedDeltaCore)
     check_option("beta_max", at(block, "layers.1.beta_max"), (1, 2))

@@ -12,23 +12,17 @@ from .weight_table import Weights, WeightTable, same
 
 TABLE = WeightTable(
     make=gla_block,
-    arguments={
-        "input_size": "input",
-        "hidden_size": "heads*value",
-        "num_heads": "heads",
-        "key_size": "key",
-        "rank": "rank",
-    },
+    arguments=("input_size", "hidden_size=num_heads*value_size", "num_heads", "key_size", "rank"),
     rows=(
-        same("layers.0.cell.W_q", "q_proj.weight", "heads*key input"),
-        same("layers.0.cell.W_k", "k_proj.weight", "heads*key input"),
-        same("layers.0.cell.W_v", "v_proj.weight", "heads*value input"),
-        same("layers.0.cell.V_a", "gk_proj.0.weight", "rank input"),
-        same("layers.0.cell.W_a", "gk_proj.1.weight", "heads*key rank"),
-        same("layers.0.cell.b", "gk_proj.1.bias", "heads*key"),
-        same("layers.0.W_g", "g_proj.weight", "heads*value input"),
-        same("layers.0.scale", "g_norm_swish_gate.weight", "value"),
-        same("layers.0.W_o", "o_proj.weight", "input heads*value"),
+        same("layers.0.cell.W_q", "q_proj.weight", "num_heads*key_size input_size"),
+        same("layers.0.cell.W_k", "k_proj.weight", "num_heads*key_size input_size"),
+        same("layers.0.cell.W_v", "v_proj.weight", "num_heads*value_size input_size"),
+        same("layers.0.cell.V_a", "gk_proj.0.weight", "rank input_size"),
+        same("layers.0.cell.W_a", "gk_proj.1.weight", "num_heads*key_size rank"),
+        same("layers.0.cell.b", "gk_proj.1.bias", "num_heads*key_size"),
+        same("layers.0.W_g", "g_proj.weight", "num_heads*value_size input_size"),
+        same("layers.0.scale", "g_norm_swish_gate.weight", "value_size"),
+        same("layers.0.W_o", "o_proj.weight", "input_size num_heads*value_size"),
     ),
     remedy="pass the state_dict of one GatedLinearAttention, made without short convolutions and "
     "with as many heads of keys and values as of queries, with prefixes such as "
@@ -45,24 +39,12 @@ def from_fla_gla(state_dict: Mapping[str, Any], *, eps: float = 1e-5) -> Stack:
 
     Raises:
         ValueError: where names or shapes do not fit.
-
-    Example:
-        >>> import jax, seqmem
-        >>> from seqmem.interop import from_fla_gla, to_fla_gla
-        >>> sizes = {"num_heads": 3, "key_size": 2, "rank": 2}
-        >>> block = seqmem.blocks.gla_block(12, 15, **sizes, key=jax.random.key(0))
-        >>> from_fla_gla(to_fla_gla(block)).init_state()[0].matrix.shape
-        (3, 5, 2)
     """
-
     return TABLE.to_ours(state_dict, eps=eps)
 
 
 def to_fla_gla(block: Stack) -> Weights:
-    """The parameters of a block by the names that fla's `GatedLinearAttention` has for them.
-
-    Args:
-        block: made by `seqmem.blocks.gla_block`.
+    """The inverse of `from_fla_gla`, for a block of `gla_block`.
 
     Raises:
         ValueError: for another layer.

@@ -12,7 +12,7 @@ from ..layers.stack import Stack
 from ._checks import check_layers
 from .weight_table import Row, Weights, WeightTable, same
 
-SIZE = "heads*head"
+SIZE = "num_heads*key_size"
 
 
 def _low_rank(path: str, name: str, *, bias: bool) -> list[Row]:
@@ -28,10 +28,10 @@ def _table(shift: str, core: str, *upper: Row) -> WeightTable:
     vectors = {"xi": "k_k", "alpha": "k_a", "scale": "g_norm.weight", "shift": "g_norm.bias"}
     return WeightTable(
         make=rwkv7_block,
-        arguments={"input_size": SIZE, "num_heads": "heads"},
+        arguments=(f"input_size={SIZE}", "num_heads"),
         rows=(
             Row({f"{shift}.mu": f"6 {SIZE}"}, {f"x_{use}": f"1 1 {SIZE}" for use in Mixed._fields}),
-            Row({f"{core}.rho": SIZE}, {"r_k": "heads head"}),
+            Row({f"{core}.rho": SIZE}, {"r_k": "num_heads key_size"}),
             *(same(f"{core}.{path}", name, f"{SIZE} {SIZE}") for path, name in matrices.items()),
             *(same(f"{core}.{path}", name, SIZE) for path, name in vectors.items()),
             *_low_rank(f"{core}.w", "w", bias=True),
@@ -41,7 +41,7 @@ def _table(shift: str, core: str, *upper: Row) -> WeightTable:
         ),
         remedy="pass the state_dict of one RWKV7Attention, whose values are as many as its keys, "
         "with prefixes such as 'model.layers.0.attn.' cut off the names.",
-        static={"heads": f"{core}.num_heads"},
+        static={"num_heads": f"{core}.num_heads"},
     )
 
 
@@ -61,24 +61,13 @@ def from_fla_rwkv7(state_dict: Mapping[str, Any], *, eps: float | None = None) -
 
     Raises:
         ValueError: where names or shapes do not fit.
-
-    Example:
-        >>> import jax, seqmem
-        >>> from seqmem.interop import from_fla_rwkv7, to_fla_rwkv7
-        >>> block = seqmem.blocks.rwkv7_block(10, num_heads=2, rank=3, key=jax.random.key(0))
-        >>> from_fla_rwkv7(to_fla_rwkv7(block)).init_state()[1].matrix.shape
-        (2, 5, 5)
     """
     is_upper = any("v_lora" in name for name in state_dict)
-
     return (UPPER if is_upper else FIRST).to_ours(state_dict, eps=eps, first_layer=not is_upper)
 
 
 def to_fla_rwkv7(block: Stack) -> Weights:
-    """The parameters of a block by the names that fla's `RWKV7Attention` has for them.
-
-    Args:
-        block: made by `seqmem.blocks.rwkv7_block`.
+    """The inverse of `from_fla_rwkv7`, for a block of `rwkv7_block`.
 
     Raises:
         ValueError: for another layer.

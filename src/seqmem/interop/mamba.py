@@ -9,18 +9,20 @@ from .._cells.diagonal.s6 import S6
 from ._checks import check_type
 from .weight_table import Row, Weights, WeightTable, same
 
+STATES = "state_size input_size"
+
 TABLE = WeightTable(
     make=S6,
-    arguments={"input_size": "channels", "state_size": "state", "rank": "rank"},
+    arguments=("input_size", "state_size", "rank"),
     rows=(
         Row(
-            {"V_delta": "rank channels", "W_B": "state channels", "W_C": "state channels"},
-            {"x_proj.weight": "rank+2*state channels"},
+            {"V_delta": "rank input_size", "W_B": STATES, "W_C": STATES},
+            {"x_proj.weight": "rank+2*state_size input_size"},
         ),
-        same("W_delta", "dt_proj.weight", "channels rank"),
-        same("b", "dt_proj.bias", "channels"),
-        same("A_log", "A_log", "channels state"),
-        same("D", "D", "channels"),
+        same("W_delta", "dt_proj.weight", "input_size rank"),
+        same("b", "dt_proj.bias", "input_size"),
+        same("A_log", "A_log", "input_size state_size"),
+        same("D", "D", "input_size"),
     ),
     remedy="pass the state_dict of one MambaMixer, with prefixes such as "
     "'backbone.layers.0.mixer.' cut off the names.",
@@ -59,12 +61,9 @@ def from_mamba(state_dict: Mapping[str, Any]) -> tuple[S6, dict[str, Any]]:
 
 
 def to_mamba(cell: S6) -> Weights:
-    """The parameters of a cell by the names that a Mamba mixer has for them.
+    """The inverse of `from_mamba`.
 
-    For `module.load_state_dict`, join them with the rest, or pass `strict=False`.
-
-    Args:
-        cell: the cell.
+    For `module.load_state_dict`, join the arrays with the rest, or pass `strict=False`.
 
     Raises:
         ValueError: for another cell.

@@ -1,9 +1,10 @@
 """PyTorch's recurrent modules: `torch.nn.RNN`, `LSTM` and `GRU`, deep and bidirectional ones too.
 
-weight_ih = W,  weight_hh = U,  weight_hr = R    gates one below the other
-bias_ih + bias_hh = b                            only their sum counts
-bias_ih = b,  bias_hh = c                        in a GRU's candidate, where the reset gate
-                                                 scales c alone
+    weight_ih = W,  weight_hh = U,  weight_hr = R    gates one below the other
+    bias_ih + bias_hh = b                            only their sum counts
+    bias_ih = b,  bias_hh = c                        in a GRU's candidate
+
+PyTorch itself is not imported.
 """
 
 import functools
@@ -83,7 +84,6 @@ def from_torch(
     num_layers = 1 + max((int(match[1]) for match in matches), default=0)
     is_bidirectional = any(match[2] for match in matches)
     has_bias = any(match[0].startswith("bias") for match in matches)
-
     options = {"num_layers": num_layers, "bidirectional": is_bidirectional, "dropout": dropout}
     options |= {} if activation is None else {"activation": activation}
     stride = 2 if dropout else 1  # with dropout, every second layer is a Dropout
@@ -121,7 +121,7 @@ def to_torch(net: AbstractLayer) -> Weights:
         _check_type(type(cell))
         _check_expressible(cell)
     kinds = {(type(cell), getattr(cell, "activation", None)) for cell in cells}
-    if len(kinds) > 1 or len(directions) > 1:
+    if len(kinds) != 1 or len(directions) != 1:
         raise bad_input(
             f"layers {[type(layer).__name__ for layer in layers]} of cells "
             f"{[type(cell).__name__ for cell in cells]}.",
@@ -145,19 +145,18 @@ def _table(
     stride: int = 1,
 ) -> WeightTable:
     """The table of a module; its layers are every `stride`-th of the stack."""
-    rows, shown = [], "output" if cell_type is ProjectedLSTM else "hidden"
+    rows, shown = [], _output(cell_type)
     for index in range(num_layers):
-        features = "input" if index == 0 else f"2*{shown}" if is_bidirectional else shown
+        features = "input_size" if index == 0 else f"2*{shown}" if is_bidirectional else shown
         path, name = f"layers.{index * stride}", f"l{index}"
         if is_bidirectional:
             rows += _rows(cell_type, f"{path}.forward", name, features, has_bias)
             rows += _rows(cell_type, f"{path}.backward", f"{name}_reverse", features, has_bias)
         else:
             rows += _rows(cell_type, path, name, features, has_bias)
-    arguments = {"input_size": "input", "hidden_size": "hidden"}
     return WeightTable(
         make=functools.partial(deep, cell_type),
-        arguments=arguments | ({"output_size": "output"} if shown == "output" else {}),
+        arguments=sorted({"input_size", "hidden_size", shown}),
         rows=rows,
         remedy="pass the state_dict of one torch.nn.RNN, LSTM or GRU, with prefixes such as 'rnn.' "
         "cut off the names, and the type of cell that it has (seqmem.ProjectedLSTM for a "
@@ -165,23 +164,28 @@ def _table(
     )
 
 
+def _output(cell_type: type[AbstractLayer]) -> str:
+    """The size of the output in words."""
+    return "output_size" if cell_type is ProjectedLSTM else "hidden_size"
+
+
 def _rows(
     cell_type: type[Any], path: str, name: str, features: str, has_bias: bool
 ) -> Iterator[Row]:
     """The rows of one cell."""
-    gates, shown = len(cell_type.gates), "output" if cell_type is ProjectedLSTM else "hidden"
-    ours, theirs = (f"{gates} hidden", f"{gates}*hidden") if gates else ("hidden", "hidden")
+    gates, shown = len(cell_type.gates), _output(cell_type)
+    ours = f"{gates} hidden_size" if gates else "hidden_size"
+    theirs = ours.replace(" ", "*")
     yield Row({f"{path}.W": f"{ours} {features}"}, {f"weight_ih_{name}": f"{theirs} {features}"})
     yield Row({f"{path}.U": f"{ours} {shown}"}, {f"weight_hh_{name}": f"{theirs} {shown}"})
+    b, c = {f"{path}.b": ours}, {f"{path}.c": "hidden_size"}
     biases = {f"bias_ih_{name}": theirs, f"bias_hh_{name}": theirs} if has_bias else {}
     if cell_type is GRU:
-        yield Row(
-            {f"{path}.b": ours, f"{path}.c": "hidden"}, biases, _gru_biases, _torch_gru_biases
-        )
+        yield Row(b | c, biases, _gru_biases, _torch_gru_biases)
     else:
-        yield Row({f"{path}.b": ours}, biases, _sum_biases, _torch_biases)
+        yield Row(b, biases, _sum_biases, _torch_biases)
     if cell_type is ProjectedLSTM:
-        yield same(f"{path}.R", f"weight_hr_{name}", "output hidden")
+        yield same(f"{path}.R", f"weight_hr_{name}", "output_size hidden_size")
 
 
 def _sum_biases(inner: Any, outer: Any) -> Any:

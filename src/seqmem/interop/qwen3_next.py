@@ -22,9 +22,9 @@ from .weight_table import Row, Weights, WeightTable, at, same
 
 def _order(sizes: Sizes) -> np.ndarray:
     """The places of the rows of [q; k; v; z; b; a] in [in_proj_qkvz; in_proj_ba]."""
-    groups, key = sizes["num_key_heads"], sizes["key"]
-    heads = sizes["heads"] // groups
-    values = heads * sizes["value"]
+    groups, key = sizes["num_key_heads"], sizes["key_size"]
+    heads = sizes["num_heads"] // groups
+    values = heads * sizes["value_size"]
     qkvz = _rows_by_part(groups, (key, key, values, values))
     return np.concatenate([qkvz, len(qkvz) + _rows_by_part(groups, (heads, heads))])
 
@@ -41,25 +41,25 @@ TABLE = WeightTable(
     rows=(
         Row(
             {
-                "layers.0.W": f"2*{KEYS}+{VALUES} input",
-                "layers.0.U": f"{VALUES}+2*heads input",
+                "layers.0.W": f"2*{KEYS}+{VALUES} input_size",
+                "layers.0.U": f"{VALUES}+2*num_heads input_size",
             },
             {
-                "in_proj_qkvz.weight": f"2*{KEYS}+2*{VALUES} input",
-                "in_proj_ba.weight": "2*heads input",
+                "in_proj_qkvz.weight": f"2*{KEYS}+2*{VALUES} input_size",
+                "in_proj_ba.weight": "2*num_heads input_size",
             },
             order=_order,
         ),
         short_conv("layers.0.conv.w", {"conv1d.weight": f"2*{KEYS}+{VALUES} 1 width"}),
-        same("layers.1.A_log", "A_log", "heads"),
-        same("layers.1.dt_bias", "dt_bias", "heads"),
-        same("layers.1.scale", "norm.weight", "value"),
-        same("layers.1.W_o", "out_proj.weight", f"input {VALUES}"),
+        same("layers.1.A_log", "A_log", "num_heads"),
+        same("layers.1.dt_bias", "dt_bias", "num_heads"),
+        same("layers.1.scale", "norm.weight", "value_size"),
+        same("layers.1.W_o", "out_proj.weight", f"input_size {VALUES}"),
     ),
     remedy="pass the state_dict of one Qwen3NextGatedDeltaNet, with prefixes such as "
     "'model.layers.0.linear_attn.' cut off the names, and its config's linear_num_key_heads.",
     static={"num_key_heads": "layers.1.num_key_heads"},
-    groups={"num_key_heads": "heads"},
+    groups={"num_key_heads": "num_heads"},
 )
 
 
@@ -75,27 +75,15 @@ def from_qwen3_next(
 
     Raises:
         ValueError: where names or shapes do not fit.
-
-    Example:
-        >>> import jax, seqmem
-        >>> from seqmem.interop import from_qwen3_next, to_qwen3_next
-        >>> options = {"num_heads": 6, "num_key_heads": 2, "key_size": 5}
-        >>> block = seqmem.blocks.gated_delta_net_block(11, 18, **options, key=jax.random.key(0))
-        >>> from_qwen3_next(to_qwen3_next(block), num_key_heads=2).init_state()[1].matrix.shape
-        (2, 3, 3, 5)
     """
-
     return TABLE.to_ours(state_dict, {"num_key_heads": num_key_heads}, eps=eps)
 
 
 def to_qwen3_next(block: Stack) -> Weights:
-    """The parameters of a block by the names that a `Qwen3NextGatedDeltaNet` has for them.
-
-    Args:
-        block: made by `seqmem.blocks.gated_delta_net_block`, with a `beta_max` of 1.
+    """The inverse of `from_qwen3_next`, for a block of `gated_delta_net_block`.
 
     Raises:
-        ValueError: for another layer, or another `beta_max`.
+        ValueError: for another layer, or a `beta_max` that is not 1.
     """
     check_layers(block, "seqmem.blocks.gated_delta_net_block", ShortConv, GatedDeltaCore)
     check_option("beta_max", at(block, "layers.1.beta_max"), (1,))

@@ -20,13 +20,13 @@ def _complex_matrix(name: str, shape: str) -> Row:
 
 TABLE = WeightTable(
     make=S5,
-    arguments={"input_size": "input", "hidden_size": "hidden", "blocks": "hidden"},
+    arguments=("input_size", "hidden_size", "blocks=hidden_size"),
     rows=(
-        Row({"Lambda": "2 hidden"}, {"Lambda_re": "hidden", "Lambda_im": "hidden"}),
-        _complex_matrix("B", "hidden input"),
-        _complex_matrix("C", "input hidden"),
-        same("D", "D", "input"),
-        Row({"log_delta": "hidden"}, {"log_step": "hidden 1"}),
+        Row({"Lambda": "2 hidden_size"}, {"Lambda_re": "hidden_size", "Lambda_im": "hidden_size"}),
+        _complex_matrix("B", "hidden_size input_size"),
+        _complex_matrix("C", "input_size hidden_size"),
+        same("D", "D", "input_size"),
+        Row({"log_delta": "hidden_size"}, {"log_step": "hidden_size 1"}),
     ),
     remedy="pass the params of one S5SSM that runs in one direction; those of another direction "
     "are the columns of a C of twice the width, or C2 beside C1.",
@@ -55,18 +55,14 @@ def from_s5(params: Mapping[str, Any]) -> S5:
         >>> cell.input_shape, cell.Lambda.shape, params["B"].shape
         ((3,), (2, 5), (5, 3, 2))
     """
-
     return TABLE.to_ours(params)
 
 
 def to_s5(cell: S5) -> Weights:
-    """The parameters of a cell by the names that an `S5SSM` has for them.
+    """The inverse of `from_s5`.
 
     The module has zero-order hold and conjugate symmetry, both the default, and
-    `P` the entries of the cell's state.
-
-    Args:
-        cell: the cell.
+    `P=cell.hidden_size`.
 
     Raises:
         ValueError: for another cell.

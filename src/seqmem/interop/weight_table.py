@@ -65,7 +65,8 @@ class WeightTable:
 
     Args:
         make: the function or class that makes our layer.
-        arguments: argument of `make` to a size in words, such as "heads*value".
+        arguments: names of arguments of `make` that are sizes, each with its words where they are
+            not the name: "hidden_size=num_heads*value_size".
         rows: every parameter of ours and of theirs.
         remedy: what to do about a state_dict that does not fit, a sentence.
         is_partial: whether the state_dict may hold more than the rows.
@@ -74,7 +75,7 @@ class WeightTable:
     """
 
     make: Callable[..., AbstractLayer]
-    arguments: Mapping[str, str]
+    arguments: Sequence[str]
     rows: Sequence[Row]
     remedy: str
     is_partial: bool = False
@@ -112,7 +113,8 @@ class WeightTable:
                 values |= _split(merged if row.order is None else merged[row.order(sizes)], ours)
             else:
                 values |= {path: np.zeros(shape, precision(arrays)) for path, shape in ours.items()}
-        options |= {name: size_of(words, sizes) for name, words in self.arguments.items()}
+        for name, _, words in (argument.partition("=") for argument in self.arguments):
+            options[name] = size_of(words or name, sizes)
         # Nothing is drawn: `make` only gives the structure.
         layer = eqx.filter_eval_shape(self.make, **options, key=jax.random.key(0))
         # Copies, since a NumPy array, or a tensor that shares its memory, may be written to later.
@@ -174,8 +176,8 @@ class WeightTable:
             number = sizes.setdefault(part, sizes[whole])
             if not isinstance(number, int) or number < 1 or sizes[whole] % number:
                 raise bad_input(
-                    f"{part}={number} for {sizes[whole]} {whole}.",
-                    f"a number that divides {sizes[whole]}.",
+                    f"{part}={number} for {whole}={sizes[whole]}.",
+                    f"a whole number that divides {sizes[whole]}.",
                     remedy,
                 )
         sizes = solve_sizes(pairs, sizes)
