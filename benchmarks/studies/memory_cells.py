@@ -71,7 +71,7 @@ def with_short_convolution(cell_type: Callable[..., seqmem.AbstractCell]) -> Mak
 
     def make(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
         keys = jax.random.split(key)
-        convolution = seqmem.DepthwiseConv(input_size, 4, key=keys[0])
+        convolution = seqmem.DepthwiseConv(input_size, width=4, key=keys[0])
         return seqmem.layers.Stack(
             [convolution, cell_type(input_size, width, num_heads=2, key=keys[1])]
         )

@@ -128,7 +128,7 @@ def test_a_network_of_no_levels_is_refused():
 
 
 def test_channels_of_another_stack_are_not_dropped():
-    net = seqmem.layers.Stack([seqmem.CausalConv(INPUT, CHANNELS, WIDTH, key=KEY)])
+    net = seqmem.layers.Stack([seqmem.CausalConv(INPUT, CHANNELS, width=WIDTH, key=KEY)])
     with pytest.raises(
         ValueError, match=r"CausalConv.*\n.*blocks.tcn made.*\n.*before it is stacked"
     ):

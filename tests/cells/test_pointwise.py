@@ -110,7 +110,7 @@ def test_a_residual_is_the_input_and_the_cell(inner):
 
 def test_a_residual_block_runs_each_of_its_layers_by_its_own_method():
     """Where no layer needs a loop, there is none."""
-    cells = RMSNorm(SIZE), seqmem.DepthwiseConv(SIZE, 3, key=KEY), Map(jax.nn.gelu)
+    cells = RMSNorm(SIZE), seqmem.DepthwiseConv(SIZE, width=3, key=KEY), Map(jax.nn.gelu)
     cell, xs = Residual(Stack(cells)), jnp.ones((TIME, BATCH, SIZE))
 
     def loops(method):

@@ -19,7 +19,7 @@ LENGTHS = np.array([TIME, 9, 5])
 CELLS = {
     "GRU": lambda: seqmem.GRU(2, 5, key=KEY),
     "LRU": lambda: seqmem.LRU(2, 5, key=KEY),
-    "CausalConv": lambda: seqmem.CausalConv(2, 3, 3, key=KEY),
+    "CausalConv": lambda: seqmem.CausalConv(2, 3, width=3, key=KEY),
 }
 
 

@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 CELLS = {
     "LSTM": lambda: seqmem.LSTM(3, 5, key=KEY),
     "LRU": lambda: seqmem.LRU(3, 5, key=KEY),
-    "CausalConv": lambda: seqmem.CausalConv(3, 5, 2, key=KEY),
+    "CausalConv": lambda: seqmem.CausalConv(3, 5, width=2, key=KEY),
     "fast weights": lambda: seqmem.LinearAttention(3, 6, num_heads=2, key=KEY),
 }
 

@@ -45,8 +45,8 @@ CELLS = {
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)
     ),
-    "CausalConv": lambda: seqmem.CausalConv(2, 3, 2, dilation=2, key=key),
-    "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, 3, key=key),
+    "CausalConv": lambda: seqmem.CausalConv(2, 3, width=2, dilation=2, key=key),
+    "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, width=3, key=key),
     "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(
         2, num_heads=1, window=3, key=key
     ),

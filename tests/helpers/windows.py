@@ -1,4 +1,4 @@
-"""What tests of window cells share: numbers, and parameters none of which is 0."""
+"""Shared by tests of window cells: random arrays, and cells without a parameter that is 0."""
 
 import chex
 import jax
@@ -10,7 +10,7 @@ TIME = 23
 
 
 def in_float64(cell):
-    """With nothing left at 0 that may be learned."""
+    """The cell in float64, with noise on every parameter, so that none is 0."""
     rng = np.random.default_rng(5)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf + 0.3 * rng.normal(size=leaf.shape)), cell)
 

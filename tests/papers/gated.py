@@ -1,7 +1,7 @@
 """The papers of the cells with a matrix in their recurrence, in NumPy, gate by gate.
 
 A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
-cell's loop, and what the cell is made with beside its sizes.
+cell's loop, and the cell's other arguments.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""The papers of the window cells, in NumPy: each output from its own window, tap by tap.
+"""The papers of the window cells, in NumPy: each output from its window, tap by tap.
 
 A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
-cell's loop, and what the cell is made with beside its sizes.
+cell's loop, and the cell's other arguments.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def depthwise_conv(cell, window, xs):
     return np.stack(window), ys
 
 
-def turned(x, position):
+def rotate(x, position):
     """Su et al. 2021, equation 15: a matrix with a rotation for each pair."""
     size = len(x)
     R = np.zeros((size, size))
@@ -41,23 +41,23 @@ def turned(x, position):
 
 
 def sliding_window_attention(cell, window, xs):
-    """Vaswani et al. 2017, equation 1, over the entries that are there; positions of the paper."""
+    """Vaswani et al. 2017, equation 1, over the valid entries."""
     n, groups, d = window.key.shape
-    keys, values, there = map(list, window)
+    keys, values, valid = map(list, window)
     ys = []
     for t, x in enumerate(xs, n):
         keys.append((cell.W_k @ x).reshape(groups, d))
         values.append((cell.W_v @ x).reshape(groups, d))
-        there.append(1.0)
-        seen = [s for s in range(t - n + 1, t + 1) if there[s] > 0]
-        shown = []
+        valid.append(1.0)
+        steps = [s for s in range(t - n + 1, t + 1) if valid[s] > 0]
+        readings = []
         for h, q in enumerate((cell.W_q @ x).reshape(-1, d)):
             group = h // (cell.num_heads // groups)
-            products = [turned(q, t) @ turned(keys[s][group], s) / np.sqrt(d) for s in seen]
+            products = [rotate(q, t) @ rotate(keys[s][group], s) / np.sqrt(d) for s in steps]
             weights = np.exp(products) / np.sum(np.exp(products))
-            shown.append(weights @ [values[s][group] for s in seen])
-        ys.append(cell.W_o @ np.concatenate(shown))
-    return tuple(np.stack(leaf[-n:]) for leaf in (keys, values, there)), ys
+            readings.append(weights @ [values[s][group] for s in steps])
+        ys.append(cell.W_o @ np.concatenate(readings))
+    return tuple(np.stack(leaf[-n:]) for leaf in (keys, values, valid)), ys
 
 
 PAPERS = {

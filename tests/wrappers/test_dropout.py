@@ -42,11 +42,11 @@ CELLS = {
         with_input_dropout(seqmem.MinGRU(INPUT, HIDDEN, key=OWN), RATE, (), key=DRAW)
     ),
     "CausalConv with_input_dropout": lambda: alone(
-        with_input_dropout(seqmem.CausalConv(INPUT, 3, 2, key=OWN), RATE, (), key=DRAW)
+        with_input_dropout(seqmem.CausalConv(INPUT, 3, width=2, key=OWN), RATE, (), key=DRAW)
     ),
     "LSTM with_zoneout": lambda: zoned(seqmem.LSTM(INPUT, HIDDEN, key=OWN)),
     "LRU with_zoneout": lambda: zoned(seqmem.LRU(INPUT, HIDDEN, key=OWN)),
-    "CausalConv with_zoneout": lambda: zoned(seqmem.CausalConv(INPUT, 3, 2, key=OWN)),
+    "CausalConv with_zoneout": lambda: zoned(seqmem.CausalConv(INPUT, 3, width=2, key=OWN)),
 }
 QUICK = next(iter(CELLS))
 GATED = {
@@ -176,7 +176,7 @@ def test_zoneout_is_that_of_its_paper_in_training_and_in_testing(drawn):
         (seqmem.GRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractGatedCell, True),
         (seqmem.LRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractDiagonalCell, True),
         (seqmem.DeltaRule(INPUT, 6, num_heads=3, key=OWN), seqmem.AbstractFastWeightCell, False),
-        (seqmem.CausalConv(INPUT, 3, 2, key=OWN), seqmem.AbstractWindowCell, False),
+        (seqmem.CausalConv(INPUT, 3, width=2, key=OWN), seqmem.AbstractWindowCell, False),
     ],
 )
 def test_a_zoned_cell_stays_of_its_family_where_the_promise_holds(cell, family, stays):

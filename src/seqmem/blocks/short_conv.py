@@ -45,7 +45,7 @@ class ShortConv(AbstractWindowCell):
         keys = jax.random.split(key, 3)
         self.W = lecun_normal(keys[0], (conv_size, input_size))
         self.U = lecun_normal(keys[1], (bypass_size, input_size))
-        self.conv = DepthwiseConv(conv_size, width, bias=bias, key=keys[2])
+        self.conv = DepthwiseConv(conv_size, width=width, bias=bias, key=keys[2])
 
     @property
     def input_shape(self):

@@ -30,8 +30,10 @@ class NormedConv(eqx.Module):
     direction: CausalConv  # V in the place of W
     g: Float[Array, " output"]
 
-    def __init__(self, *sizes: int, dilation: int, key: PRNGKeyArray):
-        conv = CausalConv(*sizes, dilation=dilation, key=key)
+    def __init__(
+        self, input_size: int, output_size: int, width: int, *, dilation: int, key: PRNGKeyArray
+    ):
+        conv = CausalConv(input_size, output_size, width=width, dilation=dilation, key=key)
         width, _, inputs = conv.W.shape
         bound = 1 / math.sqrt(width * inputs)
         V = jax.random.uniform(key, conv.W.shape, minval=-bound, maxval=bound)

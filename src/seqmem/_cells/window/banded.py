@@ -1,5 +1,7 @@
-"""Attention to the last n entries, for all steps: blocks of n queries, each with the n entries
-before it and its own, so that cost and memory are those of the band.
+"""Banded attention: softmax attention of every step to the last n entries, for all steps at once.
+
+Time is cut into blocks of n queries. A block attends to its own entries and to the n before it, so
+that cost and memory grow as time · n.
 """
 
 import math
@@ -7,113 +9,150 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .history import History
 from .positions import AbstractPositions
 
 
 class Entry(NamedTuple):
-    """What a step leaves in the window. `there` is 1; it is 0 where nothing entered yet."""
+    """The entry of one step in a window. `valid` is 1; 0 before the first step."""
 
-    key: Float[Array, "*places heads size"]
-    value: Float[Array, "*places heads size"]
-    there: Float[Array, "*places"]
+    key: Float[Array, "*steps heads size"]
+    value: Float[Array, "*steps heads size"]
+    valid: Float[Array, "*steps"]
 
 
 def attend(
-    positions: AbstractPositions,
+    encoding: AbstractPositions,
     queries: Float[Array, "block queries heads size"],
     entries: Entry,
     visible: Bool[Array, "block queries keys"],
-    at: tuple[Float[Array, "#block queries"], Float[Array, "#block keys"]],
+    query_positions: Float[Array, "#block queries"],
+    key_positions: Float[Array, "#block keys"],
 ) -> Float[Array, "block queries heads size"]:
-    """softmax(q · k / √size + bias) v over the visible entries that are there.
+    """softmax(q · k / √size + bias) v over the entries that are visible and valid.
 
-    What is not finite is taken out before the products and put back into the outputs that see it: a
-    product over a block would carry 0 · NaN to all of them.
+    Entries that are not finite are replaced by zeros in the products, and the outputs that see them
+    become NaN: otherwise 0 · NaN would reach every output of the block.
 
     Args:
-        positions: how queries and keys know of each other's place.
+        encoding: how positions enter.
         queries: grouped by the heads of the entries, in order.
-        entries: of each block, [block, keys, ...].
+        entries: those of each block, [block, keys, ...].
         visible: which entries a query may see.
-        at: where the queries and the keys stand.
+        query_positions: the positions of the queries.
+        key_positions: the positions of the entries.
     """
-    at_queries, at_keys = at
-    visible = visible & (entries.there > 0)[:, None, :]
-    lost, lost_entries = _bad(queries), _bad(entries.key) | _bad(entries.value)
-    k, v = (_cleared(lost_entries, leaf) for leaf in (entries.key, entries.value))
-    q = positions.turned(_cleared(lost, queries), at_queries)
-    k = positions.turned(k, at_keys)
+    visible = visible & (entries.valid > 0)[:, None, :]
+    bad_queries = _is_nonfinite(queries)
+    bad_entries = _is_nonfinite(entries.key) | _is_nonfinite(entries.value)
+    k, v = (_zero_where(bad_entries, leaf) for leaf in (entries.key, entries.value))
+    q = encoding.encode(_zero_where(bad_queries, queries), query_positions)
+    k = encoding.encode(k, key_positions)
     grouped = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[-1])
     products = jnp.einsum("btgrd,bsgd->bgrts", grouped, k) / math.sqrt(q.shape[-1])
-    bias = positions.bias(q.shape[2], at_queries[:, :, None] - at_keys[:, None, :])
+    bias = encoding.bias(q.shape[2], query_positions[:, :, None] - key_positions[:, None, :])
     if bias is not None:
         products = products + bias.reshape(-1, *products.shape[1:])
-    least = jnp.finfo(products.dtype).min  # not −∞: what fills up a block may see nothing
-    weights = jax.nn.softmax(jnp.where(visible[:, None, None], products, least))
-    shown = jnp.einsum("bgrts,bsgd->btgrd", weights, v).reshape(queries.shape)
-    lost = lost | (visible & lost_entries[:, None, :]).any(-1)
-    return jnp.where(lost[..., None, None], jnp.nan, shown)
+    lowest = jnp.finfo(products.dtype).min  # not −∞: the queries after the last step see no entry
+    weights = jax.nn.softmax(jnp.where(visible[:, None, None], products, lowest))
+    outputs = jnp.einsum("bgrts,bsgd->btgrd", weights, v).reshape(queries.shape)
+    bad_outputs = bad_queries | (visible & bad_entries[:, None, :]).any(-1)
+    return jnp.where(bad_outputs[..., None, None], jnp.nan, outputs)
 
 
-def _bad(vectors: Float[Array, "*places heads size"]) -> Bool[Array, "*places"]:
+def _is_nonfinite(vectors: Float[Array, "*steps heads size"]) -> Bool[Array, "*steps"]:
     return ~jnp.isfinite(vectors).all((-2, -1))
 
 
-def _cleared(bad: Bool[Array, "*places"], vectors: Array) -> Array:
-    return jnp.where(bad[..., None, None], jnp.zeros_like(vectors), vectors)
+def _zero_where(flags: Bool[Array, "*steps"], vectors: Array) -> Array:
+    return jnp.where(flags[..., None, None], jnp.zeros_like(vectors), vectors)
 
 
-def attend_over_time(
-    positions: AbstractPositions, queries: Float[Array, "time heads size"], history: History
+def attend_sequence(
+    encoding: AbstractPositions, queries: Float[Array, "time heads size"], history: History
 ) -> Float[Array, "time heads size"]:
     """`attend` of every step to its window.
 
-    A query is at n + i of its block, its window at i + 1 to n + i. Behind a reset, positions count
-    from there, so that those of the initial window are negative, as they are without one.
+    In a block of n queries, query i has position n + i, and its window has positions i + 1 to
+    n + i. After a reset, positions count from the reset; those of the initial window are negative.
     """
-    n, time, dtype = history.size, history.time, queries.dtype
-    length = min(n, time)
-    blocks = -(-time // length)
+    blocks = _Blocks(history.size, history.time)
+    query, key = jnp.arange(blocks.n, blocks.n + blocks.length), jnp.arange(blocks.keys)
+    distance = query[:, None] - key
+    visible = (distance >= 0) & (distance < blocks.n)
+    entries = jax.tree.map(blocks.keys_of, history.entries)
+    if history.steps_since_reset is None:
+        visible = jnp.broadcast_to(visible, (blocks.count, *visible.shape))
+        positions = query[None], key[None]
+    else:
+        since_reset = blocks.queries_of(history.steps_since_reset)
+        visible = visible & (distance <= since_reset[..., None])
+        visible = jnp.concatenate([visible, blocks.visible_init(since_reset)], -1)
+        entries = jax.tree.map(blocks.append_init, entries, history.init)
+        positions = jnp.minimum(since_reset, query), blocks.key_positions(history)
+    outputs = attend(
+        encoding,
+        blocks.queries_of(queries),
+        entries,
+        visible,
+        *(leaf.astype(queries.dtype) for leaf in positions),
+    )
+    return outputs.reshape(-1, *queries.shape[1:])[: history.time]
 
-    def filled(leaf: Array) -> Array:
-        missing = blocks * length - time
+
+class _Blocks(NamedTuple):
+    """Time in blocks of n queries (one shorter block where time is below n)."""
+
+    n: int
+    time: int
+
+    @property
+    def length(self) -> int:
+        """The queries of a block."""
+        return min(self.n, self.time)
+
+    @property
+    def keys(self) -> int:
+        """The entries that a block sees: n before it, and its own."""
+        return self.n + self.length
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return -(-self.time // self.length)
+
+    def _pad(self, leaf: Array) -> Array:
+        missing = self.count * self.length - self.time
         return jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
 
-    def own(leaf: Array) -> Array:  # [block, length, ...]
-        return filled(leaf).reshape(blocks, length, *leaf.shape[1:])
+    def queries_of(self, leaf: Array) -> Array:
+        """[time, ...] as [block, length, ...]."""
+        return self._pad(leaf).reshape(self.count, self.length, *leaf.shape[1:])
 
-    def spans(leaf: Array) -> Array:  # [block, n + length, ...]
-        if blocks == 1:
+    def keys_of(self, leaf: Array) -> Array:
+        """[n + time, ...] as [block, n + length, ...]: consecutive blocks overlap by n."""
+        if self.count == 1:
             return leaf[None]
-        whole = filled(leaf).reshape(blocks + 1, n, *leaf.shape[1:])
-        return jnp.concatenate([whole[:-1], whole[1:]], 1)
+        halves = self._pad(leaf).reshape(self.count + 1, self.n, *leaf.shape[1:])
+        return jnp.concatenate([halves[:-1], halves[1:]], 1)
 
-    query, key = jnp.arange(n, n + length), jnp.arange(n + length)
-    back = query[:, None] - key
-    visible = (back >= 0) & (back < n)
-    entries = jax.tree.map(spans, history.entries)
-    if history.steps_since_reset is None:
-        visible = jnp.broadcast_to(visible, (blocks, *visible.shape))
-        at = query[None], key[None]
-    else:
-        age = own(history.steps_since_reset)
-        far = jnp.full((n,), 2 * n, age.dtype)
-        # None of the initial window is in sight where more than a block has passed since.
-        at_keys = jnp.minimum(spans(jnp.concatenate([far, history.steps_since_reset])), key)
-        at_init = jnp.broadcast_to(jnp.arange(-n, 0), (blocks, n))
-        at = jnp.minimum(age, query), jnp.concatenate([at_keys, at_init], 1)
-        of_init = jnp.arange(n) > age[..., None]
-        visible = jnp.concatenate([visible & (back <= age[..., None]), of_init], -1)
-        entries = jax.tree.map(
-            lambda leaf, init: jnp.concatenate(
-                [leaf, jnp.broadcast_to(init, (blocks, *init.shape))], 1
-            ),
-            entries,
-            history.init,
-        )
-    at = at[0].astype(dtype), at[1].astype(dtype)
-    shown = attend(positions, own(queries), entries, visible, at)
-    return shown.reshape(blocks * length, *queries.shape[1:])[:time]
+    def append_init(self, entries: Array, init: Array) -> Array:
+        """The entries of each block, then those of the initial window."""
+        copies = jnp.broadcast_to(init, (self.count, *init.shape))
+        return jnp.concatenate([entries, copies], 1)
+
+    def visible_init(self, since_reset: Int[Array, "block queries"]) -> Bool[Array, "..."]:
+        """Which entries of the initial window a query sees: the last n − 1 − since_reset."""
+        return jnp.arange(self.n) > since_reset[..., None]
+
+    def key_positions(self, history: History) -> Int[Array, "block keys"]:
+        """The positions of a block's entries, counted from the last reset before each, and those of
+        the initial window.
+        """
+        before_first = jnp.full((self.n,), 2 * self.n, history.steps_since_reset.dtype)
+        since_reset = jnp.concatenate([before_first, history.steps_since_reset])
+        positions = jnp.minimum(self.keys_of(since_reset), jnp.arange(self.keys))
+        init = jnp.broadcast_to(jnp.arange(-self.n, 0), (self.count, self.n))
+        return jnp.concatenate([positions, init], 1)

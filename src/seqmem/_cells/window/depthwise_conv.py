@@ -1,15 +1,14 @@
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
+from ..._core.validation import check_sizes
 from ..initialisers import lecun_normal
 from .family import AbstractWindowCell
 
 
 class DepthwiseConv(AbstractWindowCell):
-    """Causal convolution of each channel by itself: the short filter in front of a memory.
+    """Depthwise causal convolution: one short filter per channel, as before many recurrent layers.
 
         y_t = Σ_j w_j ∘ x_{t − j} + b        j = 0, ..., width − 1
 
@@ -21,36 +20,33 @@ class DepthwiseConv(AbstractWindowCell):
     H3, arXiv:2212.14052. Differs: none.
 
     Args:
-        size: entries of one input and of one output, > 0.
-        width: taps, > 0.
-        bias: whether there is b.
-        key: for the initial parameters.
+        size: channels: features of one input and of one output, > 0.
+        width: taps, > 0; 4 is usual.
+        bias: whether to add b.
+        key: random key for the initial parameters.
 
     Raises:
-        ValueError: for a width below 1.
+        ValueError: for a size or a width that is not a whole number of at least 1.
 
     Example:
         >>> import jax, seqmem
-        >>> cell = seqmem.DepthwiseConv(5, 4, key=jax.random.key(0))
-        >>> state, ys = seqmem.unroll(cell, cell.init_state(), jax.numpy.ones((7, 5)))
+        >>> cell = seqmem.DepthwiseConv(5, width=4, key=jax.random.key(0))
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 5)))
         >>> state.shape, ys.shape
         ((4, 5), (7, 5))
     """
 
     w: Float[Array, "width size"]
     b: Float[Array, " size"] | None
-    input_shape: tuple[int, ...] = eqx.field(static=True)  # pyright: ignore
 
-    def __init__(self, size: int, width: int, *, bias: bool = True, key: PRNGKeyArray):
-        if width < 1:
-            raise bad_input(
-                f"DepthwiseConv got width={width}.",
-                "at least one tap.",
-                "width=4 is usual; width=1 scales each channel.",
-            )
+    def __init__(self, size: int, *, width: int, bias: bool = True, key: PRNGKeyArray):
+        check_sizes("DepthwiseConv", size=size, width=width)
         self.w = lecun_normal(key, (size, width)).T
         self.b = jnp.zeros(size) if bias else None
-        self.input_shape = (size,)
+
+    @property
+    def input_shape(self):
+        return self.w.shape[-1:]
 
     def init_state(self):
         return jnp.zeros(self.w.shape, state_dtype(self.w))

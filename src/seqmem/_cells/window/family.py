@@ -1,4 +1,4 @@
-"""The window family: the state is the last n entries, so all states are known beforehand."""
+"""The window family: the state is the last n entries, so the states need no recurrence."""
 
 import abc
 import functools
@@ -28,7 +28,7 @@ def readout_sequence(cell: Any, history: History, drives: PyTree) -> Output:
 
 def _solve_at_once(problem: Problem, chunk_size: int | None) -> Solution:
     if problem.flags.perturbation is not None or problem.return_states:
-        return Scan().run(problem)  # all windows are made in any case
+        return Scan().run(problem)  # every window is materialised anyway
     axes, flags = problem.batch_axes, problem.flags
     drives = drives_of(problem.cell, problem.init, problem.inputs, axes)
     solve_one = functools.partial(_solve_one, problem.init, problem.reverse)
@@ -45,14 +45,14 @@ def _solve_one(
     reset: Array | None,
     padding: Array | None,
 ) -> tuple[State, PyTree]:
-    """The steps are put in the order in which they are run: padding is then last, or first with
-    `reverse`, where the state takes the place of the padding before the first valid step.
+    """One example. The steps are put in the order in which they run: padding is then last, or first
+    with `reverse`, where the state replaces the padding right before the first valid step.
     """
 
-    def in_order(tree: PyTree) -> PyTree:
+    def in_run_order(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree) if reverse else tree
 
-    drives, reset, padding = in_order((drives, reset, padding))
+    drives, reset, padding = in_run_order((drives, reset, padding))
     entry, _ = drives
     entries = jax.tree.map(lambda s, e: jnp.concatenate([s, e]), state, entry)
     time = jax.tree.leaves(entry)[0].shape[0]
@@ -65,7 +65,7 @@ def _solve_one(
     size = jax.tree.leaves(init)[0].shape[0]
     history = History(entries, init, None if reset is None else steps_since_reset(reset, size))
     ys = readout_sequence(cell, history, drives)
-    return history.after(steps), in_order(ys)
+    return history.after(steps), in_run_order(ys)
 
 
 def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
@@ -79,7 +79,7 @@ def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], 
 def _equations(cell: Any, draws: Any) -> Iterator[tuple[str, PyTree, PyTree]]:
     state, drive = draws.random_state(1.0), draws.drive()
     yield (
-        "update as AbstractWindowCell has it: a window loses its oldest entry for a new one",
+        "the update of AbstractWindowCell: a window loses its oldest entry for a new one",
         cell.update(state, drive),
         AbstractWindowCell.update(cell, state, drive),
     )
@@ -110,20 +110,20 @@ WINDOW = Family(
 
 
 class AbstractWindowCell(AbstractCell):
-    """A cell that looks at the last n entries, and at nothing else.
+    """A cell whose output is a function of the last n entries.
 
         e_t, u_t = project(x_t)
         s_t = (e_{t−n+1}, ..., e_t)
         y_t = readout(s_t, (e_t, u_t))
 
-    `init_state` gives the n entries before the first step, the oldest first: a tree of arrays
-    [n, ...]. `project` gives (entry, extra): the entry has the tree and the shapes of one of them,
-    the extra is for the readout alone. `update` is written here, for all.
+    `init_state` returns the n entries before the first step, the oldest first: a tree of arrays
+    [n, ...]. `project` returns (entry, extra): the entry has the tree and the shapes of one row of
+    the window, the extra is for the readout alone. `update` is written here.
 
-    `readout_sequence` is `readout` of all steps at once, which is what `Parallel` runs. The slow and
-    obvious way is `jax.vmap(self.readout)(history.windows(), drives)`; a cell writes one that needs
-    no window for each step. It selects, and never multiplies by 0: what is not in a step's window
-    does not reach its output or its gradients, not even NaN.
+    `readout_sequence` is `readout` of all steps at once, which is what `Parallel` runs. The simple
+    implementation is `jax.vmap(self.readout)(history.windows(), drives)`; a cell writes one that
+    does not copy a window for each step. It must select with `jnp.where`, never multiply by 0: an
+    entry outside of a step's window must not reach its output or its gradients, not even as NaN.
     """
 
     family = WINDOW
