@@ -81,11 +81,21 @@ def each_decoder(step, state=(), **limits):
     yield jax.tree.map(lambda leaf: leaf[0], beam_search(step, state, width=3, **limits))
 
 
-def test_without_end_token_every_decoder_runs_to_max_length():
-    def end_step(state, token):
-        return state + 1, jnp.full(TOKENS, -jnp.inf).at[END].set(0.0)
+def follow_table(table, count, token):
+    """A step whose logits at step n are row n of a table."""
+    return count + 1, table[count]
 
-    for decoded in each_decoder(end_step, 0, end=None):
+
+def each_decoder_of_table(rows, **limits):
+    return each_decoder(Partial(follow_table, jnp.asarray(rows, float)), 0, **limits)
+
+
+def only(token, log_probability):
+    return np.where(np.arange(TOKENS) == token, log_probability, -np.inf)
+
+
+def test_without_end_token_every_decoder_runs_to_max_length():
+    for decoded in each_decoder_of_table([only(END, 0.0)] * MAX_LENGTH, end=None):
         assert decoded.tokens.tolist() == [END] * MAX_LENGTH
         assert int(decoded.length) == int(decoded.state) == MAX_LENGTH
         assert float(decoded.log_probability) == 0
@@ -114,24 +124,19 @@ def test_repr_of_decoded_names_shapes_and_no_entries():
 
 
 def test_forbidden_token_is_never_decoded():
-    def only_4(state, token):
-        return state, jnp.full(TOKENS, -jnp.inf).at[4].set(-3.0)
-
-    for decoded in each_decoder(only_4):
+    for decoded in each_decoder_of_table([only(4, -3.0)] * MAX_LENGTH):
         assert decoded.tokens.tolist() == [4] * MAX_LENGTH
         assert float(decoded.log_probability) == 0
 
 
 @pytest.mark.parametrize("end", [END, None])
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_no_distribution_end_the_sequence_with_nan(bad, end):
-    def breaks_after_two(count, token):
-        valid = jax.nn.one_hot(4, TOKENS) * 50 - 100
-        broken = jnp.full(TOKENS, bad if bad < 0 else 0.0).at[1].set(bad)
-        return count + 1, jnp.where(count < 2, valid, broken)
-
+    valid = np.where(np.arange(TOKENS) == 4, -50, -100)
+    broken = np.full(TOKENS, bad if bad < 0 else 0.0)
+    broken[1] = bad
     fill = -1 if end is None else end
-    for decoded in each_decoder(breaks_after_two, 0, end=end):
+    for decoded in each_decoder_of_table([valid, valid, broken, broken], end=end):
         assert decoded.tokens.tolist() == [4, 4, fill, fill]
         assert int(decoded.length) == 3
         assert int(decoded.state) == 3

@@ -75,14 +75,13 @@ def test_teacher_forcing_equals_decoding_step_by_step(make_decoder):
     logits = call(model, source, target)
 
     @jax.jit
-    def decode(source, target):
-        step, state = model.start_decoding(source)
+    def decode(source, lengths, target):
+        step, state = model.start_decoding(source, lengths=lengths)
         return jax.lax.scan(lambda *args: step(*args), state, target)[1]
 
-    for i, length in enumerate(LENGTHS):
-        if length:  # without the padding
-            expected = decode(source[:length, i], target[:, i])
-            np.testing.assert_allclose(logits[:, i], expected, rtol=1e-11, atol=1e-13)
+    for i, length in enumerate(jnp.asarray(LENGTHS)):
+        expected = decode(source[:, i], length, target[:, i])
+        np.testing.assert_allclose(logits[:, i], expected, rtol=1e-11, atol=1e-13)
 
 
 def test_encoder_decoder_never_reads_padding():
@@ -194,7 +193,7 @@ def test_scheduled_sampling_with_probability_0_is_teacher_forcing():
 
 
 def test_scheduled_sampling_with_probability_1_reads_its_samples():
-    model, (source, target) = always_predict_4(make_model(luong)), tokens()
+    model, (source, target) = always_predict_4(make_model(bahdanau)), tokens()
     logits = sampled_logits(model, source, target, 1.0)
     expected = call(model, source, target.at[1:].set(4))
     np.testing.assert_allclose(logits, expected, rtol=1e-11)
@@ -240,6 +239,10 @@ def test_alignment_sums_to_one_over_the_valid_steps():
     ("refused_call", "message"),
     [
         (lambda: make_model(plain, dropout=1.0), "EncoderDecoder got rate=1.0"),
+        (
+            lambda: make_model(lambda keys: plain),
+            "EncoderDecoder got a Bidirectional and a function",
+        ),
         (lambda: make_model(plain).alignment(*tokens()), "the attention weights of a decoder"),
         (lambda: make_model(luong).start_decoding(tokens()[0]), "start_decoding got a source"),
         (lambda: make_model(luong)(*tokens(), lengths=jnp.array([7, 8, 1])), "lengths lie"),

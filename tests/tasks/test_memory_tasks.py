@@ -38,7 +38,7 @@ def many_examples(name, size=4001):
 
 @functools.cache
 def few_examples(name):
-    return compiled(TASKS[name].batch, static_argnums=1)(jax.random.key(0), 13)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:, :13]), many_examples(name))
 
 
 # References for one sequence: (step, answer, earliest step that the answer depends on).
@@ -147,10 +147,10 @@ def test_task_answers_match_the_reference(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_same_key_gives_the_same_examples_under_jit_and_vmap(name):
-    mapped = compiled(jax.vmap(lambda key: TASKS[name].batch(key, 13)))(
+    mapped = compiled(jax.vmap(lambda key: TASKS[name].batch(key, 4001)))(
         jnp.stack([jax.random.key(0), jax.random.key(1)])
     )
-    for a, b in zip(few_examples(name), mapped, strict=True):
+    for a, b in zip(many_examples(name), mapped, strict=True):
         np.testing.assert_array_equal(a, b[0])
     assert not np.array_equal(*mapped.inputs)
 

@@ -13,6 +13,7 @@ from .._cells.initialisers import lecun_normal
 from .._core.cell import AbstractLayer
 from .._core.precision import precision
 from .._core.problem import State
+from .._core.validation import check_sizes
 from .._unroll import unroll
 
 
@@ -30,7 +31,7 @@ class CharacterModel(eqx.Module):
         key: random key for V; b starts at 0.
 
     Raises:
-        ValueError: where the cell's inputs have another size.
+        ValueError: for a size below 1, or where the cell's inputs have another size.
 
     Example:
         >>> import jax, seqmem
@@ -47,6 +48,7 @@ class CharacterModel(eqx.Module):
     b: Float[Array, " characters"]
 
     def __init__(self, cell: AbstractLayer, vocabulary_size: int, *, key: PRNGKeyArray):
+        check_sizes("CharacterModel", vocabulary_size=vocabulary_size)
         xs = jax.ShapeDtypeStruct((1, vocabulary_size), precision(cell))
         _, ys = jax.eval_shape(lambda xs: unroll(cell, None, xs), xs)
         self.cell = cell

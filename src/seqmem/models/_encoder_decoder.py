@@ -53,7 +53,8 @@ class EncoderDecoder(eqx.Module):
         key: random key for the initial parameters.
 
     Raises:
-        ValueError: for sizes below 1, or a dropout rate outside of [0, 1).
+        ValueError: for sizes below 1, a dropout rate outside of [0, 1), or where the encoder or
+            the decoder is something else.
 
     Example:
         >>> import jax, jax.numpy as jnp, seqmem
@@ -99,9 +100,18 @@ class EncoderDecoder(eqx.Module):
             embedding_size=embedding_size,
         )
         check_rate("EncoderDecoder", dropout)
+        if isinstance(decoder, AbstractCell):
+            decoder = PlainDecoder(decoder)
+        if not isinstance(encoder, AbstractLayer) or not isinstance(decoder, AbstractDecoder):
+            raise bad_input(
+                f"EncoderDecoder got a {type(encoder).__name__} and a {type(decoder).__name__}.",
+                "a cell or another layer as encoder; a cell, LuongDecoder or BahdanauDecoder as "
+                "decoder.",
+                "pass instances, the encoder first.",
+            )
         keys = jax.random.split(key, 4)
         self.encoder = encoder
-        self.decoder = PlainDecoder(decoder) if isinstance(decoder, AbstractLayer) else decoder
+        self.decoder = decoder
         self.E = lecun_normal(keys[0], (source_tokens, embedding_size))
         self.F = lecun_normal(keys[1], (target_tokens, embedding_size))
         xs = jax.ShapeDtypeStruct((1, embedding_size), self.F.dtype)
