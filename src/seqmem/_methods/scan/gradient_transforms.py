@@ -53,8 +53,8 @@ class ClipValue(AbstractGradientTransform):
             if not jnp.iscomplexobj(leaf):
                 return jnp.clip(leaf, -self.limit, self.limit)
             modulus = jnp.abs(leaf)
-            is_long = modulus > self.limit
-            return jnp.where(is_long, leaf * (self.limit / jnp.where(is_long, modulus, 1)), leaf)
+            factor = jnp.where(modulus > self.limit, self.limit / modulus, jnp.ones_like(modulus))
+            return leaf * factor.astype(leaf.dtype)
 
         return jax.tree.map(clip, d_state)
 
