@@ -190,7 +190,7 @@ def main() -> None:
         run_to_end(expected, options.steps)
         num_kills = 0
         for i in range(options.kills):
-            # So few steps that ten kills, each with the steps within MAX_DELAY, come before the end.
+            # Few steps: ten kills, each with the steps within MAX_DELAY, come before the end.
             after, seconds = rng.randrange(8), rng.uniform(0, MAX_DELAY)
             if after == 0:
                 seconds *= 10  # the imports are done, the compilation is not
@@ -198,9 +198,8 @@ def main() -> None:
             num_kills += is_killed
             saved = sorted(path.name for path in (killed / "checkpoints").glob("*"))
             end = "" if is_killed else ", had ended"
-            print(
-                f"kill {i + 1}: {seconds:.3f} s after {after} steps, {num_steps} steps{end}; {saved}"
-            )
+            moment = f"{seconds:.3f} s after {after} steps"
+            print(f"kill {i + 1}: {moment}, {num_steps} steps{end}; {saved}")
         run_to_end(killed, options.steps)
         different = differences(expected, killed)
         count = len(read_rows(expected, "training"))

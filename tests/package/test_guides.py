@@ -1,4 +1,4 @@
-"""The guide to training runs as it stands, with fewer steps."""
+"""The training guide runs from top to bottom, with fewer steps."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ GUIDE = pathlib.Path(__file__).parent.parent.parent / "docs" / "training.md"
 
 
 @pytest.mark.slow
-def test_the_guide_to_training_runs():
+def test_training_guide_runs():
     code = "\n".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S))
     shorter = re.sub(r"steps=(300|1000)\b", "steps=2", code)
     assert shorter.count("steps=2") == 2

@@ -25,3 +25,22 @@ def test_burn_in_state_is_constant():
     expected = value_and_grad(cell, after_burn_in, rest, rest_lengths)
     assert_close((result.total, result.grads), expected)
     assert float(result.weight) == rest_lengths.sum()
+
+
+@pytest.mark.usefixtures("float64")
+def test_burn_in_passes_no_gradient_to_its_inputs_and_the_initial_state():
+    cell = make_cell("GRU")
+    batch = batch_for(cell, 11)
+    batch["resets"][:] = False
+    burn_in_loss = training.with_burn_in(loss, 4)
+
+    @jax.jit
+    @jax.grad
+    def gradient(differentiable):
+        state, xs = differentiable
+        return burn_in_loss(cell, state, {**batch, "xs": xs})[0]
+
+    state_grad, xs_grad = gradient((state_for(cell), batch["xs"]))
+    assert not np.any(state_grad)
+    assert not np.any(xs_grad[:4])
+    assert np.all(xs_grad[4:])

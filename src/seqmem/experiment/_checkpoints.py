@@ -23,14 +23,14 @@ class Checkpoints:
     """Checkpoints in a folder, each in a folder named by its position, written by Orbax.
 
     A checkpoint holds the arrays of a tree (random keys included), metadata, and checksums of both.
-    It is written under a temporary name and renamed when it is complete: if the program is killed
-    while it writes, the checkpoint before is the last one. The last checkpoints are kept, and those
-    with the smallest values; others are deleted.
+    It is written under a temporary name and renamed when it is complete, so a program that is
+    killed while it writes leaves the previous checkpoint as the last one. The last checkpoints are
+    kept, and those with the smallest values; others are deleted.
 
     Weak types are not saved: an array that came from a Python number is restored with its dtype and
     without the weak type. `train` removes weak types.
 
-    Where there are several processes, all call `save` and `restore`, with a folder that all see. A
+    With several processes, all of them call `save` and `restore`, with a folder that all see. A
     checkpoint can be restored on other devices than it was saved on.
 
     Args:
@@ -127,7 +127,7 @@ class Checkpoints:
             raise OSError(
                 f"the checkpoint at position {position} could not be written: {error}\n"
                 f"  Expected: free space, and permission to write, in {self.folder}.\n"
-                f"  What to do: free some space and start again: {self._last_complete()}."
+                f"  What to do: free some space and start again; {self._last_complete()}."
             ) from error
         self._values[position] = value
         self._delete_old()
@@ -172,9 +172,7 @@ class Checkpoints:
 
     def _last_complete(self) -> str:
         positions = self.positions()
-        return (
-            f"the checkpoint at {positions[-1]} is complete" if positions else "there is none yet"
-        )
+        return f"the checkpoint at {positions[-1]} is complete" if positions else "none yet"
 
     def _ranking(self) -> list[int]:
         """The positions with a value, best first."""

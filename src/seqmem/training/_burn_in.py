@@ -59,6 +59,7 @@ def with_burn_in(loss: Callable, steps: int) -> Callable:
                 options["lengths"] = valid_steps
             return loss(model, state, segment, **options)
 
+        # Without gradients of the parameters, nothing is saved for a backward pass.
         params, static = split(model)
         constant_model = eqx.combine(jax.lax.stop_gradient(params), static)
         _, _, state = check_loss(run(constant_model, 0, steps, state))

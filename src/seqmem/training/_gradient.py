@@ -25,7 +25,7 @@ class Gradient(NamedTuple):
         grads: ∂total/∂θ for the inexact arrays of the model, None elsewhere.
         carry: the carry for the next segment.
         norms: ‖∂total/∂s_t‖ of every step, or a dict of them by the names of the perturbations.
-            `total` is here that of the step's own stride. None unless asked for.
+            For each step, total is that of its stride. None unless asked for.
     """
 
     total: Float[Array, ""]

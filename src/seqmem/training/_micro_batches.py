@@ -66,9 +66,10 @@ class MicroBatched(AbstractGradient):
             result = self.gradient(model, *micro_batch)
             return None, result.sums, (result.carry, result.norms)
 
-        _, sums, (carry, norms) = scan_sums(body, None, micro_batches)
+        _, (total, weight, grads), (carry, norms) = scan_sums(body, None, micro_batches)
         carry = jax.tree.map(self._merge, carry, carry_axes)
-        return Gradient(*sums, carry, jax.tree.map(lambda leaf: self._merge(leaf, 1), norms))
+        norms = jax.tree.map(lambda leaf: self._merge(leaf, 1), norms)
+        return Gradient(total, weight, grads, carry, norms)
 
     def _split(self, leaf: Array, axis: int) -> Array:
         """[..., batch, ...] to [micro_batch, ..., batch / n, ...]."""

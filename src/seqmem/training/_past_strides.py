@@ -14,8 +14,8 @@ from .._core.step import select
 class PastStrides(eqx.Module):
     """The strides before the current one, for running them again.
 
-    At the beginning fewer strides have passed than there are slots. The slots of the missing ones
-    come first and hold copies of a batch: `rerun` evaluates them and discards their states.
+    In the first calls, fewer strides have passed than there are slots. The empty slots come first
+    and hold copies of a batch; `rerun` evaluates them and discards the result.
 
     Attributes:
         state: the state before the oldest stride.

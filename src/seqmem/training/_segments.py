@@ -26,7 +26,7 @@ def num_steps(batch: PyTree, lengths: Lengths, *, at_least: int = 1) -> int:
         raise bad_input(
             f"the batch holds arrays of shapes {shapes}.",
             "arrays [time, *batch, ...], all of the same time.",
-            "put time first in every array; pass lengths as an argument of its own.",
+            "put time first in every array; pass lengths as a separate argument.",
         )
     ((time,),) = times
     if time < at_least:

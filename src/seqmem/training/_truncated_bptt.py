@@ -29,7 +29,7 @@ class TruncatedBPTT(AbstractGradient):
     Time is split into strides of k1 steps. With k2 = m k1 steps in a window,
 
         L = Σ_i L_i,    L_i the loss of stride i,    s_i the state before stride i
-        g = Σ_i ∂L_i/∂θ    where s_{i−m+1} is constant
+        g = Σ_i ∂L_i/∂θ,    s_{i−m+1} constant in the i-th term
 
     so the loss of every step counts once, and its gradient goes back at least k2 − k1 steps and at
     most k2. With k1 = k2, the default, windows do not overlap; with a window as long as the time, g
@@ -55,8 +55,8 @@ class TruncatedBPTT(AbstractGradient):
 
     Args:
         loss: function (model, state, batch) -> (total, weight, state): the sum of the loss over the
-            steps and examples of a segment, the number of summed terms, and the state after it. If
-            there are lengths, it takes those of the segment as the keyword `lengths`.
+            steps and examples of a segment, the number of summed terms, and the state after it.
+            With lengths, it takes those of the segment as the keyword `lengths`.
         window: k2, steps, > 0. `gradients.recommend_window` measures a sufficient one.
         stride: k1, steps, > 0; divides the window. None is the window.
         flow: whether to compute ‖∂L_i/∂s_t‖ for the steps of each stride. The loss then passes its
@@ -142,13 +142,13 @@ class TruncatedBPTT(AbstractGradient):
         strides = time // size
         carry, sums, norms = scan_sums(body, carry, split_segments(batch, lengths, strides, size))
         norms = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), norms)
-        if time == strides * size:
-            return Gradient(*sums, carry, norms)
-        rest = slice_time(batch, lengths, strides * size, time)
-        last = self._differentiate_stride(model, carry, *rest)
-        sums = jax.tree.map(jnp.add, sums, last.sums)
-        norms = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), norms, last.norms)
-        return Gradient(*sums, last.carry, norms)
+        if time > strides * size:
+            rest = slice_time(batch, lengths, strides * size, time)
+            last = self._differentiate_stride(model, carry, *rest)
+            carry, sums = last.carry, jax.tree.map(jnp.add, sums, last.sums)
+            norms = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), norms, last.norms)
+        total, weight, grads = sums
+        return Gradient(total, weight, grads, carry, norms)
 
     def _differentiate_stride(self, model, carry, batch, lengths) -> Gradient:
         """The gradient of the loss of one stride, through its whole window."""
