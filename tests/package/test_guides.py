@@ -1,20 +1,108 @@
-"""The training guide runs from top to bottom, with fewer steps."""
+"""The snippets of each guide run from top to bottom as one program, at smaller sizes."""
 
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
-GUIDE = pathlib.Path(__file__).parent.parent.parent / "docs" / "training.md"
+DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
+
+
+class Guide(NamedTuple):
+    """How a guide is tested.
+
+    Attributes:
+        smaller: (pattern, replacement, number of places) for each size that is reduced.
+        check: what holds of the names that the program leaves.
+    """
+
+    smaller: list[tuple[str, str, int]]
+    check: Callable[[dict[str, Any]], None]
+
+
+def check_training(names):
+    assert all(jax.tree.leaves(names["same"]))
+    assert names["progress"].position == 60
+
+
+def check_gradients(names):
+    assert set(names["curves"]) == set(names["cells"])
+    assert np.isfinite(names["curves"]["LSTM"]).all()
+    assert names["history"].shape == (3, 200)
+    assert 1 <= names["result"].exponents.shape[0] == 128
+    assert np.isfinite(names["omega"])
+
+    def loss_of_outputs(cell):
+        xs = jax.random.normal(jax.random.key(1), (7, 3))
+        return (names["seqmem"].unroll(cell, None, xs)[1] ** 2).sum()
+
+    through_time = jax.grad(loss_of_outputs)(names["min_gru"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        names["total"],
+        through_time,
+    )
+
+
+GUIDES = {
+    "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
+    "gradients.md": Guide(
+        [
+            (r"time=1000\b", "time=100", 1),
+            (r"steps=40\b", "steps=3", 1),
+            (r"long_inputs\[:500", "long_inputs[:50", 1),
+            (r"chunk_size=100\b", "chunk_size=10", 1),
+            (r"time=200, bias=0.1", "time=200, bias=0.5", 1),
+        ],
+        check_gradients,
+    ),
+}
+
+
+def program_of(path: pathlib.Path) -> str:
+    """The snippets of a guide as one program, each line where it stands in the guide."""
+    text = path.read_text(encoding="utf-8")
+    is_code = np.zeros(text.count("\n") + 1, bool)
+    for snippet in SNIPPET.finditer(text):
+        first = text.count("\n", 0, snippet.start(1))
+        is_code[first : first + snippet[1].count("\n")] = True
+    lines = text.split("\n")
+    return "\n".join(line if code else "" for line, code in zip(lines, is_code, strict=True))
+
+
+def reduced(program: str, smaller: list[tuple[str, str, int]]) -> str:
+    for pattern, replacement, places in smaller:
+        program, count = re.subn(pattern, replacement, program)
+        assert count == places, f"{pattern} occurs {count} times"
+    return program
 
 
 @pytest.mark.slow
-def test_training_guide_runs():
-    code = "\n".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S))
-    shorter = re.sub(r"steps=(300|1000)\b", "steps=2", code)
-    assert shorter.count("steps=2") == 2
+@pytest.mark.parametrize("name", GUIDES)
+def test_guide_runs_as_one_program(name, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs" / "figures").mkdir(parents=True)
+    path, guide = DOCS / name, GUIDES[name]
     names = {}
-    exec(compile(shorter, str(GUIDE), "exec"), names)
-    assert all(jax.tree.leaves(names["same"]))
-    assert names["progress"].position == 60
+    exec(compile(reduced(program_of(path), guide.smaller), str(path), "exec"), names)
+    guide.check(names)
+    figures = {figure.name for figure in (tmp_path / "docs" / "figures").iterdir()}
+    assert figures <= {figure.name for figure in (DOCS / "figures").iterdir()}
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_guide_has_python_that_compiles_and_figures_that_exist(path):
+    compile(program_of(path), str(path), "exec")
+    for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        assert (DOCS / link).is_file(), link
+
+
+def test_every_guide_with_snippets_is_run():
+    with_snippets = {path.name for path in DOCS.glob("*.md") if program_of(path).strip()}
+    assert with_snippets == set(GUIDES)
