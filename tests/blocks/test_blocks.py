@@ -1,5 +1,6 @@
-"""Blocks compute and learn as other people's code says, whose numbers stand in
-reference/blocks.npz, and exchange weights with it; make_blocks.py there wrote them.
+"""Blocks match the code of their authors in outputs and gradients, and exchange weights with it.
+
+The reference numbers are in tests/reference/blocks.npz, written by make_blocks.py in that folder.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from seqmem import blocks, interop, layers
 from tests.helpers.slow import slow_but
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "blocks.npz") as file:
-    TOLD = dict(file)
+    REFERENCE = dict(file)
 TOLERANCE = 1e-10
 KEY = jax.random.key(0)
 GRADIENT = "gradient of "
@@ -27,10 +28,10 @@ OUTPUTS = ("outputs", "values")
 
 
 class Block(NamedTuple):
-    """A block by the name it has in the file, and its weights there and back."""
+    """The importer of a block, its inverse, and the options that the weights do not tell."""
 
-    there: Callable[..., Any]
-    back: Callable[..., Any]
+    from_weights: Callable[..., Any]
+    to_weights: Callable[..., Any]
     options: dict[str, Any]
 
 
@@ -48,48 +49,45 @@ BLOCKS = {
 every_block = pytest.mark.parametrize("name", BLOCKS)
 
 
-def told(name):
-    """What the file says of a block."""
+def reference(block):
+    """The arrays of one block in the file, by name."""
+    prefix = f"{block}: "
     return {
-        own.removeprefix(f"{name}: "): array
-        for own, array in TOLD.items()
-        if own.startswith(f"{name}: ")
+        name.removeprefix(prefix): array
+        for name, array in REFERENCE.items()
+        if name.startswith(prefix)
     }
 
 
 def weights(name):
-    """Its parameters: what has a gradient and is no input."""
-    file = told(name)
-    return {own: file[own] for own in file if GRADIENT + own in file and own not in INPUTS}
+    """The parameters of a block: the arrays with a gradient that are no inputs."""
+    file = reference(name)
+    return {key: file[key] for key in file if GRADIENT + key in file and key not in INPUTS}
 
 
-def made(name, given):
-    return BLOCKS[name].there(given, **BLOCKS[name].options)
-
-
-def as_given(leaves):
-    """The inputs or outputs of a block that has one or two."""
-    return leaves[0] if len(leaves) == 1 else tuple(leaves)
+def make_block(name, arrays):
+    return BLOCKS[name].from_weights(arrays, **BLOCKS[name].options)
 
 
 def inputs(name):
-    """Time first."""
-    file = told(name)
-    return as_given([jnp.asarray(file[own].swapaxes(0, 1)) for own in INPUTS if own in file])
+    """The inputs of a block, time first: one array, or a pair."""
+    file = reference(name)
+    arrays = [jnp.asarray(file[key].swapaxes(0, 1)) for key in INPUTS if key in file]
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
 def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
-    for own, value in theirs.items():
-        assert ours[own].shape == value.shape
-        error = np.max(np.abs(ours[own] - value)) / np.max(np.abs(value))
-        assert error <= TOLERANCE, f"{own} differs by {error} of its largest entry"
+    for name, value in theirs.items():
+        assert ours[name].shape == value.shape
+        error = np.max(np.abs(ours[name] - value)) / np.max(np.abs(value))
+        assert error <= TOLERANCE, f"{name} differs by {error} of its largest entry"
 
 
 QUICK = {("Qwen3-Next", "default"), ("RWKV-7", "default")}
 METHODS = {
     "default": None,
-    "in two blocks": layers.LayerByLayer(seqmem.Parallel(chunk_size=16)),
+    "in two chunks": layers.LayerByLayer(seqmem.Parallel(chunk_size=16)),
     "layer by layer": layers.LayerByLayer(seqmem.Scan()),
     "as one cell": seqmem.ReferenceScan(),
 }
@@ -97,36 +95,36 @@ METHODS = {
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("name", "how"), slow_but(QUICK, itertools.product(BLOCKS, METHODS)))
-def test_a_block_computes_and_learns_as_in_other_peoples_code(name, how):
+def test_block_matches_its_authors_code_in_outputs_and_gradients(name, how):
     method = METHODS[how]
-    file = told(name)
-    shown = [own for own in OUTPUTS if own in file]
+    file = reference(name)
+    outputs = [key for key in OUTPUTS if key in file]
 
-    def loss(given, xs):
-        block = made(name, given)
+    def loss(arrays, xs):
+        block = make_block(name, arrays)
         _, ys = seqmem.unroll(block, block.init_state(), xs, method=method)
         ys = dict(zip(OUTPUTS, ys if isinstance(ys, tuple) else (ys,), strict=False))
-        ys = {own: ys[own].swapaxes(0, 1) for own in shown}
-        return sum((file[f"weight of {own}"] * ys[own]).sum() for own in shown), ys
+        ys = {key: ys[key].swapaxes(0, 1) for key in outputs}
+        return sum((file[f"weight of {key}"] * ys[key]).sum() for key in outputs), ys
 
-    given = {own: jnp.asarray(array) for own, array in weights(name).items()}
+    arrays = {key: jnp.asarray(array) for key, array in weights(name).items()}
     compute = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
-    (by_weights, by_xs), ys = compute(given, inputs(name))
-    assert_same(ys, {own: file[own] for own in shown})
-    by_xs = by_xs if isinstance(by_xs, tuple) else (by_xs,)
-    by_xs = {own: leaf.swapaxes(0, 1) for own, leaf in zip(INPUTS, by_xs, strict=False)}
-    assert_same(by_weights | by_xs, {own: file[GRADIENT + own] for own in (*given, *by_xs)})
+    (d_arrays, d_xs), ys = compute(arrays, inputs(name))
+    assert_same(ys, {key: file[key] for key in outputs})
+    d_xs = d_xs if isinstance(d_xs, tuple) else (d_xs,)
+    d_xs = {key: leaf.swapaxes(0, 1) for key, leaf in zip(INPUTS, d_xs, strict=False)}
+    assert_same(d_arrays | d_xs, {key: file[GRADIENT + key] for key in (*arrays, *d_xs)})
 
 
 @pytest.mark.usefixtures("float64")
 @every_block
-def test_a_block_steps_with_the_same_numbers(name):
-    block = made(name, weights(name))
+def test_block_steps_with_the_same_numbers(name):
+    block = make_block(name, weights(name))
     step = jax.jit(jax.vmap(lambda state, x: block(state, x)))
     xs = inputs(name)
     batch = jax.tree.leaves(xs)[0].shape[1]
     state = jax.tree.map(lambda leaf: jnp.stack([leaf] * batch), block.init_state())
-    outputs = told(name)["outputs"]
+    outputs = reference(name)["outputs"]
     for t in range(outputs.shape[1]):
         state, y = step(state, jax.tree.map(lambda leaf, t=t: leaf[t], xs))
         y = y[0] if isinstance(y, tuple) else y
@@ -136,19 +134,19 @@ def test_a_block_steps_with_the_same_numbers(name):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
 @every_block
-def test_there_and_back_are_the_same_weights(name, dtype):
-    given = {own: array.astype(dtype) for own, array in weights(name).items()}
-    again = BLOCKS[name].back(made(name, given))
-    assert again.keys() == given.keys()
-    for own, array in given.items():
-        assert isinstance(again[own], np.ndarray)
-        assert again[own].dtype == dtype
-        np.testing.assert_array_equal(again[own], array)
+def test_weights_survive_the_round_trip(name, dtype):
+    arrays = {key: array.astype(dtype) for key, array in weights(name).items()}
+    copies = BLOCKS[name].to_weights(make_block(name, arrays))
+    assert copies.keys() == arrays.keys()
+    for key, array in arrays.items():
+        assert isinstance(copies[key], np.ndarray)
+        assert copies[key].dtype == dtype
+        np.testing.assert_array_equal(copies[key], array)
 
 
 @every_block
-def test_what_is_imported_is_the_block_that_its_function_makes(name):
-    block = made(name, weights(name))
+def test_imported_block_has_the_structure_that_its_function_makes(name):
+    block = make_block(name, weights(name))
     sizes = {
         "Qwen3-Next": lambda: blocks.gated_delta_net_block(
             7, 18, num_heads=6, num_key_heads=2, key_size=5, key=KEY
@@ -164,39 +162,39 @@ def test_what_is_imported_is_the_block_that_its_function_makes(name):
         "RWKV-7": lambda: blocks.rwkv7_block(6, num_heads=2, key=KEY),
         "RWKV-7 above": lambda: blocks.rwkv7_block(6, num_heads=2, first_layer=False, key=KEY),
     }
-    own = eqx.filter_eval_shape(sizes[name])
-    assert jax.tree.structure(block) == jax.tree.structure(own)
+    expected = eqx.filter_eval_shape(sizes[name])
+    assert jax.tree.structure(block) == jax.tree.structure(expected)
     if "RWKV" not in name:  # whose module has a rank for each of its matrices of low rank
-        shapes = [[leaf.shape for leaf in jax.tree.leaves(cell)] for cell in (block, own)]
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(cell)] for cell in (block, expected)]
         assert shapes[0] == shapes[1]
 
 
 @every_block
 def test_weights_of_several_precisions_become_the_widest(name):
-    given = {own: array.astype("float32") for own, array in weights(name).items()}
-    narrow = next(iter(given))
-    given[narrow] = given[narrow].astype(jnp.bfloat16)
-    leaves = jax.tree.leaves(made(name, given))
+    arrays = {key: array.astype("float32") for key, array in weights(name).items()}
+    narrow = next(iter(arrays))
+    arrays[narrow] = arrays[narrow].astype(jnp.bfloat16)
+    leaves = jax.tree.leaves(make_block(name, arrays))
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
 
 
 @every_block
 def test_names_and_shapes_that_do_not_fit_are_refused(name):
-    given = weights(name)
+    arrays = weights(name)
     with pytest.raises(
         ValueError, match=r"(?s)^names \[.+\.\n  Expected: .+\n  What to do: pass the"
     ):
-        made(name, {f"mixer.{own}": array for own, array in given.items()})
+        make_block(name, {f"mixer.{key}": array for key, array in arrays.items()})
     with pytest.raises(
         ValueError, match=r"(?s)^names \[.+, and no others\.\n  What to do: pass the"
     ):
-        made(name, given | {"another.bias": np.ones(3)})
-    for own in given:
-        longer = np.concatenate([given[own], given[own][:1]])
+        make_block(name, arrays | {"another.bias": np.ones(3)})
+    for key, array in arrays.items():
+        longer = np.concatenate([array, array[:1]])
         with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: pass the state"):
-            made(name, given | {own: longer})
-        with pytest.raises(ValueError, match=rf"^{own} is int64 of shape .+\n  Expected: floating"):
-            made(name, given | {own: np.ones(given[own].shape, int)})
+            make_block(name, arrays | {key: longer})
+        with pytest.raises(ValueError, match=rf"^{key} is int64 of shape .+\n  Expected: floating"):
+            make_block(name, arrays | {key: np.ones(array.shape, int)})
 
 
 @pytest.mark.parametrize(
@@ -208,32 +206,32 @@ def test_names_and_shapes_that_do_not_fit_are_refused(name):
     ],
 )
 def test_groups_that_do_not_divide_are_refused(name, wrong):
-    there, given = BLOCKS[name].there, weights(name)
+    from_weights, arrays = BLOCKS[name].from_weights, weights(name)
     for number in (0, 4):
         with pytest.raises(
             ValueError, match=rf"^{wrong}={number} for num_heads=\d\.\n  Expected: a whole"
         ):
-            there(given, **{wrong: number})
+            from_weights(arrays, **{wrong: number})
 
 
 @every_block
-def test_other_cells_are_not_exported(name):
+def test_layer_of_another_type_is_not_exported(name):
     other = "GLA" if name != "GLA" else "xLSTM"
-    for cell in (made(other, weights(other)), made(name, weights(name)).layers[-1]):
+    for layer in (make_block(other, weights(other)), make_block(name, weights(name)).layers[-1]):
         with pytest.raises(
             ValueError, match=r"^a cell of \['.+\n  Expected: \['.+makes it.\n  What"
         ):
-            BLOCKS[name].back(cell)
+            BLOCKS[name].to_weights(layer)
 
 
 @pytest.mark.parametrize(
-    ("back", "beta_max"),
+    ("to_weights", "beta_max"),
     [(interop.to_qwen3_next, 2.0), (interop.to_fla_gated_delta_net, 1.5)],
 )
-def test_a_beta_max_that_a_module_does_not_have_is_not_exported(back, beta_max):
+def test_beta_max_that_a_module_does_not_have_is_not_exported(to_weights, beta_max):
     block = blocks.gated_delta_net_block(7, 15, num_heads=3, key_size=2, beta_max=beta_max, key=KEY)
     with pytest.raises(ValueError, match=rf"^a block with beta_max={beta_max}.\n  Expected: 1.+\n"):
-        back(block)
+        to_weights(block)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""State space cells: the code of their authors, their weights there and back, and how they start.
+"""State space cells: the numbers of their authors' code, weights from and to it, initial values.
 
-What the other code computes stands in tests/reference, written by make.py there.
+The reference numbers are in tests/reference, written by make.py in that folder.
 """
 
 import pathlib
@@ -20,13 +20,13 @@ GRADIENT = "gradient of "
 
 
 def reference(name):
-    """The arrays of a file, and the gradients in it."""
+    """The arrays of a file, and the gradients in it, by name."""
     with np.load(REFERENCE / f"{name}.npz") as file:
         arrays = dict(file)
-    gradients = {own for own in arrays if own.startswith(GRADIENT)}
+    gradients = {name for name in arrays if name.startswith(GRADIENT)}
     return (
-        {own: array for own, array in arrays.items() if own not in gradients},
-        {own.removeprefix(GRADIENT): arrays[own] for own in gradients},
+        {name: array for name, array in arrays.items() if name not in gradients},
+        {name.removeprefix(GRADIENT): arrays[name] for name in gradients},
     )
 
 
@@ -39,49 +39,49 @@ def assert_same(ours, theirs, tolerance):
         assert error <= tolerance, f"{name} differs by {error} of its largest entry"
 
 
-def test_s6_computes_and_learns_as_in_hugging_faces_mixer():
-    told, gradients = reference("mamba")
+def test_s6_outputs_states_and_gradients_match_hugging_faces_mixer():
+    expected, gradients = reference("mamba")
 
     def loss(weights, xs):
         cell, _ = from_mamba(weights)
         state, ys = seqmem.unroll(cell, cell.init_state(), xs.swapaxes(0, 1))
-        gated = ys.swapaxes(0, 1) * jax.nn.silu(told["gate"])
-        return (told["weight"] * gated).sum(), {"gated": gated, "final state": state}
+        gated = ys.swapaxes(0, 1) * jax.nn.silu(expected["gate"])
+        return (expected["weight"] * gated).sum(), {"gated": gated, "final state": state}
 
-    weights = {name: jnp.asarray(told[name]) for name in gradients if name != "xs"}
+    weights = {name: jnp.asarray(expected[name]) for name in gradients if name != "xs"}
     compute = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
-    (by_weights, by_xs), said = compute(weights, told["xs"])
-    assert_same(said, {name: told[name] for name in said}, 1e-5)
-    assert_same(by_weights | {"xs": by_xs}, gradients, 1e-5)
+    (d_weights, d_xs), results = compute(weights, expected["xs"])
+    assert_same(results, {name: expected[name] for name in results}, 1e-5)
+    assert_same(d_weights | {"xs": d_xs}, gradients, 1e-5)
 
 
 @pytest.mark.usefixtures("float64")
-def test_s5_computes_and_learns_as_in_its_authors_code():
-    told, gradients = reference("s5")
+def test_s5_outputs_and_gradients_match_its_authors_code():
+    expected, gradients = reference("s5")
 
     def loss(params, xs):
         cell = from_s5(params)
         _, ys = seqmem.unroll(cell, cell.init_state(), xs)
-        return (told["weight"] * ys).sum(), ys
+        return (expected["weight"] * ys).sum(), ys
 
-    params = {name: jnp.asarray(told[name]) for name in gradients if name != "xs"}
+    params = {name: jnp.asarray(expected[name]) for name in gradients if name != "xs"}
     compute = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
-    (by_params, by_xs), ys = compute(params, told["xs"])
-    assert_same({"ys": ys}, {"ys": told["ys"]}, 1e-10)
-    assert_same(by_params | {"xs": by_xs}, gradients, 1e-10)
+    (d_params, d_xs), ys = compute(params, expected["xs"])
+    assert_same({"ys": ys}, {"ys": expected["ys"]}, 1e-10)
+    assert_same(d_params | {"xs": d_xs}, gradients, 1e-10)
 
 
 @pytest.mark.usefixtures("float64")
-def test_s4d_is_a_convolution_with_its_papers_kernel():
+def test_s4d_is_a_convolution_with_the_kernel_of_its_paper():
     cell = seqmem.S4D(3, 5, key=jax.random.key(0))
-    own = jax.tree.map(np.asarray, cell)
+    params = jax.tree.map(np.asarray, cell)
     xs = np.random.default_rng(2).standard_normal((7, 3))
     _, ys = seqmem.unroll(cell, cell.init_state(), xs)
-    delta, A = np.exp(own.log_delta)[:, None], -np.exp(own.A_log) + 1j * own.A_imag
-    C = (own.C[0] + 1j * own.C[1]) * (np.exp(delta * A) - 1) / A
+    delta, A = np.exp(params.log_delta)[:, None], -np.exp(params.A_log) + 1j * params.A_imag
+    C = (params.C[0] + 1j * params.C[1]) * (np.exp(delta * A) - 1) / A
     kernel = [2 * (C * np.exp(delta * A * lag)).sum(1).real for lag in range(7)]
     for t in range(7):
-        expected = sum(kernel[lag] * xs[t - lag] for lag in range(t + 1)) + own.D * xs[t]
+        expected = sum(kernel[lag] * xs[t - lag] for lag in range(t + 1)) + params.D * xs[t]
         np.testing.assert_allclose(ys[t], expected, rtol=0, atol=1e-12)
 
 
@@ -97,11 +97,11 @@ def test_hippo_normal_diagonalises_hippo_without_its_rank_one_part():
 
 
 @pytest.mark.usefixtures("float64")
-def test_s5_starts_as_real_systems_of_its_authors_eigenvalues():
-    told, _ = reference("s5")  # at the start too
+def test_s5_initial_system_is_real_with_its_authors_eigenvalues():
+    expected, _ = reference("s5")  # its Lambda are initial values
     cell = jax.tree.map(np.asarray, seqmem.S5(3, 4, blocks=2, key=jax.random.key(0)))
-    np.testing.assert_allclose(cell.Lambda[0], told["Lambda_re"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(cell.Lambda[1], told["Lambda_im"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(cell.Lambda[0], expected["Lambda_re"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(cell.Lambda[1], expected["Lambda_im"], rtol=0, atol=1e-12)
     B = cell.B[0] + 1j * cell.B[1]
     V = np.kron(np.eye(2), hippo_normal(4)[1])
     real = 2 * (V @ B).real  # the input matrix of the real system
@@ -109,7 +109,7 @@ def test_s5_starts_as_real_systems_of_its_authors_eigenvalues():
     assert np.all((np.exp(cell.log_delta) >= 1e-3) & (np.exp(cell.log_delta) <= 1e-1))
 
 
-def test_s6_starts_with_the_decays_and_steps_of_its_paper():
+def test_s6_initial_decays_and_steps_are_those_of_its_paper():
     cell = seqmem.S6(37, 5, key=jax.random.key(0))
     np.testing.assert_allclose(np.exp(cell.A_log), np.tile(np.arange(1, 6), (37, 1)), rtol=1e-6)
     steps = jax.nn.softplus(cell.b)
@@ -118,7 +118,7 @@ def test_s6_starts_with_the_decays_and_steps_of_its_paper():
     assert cell.V_delta.shape == (3, 37)  # a sixteenth, rounded up
 
 
-def test_the_drive_of_s6_is_smaller_than_its_state():
+def test_s6_drive_is_smaller_than_its_state():
     def sizes():
         cell = seqmem.S6(17, 5, key=jax.random.key(0))
         return cell.project(jnp.zeros(17)), cell.init_state()
@@ -128,7 +128,7 @@ def test_the_drive_of_s6_is_smaller_than_its_state():
     assert state.size == 17 * 5
 
 
-def test_blocks_that_do_not_divide_the_state_are_refused():
+def test_s5_blocks_that_do_not_divide_the_state_are_refused():
     with pytest.raises(ValueError, match=r"(?s)hidden_size=5 and blocks=2.\n  Expected: .+"):
         seqmem.S5(3, 5, blocks=2, key=jax.random.key(0))
 
@@ -151,33 +151,33 @@ def make_cell(kind, dtype="float32"):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-def test_there_and_back_is_the_same_cell(kind, dtype):
-    _, there, back = KINDS[kind]
+def test_cell_survives_the_round_trip(kind, dtype):
+    _, from_weights, to_weights = KINDS[kind]
     cell = make_cell(kind, dtype)
-    weights = back(cell)
+    weights = to_weights(cell)
     assert all(isinstance(array, np.ndarray) for array in weights.values())
-    again = there(weights)
-    again = again[0] if kind == "mamba" else again
-    assert jax.tree.structure(again) == jax.tree.structure(cell)
-    for mine, other in zip(jax.tree.leaves(again), jax.tree.leaves(cell), strict=True):
-        assert mine.dtype == other.dtype == dtype
-        np.testing.assert_array_equal(mine, other)
+    copy = from_weights(weights)
+    copy = copy[0] if kind == "mamba" else copy
+    assert jax.tree.structure(copy) == jax.tree.structure(cell)
+    for leaf, other in zip(jax.tree.leaves(copy), jax.tree.leaves(cell), strict=True):
+        assert leaf.dtype == other.dtype == dtype
+        np.testing.assert_array_equal(leaf, other)
 
 
-def test_what_of_a_mixer_is_not_its_core_is_handed_back():
-    told, gradients = reference("mamba")
-    mixer = {name: told[name] for name in told if "." in name or name in gradients}
+def test_from_mamba_returns_the_weights_around_the_core_unchanged():
+    expected, gradients = reference("mamba")
+    mixer = {name: expected[name] for name in expected if "." in name or name in gradients}
     del mixer["xs"]
     cell, rest = from_mamba(mixer)
     assert set(rest) == {"in_proj.weight", "conv1d.weight", "conv1d.bias", "out_proj.weight"}
     assert all(rest[name] is mixer[name] for name in rest)
-    whole = rest | to_mamba(cell)
-    assert whole.keys() == mixer.keys()
+    weights = rest | to_mamba(cell)
+    assert weights.keys() == mixer.keys()
     for name, array in mixer.items():
-        np.testing.assert_array_equal(whole[name], array)
+        np.testing.assert_array_equal(weights[name], array)
 
 
-def test_a_mixer_of_several_precisions_becomes_the_widest():
+def test_mixer_of_several_precisions_becomes_the_widest():
     weights = to_mamba(make_cell("mamba"))
     weights |= {"x_proj.weight": weights["x_proj.weight"].astype(jnp.bfloat16)}
     cell, _ = from_mamba(weights)
@@ -188,7 +188,7 @@ MAMBA, S5 = to_mamba(make_cell("mamba", "float64")), to_s5(make_cell("s5", "floa
 
 
 @pytest.mark.parametrize(
-    ("there", "weights", "came"),
+    ("from_weights", "weights", "came"),
     [
         (from_mamba, {f"mixer.{name}": array for name, array in MAMBA.items()}, "names ['mixer.A"),
         (from_mamba, MAMBA | {"D": np.ones(7, int)}, "D is int64 of shape (7,)."),
@@ -199,16 +199,16 @@ MAMBA, S5 = to_mamba(make_cell("mamba", "float64")), to_s5(make_cell("s5", "floa
         (from_s5, S5 | {"B": np.ones((5, 3))}, "B is float64 of shape (5, 3)."),
     ],
 )
-def test_what_does_not_fit_is_refused(there, weights, came):
+def test_weights_that_do_not_fit_are_refused(from_weights, weights, came):
     with pytest.raises(ValueError, match=r"(?s)\n  Expected: .+\n  What to do: .+") as refusal:
-        there(weights)
+        from_weights(weights)
     assert str(refusal.value).startswith(came)
 
 
-@pytest.mark.parametrize("back", [to_mamba, to_s5])
-def test_other_cells_are_refused(back):
+@pytest.mark.parametrize("to_weights", [to_mamba, to_s5])
+def test_cell_of_another_type_is_not_exported(to_weights):
     cell = eqx.filter_eval_shape(lambda: seqmem.LRU(2, 3, key=jax.random.key(0)))
     with pytest.raises(
         ValueError, match=r"a cell of type LRU.\n  Expected: S\d.\n  What to do: .+"
     ):
-        back(cell)
+        to_weights(cell)

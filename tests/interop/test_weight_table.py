@@ -186,6 +186,13 @@ def test_layer_whose_shapes_disagree_is_not_exported():
         TABLE.to_theirs(block)
 
 
+def test_stacked_layers_are_not_exported_as_one():
+    block = to_ours(WEIGHTS)
+    blocks = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), block)
+    with pytest.raises(ValueError, match=r"^W is float32 of shape \(2, 12, 5\)\.\n.+2 axes"):
+        TABLE.to_theirs(blocks)
+
+
 def test_sizes_follow_from_shapes_in_any_order():
     shapes = [("values+2*groups*key 1", (41, 1)), ("heads*value", (21,)), ("heads values", (3, 5))]
     sizes = solve_sizes(shapes, {"groups": 2})

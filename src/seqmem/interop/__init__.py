@@ -1,4 +1,4 @@
-"""Weights from and to other libraries, none of which is imported, and exported programs.
+"""Weights from and to other libraries, which need not be installed, and exported programs.
 
 `from_x` makes the layer that computes what a module of library x computes, from the arrays of its
 parameters by its names for them; `to_x` is the inverse. They agree on this:

@@ -4,8 +4,8 @@ from .weight_table import Row, concatenate
 
 
 def short_conv(path: str, theirs: Mapping[str, str]) -> Row:
-    """The row of a depthwise convolution: [channel, 1, width] there, the present step last;
-    [width, channel] here, the present step first.
+    """The row of a depthwise convolution: theirs is [channel, 1, width] with the present step last,
+    ours is [width, channel] with the present step first.
     """
     channels = "+".join(shape.split()[0] for shape in theirs.values())
     return Row(

@@ -58,7 +58,7 @@ def from_mamba2(state_dict: Mapping[str, Any], num_groups: int, *, eps: float = 
 
     Args:
         state_dict: arrays by the module's names.
-        num_groups: the config's `n_groups` (`ngroups` in state-spaces' own), which the arrays do
+        num_groups: the config's `n_groups` (`ngroups` in state-spaces), which the arrays do
             not tell.
         eps: the config's `layer_norm_epsilon`.
 

@@ -145,9 +145,9 @@ def _table(
     stride: int = 1,
 ) -> WeightTable:
     """The table of a module; its layers are every `stride`-th of the stack."""
-    rows, shown = [], _output(cell_type)
+    rows, output = [], _output(cell_type)
     for index in range(num_layers):
-        features = "input_size" if index == 0 else f"2*{shown}" if is_bidirectional else shown
+        features = "input_size" if index == 0 else f"2*{output}" if is_bidirectional else output
         path, name = f"layers.{index * stride}", f"l{index}"
         if is_bidirectional:
             rows += _rows(cell_type, f"{path}.forward", name, features, has_bias)
@@ -156,7 +156,7 @@ def _table(
             rows += _rows(cell_type, path, name, features, has_bias)
     return WeightTable(
         make=functools.partial(deep, cell_type),
-        arguments=sorted({"input_size", "hidden_size", shown}),
+        arguments=sorted({"input_size", "hidden_size", output}),
         rows=rows,
         remedy="pass the state_dict of one torch.nn.RNN, LSTM or GRU, with prefixes such as 'rnn.' "
         "cut off the names, and the type of cell that it has (seqmem.ProjectedLSTM for a "
@@ -173,11 +173,11 @@ def _rows(
     cell_type: type[Any], path: str, name: str, features: str, has_bias: bool
 ) -> Iterator[Row]:
     """The rows of one cell."""
-    gates, shown = len(cell_type.gates), _output(cell_type)
+    gates, output = len(cell_type.gates), _output(cell_type)
     ours = f"{gates} hidden_size" if gates else "hidden_size"
     theirs = ours.replace(" ", "*")
     yield Row({f"{path}.W": f"{ours} {features}"}, {f"weight_ih_{name}": f"{theirs} {features}"})
-    yield Row({f"{path}.U": f"{ours} {shown}"}, {f"weight_hh_{name}": f"{theirs} {shown}"})
+    yield Row({f"{path}.U": f"{ours} {output}"}, {f"weight_hh_{name}": f"{theirs} {output}"})
     b, c = {f"{path}.b": ours}, {f"{path}.c": "hidden_size"}
     biases = {f"bias_ih_{name}": theirs, f"bias_hh_{name}": theirs} if has_bias else {}
     if cell_type is GRU:

@@ -9,7 +9,7 @@ from .weight_table import Row, Weights, WeightTable, same
 
 
 def _complex_matrix(name: str, shape: str) -> Row:
-    """Real and imaginary parts: along the last axis there, along the first here."""
+    """Real and imaginary parts: along their last axis, along our first."""
     return Row(
         {name: f"2 {shape}"},
         {name: f"{shape} 2"},
@@ -29,7 +29,7 @@ TABLE = WeightTable(
         Row({"log_delta": "hidden_size"}, {"log_step": "hidden_size 1"}),
     ),
     remedy="pass the params of one S5SSM that runs in one direction; those of another direction "
-    "are the columns of a C of twice the width, or C2 beside C1.",
+    "are the columns of a C of twice the width, or C1 and C2.",
     is_partial=True,
 )
 

@@ -133,9 +133,13 @@ class WeightTable:
             ValueError: where a shape does not fit.
         """
         shapes = {path: shape for row in self.rows for path, shape in row.ours.items()}
-        arrays = {path: np.array(at(layer, path)) for path in shapes}
+        remedy = "pass one layer with the sizes of one module."
+        arrays = {
+            path: np.array(_as_floating(path, at(layer, path), len(shape.split()), remedy))
+            for path, shape in shapes.items()
+        }
         known = {size: at(layer, path) for size, path in self.static.items()}
-        sizes = self._sizes(shapes, arrays, known, "pass a layer with the sizes of one module.")
+        sizes = self._sizes(shapes, arrays, known, remedy)
         values: dict[str, AnyArray] = {}
         for row in self.rows:
             merged = row.to_theirs(*(arrays[path] for path in row.ours))
