@@ -1,4 +1,4 @@
-"""Beam search keeps the right sequences, from one (greedy) to all there are."""
+"""Beam search keeps the right sequences, from greedy decoding (width 1) to a search of all."""
 
 import functools
 import itertools

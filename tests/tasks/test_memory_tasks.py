@@ -88,9 +88,9 @@ def recall(task, xs):
     begin = 2 * task.pairs
     values = dict(zip(xs[:begin:2], xs[1:begin:2], strict=True))
     assert len(values) == len(set(values.values())) == task.pairs
-    asked = {step: x for step, x in enumerate(xs) if step >= begin and x}
-    assert sorted(asked.values()) == sorted(values)
-    for step, key in asked.items():
+    queries = {step: x for step, x in enumerate(xs) if step >= begin and x}
+    assert sorted(queries.values()) == sorted(values)
+    for step, key in queries.items():
         yield step, values[key] - task.vocabulary // 2, xs.index(key)
 
 

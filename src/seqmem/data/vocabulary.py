@@ -43,7 +43,7 @@ class Vocabulary:
             raise bad_input(
                 f"the text has {len(unknown)} unknown characters: {''.join(unknown[:20])!r}.",
                 f"only the {len(self)} characters of the vocabulary.",
-                "make the vocabulary from the whole text, Vocabulary.from_text(text), or remove "
+                "make the vocabulary from the complete text, Vocabulary.from_text(text), or remove "
                 "these characters.",
             )
         ids = {character: i for i, character in enumerate(self.characters)}

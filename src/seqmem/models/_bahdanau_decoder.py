@@ -1,5 +1,7 @@
 """`BahdanauDecoder`: attention inside the recurrence."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -68,7 +70,7 @@ class BahdanauDecoder(AbstractDecoder):
 
     def weights(self, source, state, xs, *, lengths=None):
         cell = self.attend_to(source, lengths=lengths)
-        states = solve(cell, state, xs, return_states=True).states
+        states: Any = solve(cell, state, xs, return_states=True).states
         (cell_state, _), (cell_states, _) = state, states
         previous = jax.tree.map(
             lambda first, later: jnp.concatenate([first[None], later[:-1]]), cell_state, cell_states
@@ -88,7 +90,7 @@ class _AttendingCell(AbstractCell):
         size = vector_size(self.decoder.cell.input_shape)
         return (None if size is None else size - self.decoder.attention.value_size,)
 
-    def init_state(self) -> State:
+    def init_state(self):
         return self.decoder.init_state()
 
     def project(self, x: PyTree) -> Drive:

@@ -89,7 +89,7 @@ class PlainDecoder(AbstractDecoder):
 
 
 def per_example_source(source: AttentionSource) -> AttentionSource | PerExample:
-    """The source as a part of a cell: each example of a batch has its own."""
+    """The source as a part of a cell, per example where it has batch axes."""
     return PerExample(source) if source.valid.ndim > 1 else source
 
 
