@@ -10,8 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 import seqmem
-from seqmem.tasks import Scene
-from seqmem.tasks.scenes import END
+from seqmem.tasks import Scene, Scenes
 
 
 class Encoder(eqx.Module):
@@ -132,8 +131,8 @@ class Describer(eqx.Module):
 
 
 def _previous_words(words: Int[Array, "time *batch"]) -> Int[Array, "time *batch"]:
-    """The decoder's inputs: END, then all words but the last."""
-    return jnp.concatenate([jnp.full_like(words[:1], END), words[:-1]])
+    """The decoder's inputs: Scenes.END, then all words but the last."""
+    return jnp.concatenate([jnp.full_like(words[:1], Scenes.END), words[:-1]])
 
 
 def naming_loss(encoder: Encoder, state: tuple, scene: Scene) -> tuple:
@@ -145,9 +144,9 @@ def naming_loss(encoder: Encoder, state: tuple, scene: Scene) -> tuple:
 
 
 def describing_loss(model: Describer, state: tuple, scene: Scene) -> tuple:
-    """The sum of −ln P(word) over all words and one END; a batch is one step of time."""
+    """The sum of −ln P(word) over all words and one Scenes.END; a batch is one step of time."""
     scene = jax.tree.map(lambda leaf: leaf[0], scene)
     logits = model(scene.images, scene.words)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, scene.words)
-    is_valid = jnp.cumsum(scene.words == END, 0) <= 1
+    is_valid = jnp.cumsum(scene.words == Scenes.END, 0) <= 1
     return jnp.where(is_valid, losses, 0).sum(), is_valid.sum(), state

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import seqmem
-from seqmem.tasks.scenes import END
+from seqmem.tasks import Scenes
 
 from .scene_figure import DescribedImage
 from .scene_models import Describer, Encoder
@@ -50,7 +50,9 @@ def describe(model: Describer, images: jax.Array, *, length: int) -> jax.Array:
     def describe_one(image: jax.Array) -> jax.Array:
         cell, state = model.attend_to(model.positions(image))
         step = eqx.Partial(model.step, cell)
-        return seqmem.decoding.greedy(step, state, begin=END, end=END, max_length=length).tokens
+        return seqmem.decoding.greedy(
+            step, state, begin=Scenes.END, end=Scenes.END, max_length=length
+        ).tokens
 
     return jax.vmap(describe_one)(images)
 
@@ -145,10 +147,10 @@ def examples(
     for descriptions, mask in groups:
         for i in np.nonzero(mask)[0][:1]:
             ids = descriptions.words[i]
-            ids = ids[: 1 + int((ids != END).sum())]
+            ids = ids[: 1 + int((ids != Scenes.END).sum())]
             image = descriptions.images[i]
             weights = np.asarray(model.attention(jnp.asarray(image), jnp.asarray(ids)))
-            words = [problem.scenes.words[word] for word in ids if word != END]
+            words = [problem.scenes.words[word] for word in ids if word != Scenes.END]
             side = int(weights.shape[1] ** 0.5)
             weights = weights[: len(words)].reshape(-1, side, side)
             chosen.append(DescribedImage(image, descriptions.expected[i], words, weights))

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from seqmem import data
-from seqmem.data.fsdd import SAMPLE_RATE
 
 BANDS, HOP = 40, 0.02  # of log_mel; seconds from frame to frame
 MAX_SPEED, MAX_MASK = 1.25, 0.2  # of the augmentation: a factor, and a share of an axis
@@ -28,7 +27,7 @@ def features_of(*parts: data.SpokenDigits) -> list[Features]:
     """
 
     def centred(waveform: np.ndarray) -> np.ndarray:
-        energies = data.log_mel(waveform, SAMPLE_RATE, num_bands=BANDS, hop=HOP)
+        energies = data.log_mel(waveform, data.SpokenDigits.SAMPLE_RATE, num_bands=BANDS, hop=HOP)
         return energies - energies.mean()
 
     clips = [[centred(waveform) for waveform in part.waveforms] for part in parts]

@@ -16,7 +16,6 @@ pytest.importorskip("matplotlib", reason="the figures need matplotlib")
 from benchmarks.jobs import describe_image, scene_scores
 from benchmarks.jobs.scene_models import Describer, Encoder, describing_loss
 from seqmem import tasks
-from seqmem.tasks.scenes import END
 
 NAMES = tuple((f"a k{kind}", f"k{kind}s") for kind in range(7))
 SCENES = tasks.Scenes(NAMES, grid_size=2, slot_size=8)
@@ -42,7 +41,7 @@ def test_describe_returns_the_likeliest_word_after_those_before_it(model, scene)
     predicted = scene_scores.describe(model, scene.images, length=9)
     logits = model(scene.images, predicted.T)
     for ids, likeliest in zip(np.asarray(predicted), logits.argmax(-1).T, strict=True):
-        length = 1 + int((ids != END).sum())
+        length = 1 + int((ids != tasks.Scenes.END).sum())
         np.testing.assert_array_equal(ids[:length], likeliest[:length])
 
 
@@ -52,9 +51,9 @@ def test_describing_loss_counts_all_words_and_one_end(model, scene):
     log_probabilities = jax.nn.log_softmax(model(scene.images, scene.words))
     expected = 0.0
     for example, ids in enumerate(np.asarray(scene.words).T.tolist()):
-        for step, word in enumerate(ids[: ids.index(END) + 1]):
+        for step, word in enumerate(ids[: ids.index(tasks.Scenes.END) + 1]):
             expected -= float(log_probabilities[step, example, word])
-    assert int(weight) == (np.asarray(scene.words) != END).sum() + 3
+    assert int(weight) == (np.asarray(scene.words) != tasks.Scenes.END).sum() + 3
     assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
@@ -64,7 +63,7 @@ def test_attention_weights_make_the_context(model, scene):
     positions = model.positions(scene.images[0])
     assert weights.shape == (5, 4)
     cell, state = model.attend_to(positions)
-    for word, step_weights in zip([END, *words.tolist()], weights, strict=False):
+    for word, step_weights in zip([tasks.Scenes.END, *words.tolist()], weights, strict=False):
         state, (_, context) = cell(state, model.words.project(jnp.asarray(word)))
         np.testing.assert_allclose(context, step_weights @ positions, rtol=1e-5, atol=1e-6)
 

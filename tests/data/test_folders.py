@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from seqmem import data
-from seqmem.data import _folders, fsdd, shakespeare
+from seqmem.data import _folders, _fsdd, _shakespeare
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def published(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "input.txt").write_text("to be, or not\n")
     content = (folder / "input.txt").read_bytes()
-    monkeypatch.setattr(shakespeare, "URL", f"{folder.as_uri()}/")
-    monkeypatch.setitem(shakespeare.SHA256, "input.txt", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(_shakespeare, "URL", f"{folder.as_uri()}/")
+    monkeypatch.setitem(_shakespeare.SHA256, "input.txt", hashlib.sha256(content).hexdigest())
     return folder / "input.txt"
 
 
@@ -132,17 +132,17 @@ def test_clips_of_an_archive_are_checked_by_their_content(cache, tmp_path, monke
         f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n"
         for name in ("3_ann_0.wav", "3_ann_1.wav")
     ]
-    monkeypatch.setattr(fsdd, "URL", archive.as_uri())
+    monkeypatch.setattr(_fsdd, "URL", archive.as_uri())
     folder = tmp_path / "clips"
     folder.mkdir()
     with pytest.raises(ValueError, match="SHA-256"):
-        fsdd._fetch(folder)
-    monkeypatch.setattr(fsdd, "SHA256", hashlib.sha256("".join(lines).encode()).hexdigest())
-    fsdd._fetch(folder)
+        _fsdd._fetch(folder)
+    monkeypatch.setattr(_fsdd, "SHA256", hashlib.sha256("".join(lines).encode()).hexdigest())
+    _fsdd._fetch(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["3_ann_0.wav", "3_ann_1.wav"]
     archive.write_bytes(archive.read_bytes()[:-5])
     with pytest.raises(ValueError, match="not a zip file"):
-        fsdd._fetch(folder)
+        _fsdd._fetch(folder)
 
 
 def test_missing_folder_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from seqmem import data
 from seqmem.data import spoken_digits
-from seqmem.data.sound import mel_weights
+from seqmem.data._sound import mel_weights
 
 
 def write_wav(path, samples, *, channels=1, width=2, rate=8000):

@@ -3,7 +3,7 @@
 import os
 
 from ._folders import data_folder, fetcher, find_file
-from .text import read_text
+from ._text import read_text
 
 COMMIT = "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
 URL = f"https://raw.githubusercontent.com/karpathy/char-rnn/{COMMIT}/data/tinyshakespeare/"

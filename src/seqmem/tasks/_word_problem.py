@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core.errors import bad_input
-from .groups import Group, cyclic
-from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
+from ._groups import Group, cyclic
+from ._memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
+from ._memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 SYMBOLS, LENGTH = 8, 10
 MARKER = SYMBOLS + 1

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core.errors import bad_input
-from .memory_task import AbstractTokenTask, Examples, check_task_sizes
+from ._memory_task import AbstractTokenTask, Examples, check_task_sizes
 
 WRITE, READ, IGNORE, ZERO = range(4)
 

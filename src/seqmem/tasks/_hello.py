@@ -8,7 +8,7 @@ import collections
 import numpy as np
 from jaxtyping import Int
 
-from ..data.vocabulary import Vocabulary
+from ..data._vocabulary import Vocabulary
 
 
 def hello() -> tuple[Vocabulary, Int[np.ndarray, "4"], Int[np.ndarray, "4"]]:

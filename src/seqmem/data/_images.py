@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from .._core.errors import bad_input
 from ._folders import check_name, data_folder, fetcher, find_file
-from .idx import read_idx
+from ._idx import read_idx
 
 FILES = {"train": "train", "test": "t10k"}
 COMMIT = "b2617bb6d3ffa2e429640350f613e3291e10b141"

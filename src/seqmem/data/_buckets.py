@@ -9,7 +9,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from .._core.errors import bad_input
 from .._core.validation import check_count, check_sizes
-from .numpy_rng import numpy_rng
+from ._numpy_rng import numpy_rng
 
 NO_EXAMPLE = -1  # the index in an unused place of a batch
 

@@ -6,15 +6,15 @@ import pathlib
 import re
 import tempfile
 import zipfile
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from .._core.errors import bad_input
 from ._folders import check_sha256, data_folder, download, folder_sha256
-from .sound import read_wav
+from ._sound import read_wav
 
-SAMPLE_RATE = 8000  # Hz
 COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}.zip"
 SHA256 = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
@@ -26,11 +26,13 @@ class SpokenDigits:
     """Clips with the spoken digit, the speaker and the take of each.
 
     Attributes:
-        waveforms: 8,000 samples per second, in [−1, 1).
+        waveforms: samples at `SpokenDigits.SAMPLE_RATE`, in [−1, 1).
         digits: 0 to 9.
         speakers: names.
         takes: 0, 1, ... for each digit of a speaker.
     """
+
+    SAMPLE_RATE: ClassVar[int] = 8000  # Hz
 
     waveforms: tuple[Float32[np.ndarray, " samples"], ...]
     digits: Int[np.ndarray, " clip"]
@@ -104,8 +106,10 @@ def spoken_digits(path: str | os.PathLike | None = None) -> SpokenDigits:
 
 def _read_clip(file: pathlib.Path) -> Float32[np.ndarray, " samples"]:
     samples, sample_rate = read_wav(file)
-    if sample_rate != SAMPLE_RATE:
-        raise bad_input(f"{file} has {sample_rate} Hz.", f"{SAMPLE_RATE} Hz.", "resample it.")
+    if sample_rate != SpokenDigits.SAMPLE_RATE:
+        raise bad_input(
+            f"{file} has {sample_rate} Hz.", f"{SpokenDigits.SAMPLE_RATE} Hz.", "resample it."
+        )
     return samples
 
 

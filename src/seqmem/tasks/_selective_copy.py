@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core.errors import bad_input
-from .memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
+from ._memory_task import AbstractTokenTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,6 @@ from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
 from .._core.errors import bad_input
 
-END = 0  # the id of the end of a description, which is also its padding
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -22,7 +21,7 @@ class Scene(NamedTuple):
 
     Attributes:
         images: one image per scene.
-        words: the ids of the words of each description, padded with END.
+        words: the ids of the words of each description, padded with `Scenes.END`.
         counts: how many objects of each kind are in each scene.
     """
 
@@ -43,6 +42,8 @@ class Scenes:
     out: `batch` draws them with `longest=True` only, and nothing else then. Otherwise the last
     object of such a scene is changed to the kind of the first. A grid of one slot has no such
     scenes.
+
+    `Scenes.END` is the id of the end of a description, and of its padding.
 
     A task consists of names and sizes only, so it is hashable, and static under jit.
 
@@ -66,6 +67,8 @@ class Scenes:
         >>> scene.images.shape, task.sentence(scene.words[:, 0])
         ((11, 7, 7), 'a toy car')
     """
+
+    END: ClassVar[int] = 0
 
     names: tuple[tuple[str, str], ...]
     grid_size: int
@@ -108,7 +111,7 @@ class Scenes:
     def sentence(self, ids: Int[Array | np.ndarray, " time"]) -> str:
         """The text of a description as ids, up to its end."""
         text = " ".join(self.words[i] for i in np.asarray(ids).tolist())
-        return text.split(self.words[END])[0].strip().replace(" ,", ",")
+        return text.split(self.words[self.END])[0].strip().replace(" ,", ",")
 
     def batch(
         self,
@@ -200,12 +203,12 @@ class Scenes:
     def _word_ids(self, counts: Int[Array, " kind"]) -> Int[Array, " time"]:
         """The description as ids: a separator and a phrase for each kind that occurs.
 
-        All kinds get the same number of places, unused ones filled with END, which are then moved
+        All kinds get the same number of places, unused ones filled with `END`, which are then moved
         to the end.
         """
         id_of = {word: i for i, word in enumerate(self.words)}
         width = max(len(f"two {name}".split()) for forms in self.names for name in forms)
-        phrases = np.full((len(self.names), self.max_objects + 1, width), END)
+        phrases = np.full((len(self.names), self.max_objects + 1, width), self.END)
         for kind in range(len(self.names)):
             for count in range(1, self.max_objects + 1):
                 ids = [id_of[word] for word in self._phrase(kind, count)]
@@ -213,12 +216,12 @@ class Scenes:
         occurs = (counts > 0).astype(jnp.int32)
         before, after = jnp.cumsum(occurs) - occurs, jnp.cumsum(occurs[::-1])[::-1] - occurs
         separators = jnp.where(after > 0, id_of[","], id_of["and"])
-        separators = jnp.where((occurs > 0) & (before > 0), separators, END)
+        separators = jnp.where((occurs > 0) & (before > 0), separators, self.END)
         chosen = jax.vmap(lambda phrases, count: phrases[count])(
             jnp.asarray(phrases, jnp.int32), counts
         )
         ids = jnp.concatenate([separators.astype(jnp.int32)[:, None], chosen], 1).ravel()
-        return ids[jnp.argsort(ids == END, stable=True)][: self.length]
+        return ids[jnp.argsort(ids == self.END, stable=True)][: self.length]
 
 
 def _draw_images(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .memory_task import AbstractMemoryTask, Examples, check_task_sizes, weights_from
+from ._memory_task import AbstractMemoryTask, Examples, check_task_sizes, weights_from
 
 
 @dataclasses.dataclass(frozen=True)
