@@ -71,7 +71,7 @@ def _register(cls: type) -> None:
                 "pass jax.tree.leaves(cell) to the exported function instead of the cell.",
             ) from error
 
-    def deserialize(stored: bytearray) -> tuple:
+    def deserialize(stored: bytes | bytearray) -> tuple:
         return (_not_wrapped(), *map(_as_tuple, json.loads(stored.decode())))
 
     export.register_pytree_node_serialization(

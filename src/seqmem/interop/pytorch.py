@@ -51,7 +51,8 @@ def from_torch(
     `seqmem.layers.Bidirectional` for one layer in both directions, and for more layers a
     `seqmem.layers.Stack` of these, whose state is a tuple with one entry per layer, a pair in a
     bidirectional one. A module without biases (`bias=False`) gets zeros. The state of a
-    `ProjectedLSTM` is the one before the projection: PyTorch's h_0 is R m_0.
+    `ProjectedLSTM` is the one before the projection: PyTorch's h_0 is R m_0. Inputs are time first,
+    also for a module with `batch_first=True`.
 
     Args:
         cell_type: `seqmem.RNN`, `LSTM`, `GRU`, or `ProjectedLSTM` for an LSTM with `proj_size`.
