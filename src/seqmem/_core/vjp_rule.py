@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import PyTree
 
@@ -46,12 +46,12 @@ class AbstractVJPRule(abc.ABC):
 
     `prepare` and `finish` take one example and one step; the other functions take a tile. A
     subclass is a frozen dataclass.
+
+    Attributes:
+        saves_prepared: whether the result of `prepare` is worth keeping for the backward pass.
     """
 
-    @property
-    @abc.abstractmethod
-    def saves_prepared(self) -> bool:
-        """Whether the result of `prepare` is worth keeping for the backward pass."""
+    saves_prepared: ClassVar[bool]
 
     @abc.abstractmethod
     def tile_sizes(self, batch: int, entries: int) -> TileSizes:

@@ -65,7 +65,7 @@ class Bidirectional(AbstractContainer):
                 )
 
     @property
-    def input_shape(self) -> PyTree:  # pyright: ignore
+    def input_shape(self) -> PyTree:
         return self.forward.input_shape
 
     @property

@@ -30,7 +30,7 @@ class Map(AbstractPointwiseCell):
 
     arrays: PyTree
     rest: PyTree = eqx.field(static=True)
-    input_shape: Any = eqx.field(static=True)  # pyright: ignore
+    input_shape: Any = eqx.field(static=True)
 
     def __init__(self, fn: Callable[[PyTree], PyTree], *, input_shape: Any = (None,)):
         self.arrays, self.rest = eqx.partition(fn, eqx.is_array)

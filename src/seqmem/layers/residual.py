@@ -7,7 +7,7 @@ import jax
 from jaxtyping import PyTree
 
 from .._core.batching import vmap_axes
-from .._core.cell import AbstractLayer, readout, update
+from .._core.cell import readout, update
 from .._core.container import AbstractContainer, AbstractContainerCell
 from .._core.errors import bad_input
 from .._core.method import AbstractMethod
@@ -43,10 +43,10 @@ class Residual(AbstractContainerCell):
 
     family = COMPOSITE
 
-    layer: AbstractLayer
+    layer: Any  # an AbstractLayer; an AbstractCell where the whole steps
 
     @property
-    def input_shape(self) -> PyTree:  # pyright: ignore
+    def input_shape(self) -> PyTree:
         return self.layer.input_shape
 
     @property
@@ -61,15 +61,15 @@ class Residual(AbstractContainerCell):
         return self.layer.init_state()
 
     def project(self, x: PyTree) -> Drive:
-        return x, self.layer.project(x)  # pyright: ignore
+        return x, self.layer.project(x)
 
     def update(self, state: State, drive: Drive) -> State:
         _, inner_drive = drive
-        return update(self.layer, state, inner_drive)  # pyright: ignore
+        return update(self.layer, state, inner_drive)
 
     def readout(self, state: State, drive: Drive) -> Output:
         x, inner_drive = drive
-        return add_residual(x, readout(self.layer, state, inner_drive))  # pyright: ignore
+        return add_residual(x, readout(self.layer, state, inner_drive))
 
     def map_first(self, change: Callable[[Any], Any]) -> "Residual":
         return Residual(change(self.layer))

@@ -1,5 +1,6 @@
 """`Stack`: layers on top of each other."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class Stack(AbstractContainerCell):
 
     family = COMPOSITE
 
-    layers: tuple[AbstractLayer, ...]
+    layers: tuple[Any, ...]  # of AbstractLayer; of AbstractCell where the stack steps
 
     def __init__(self, layers: Sequence[AbstractLayer]):
         for layer in layers:
@@ -63,11 +64,11 @@ class Stack(AbstractContainerCell):
         if not layers:
             raise bad_input("Stack got no layer.", "one layer or more.", "pass a list of cells.")
         self.layers = tuple(layers)
-        for index, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for index, (below, above) in enumerate(itertools.pairwise(layers)):
             _check_sizes(index, below, above)
 
     @property
-    def input_shape(self) -> PyTree:  # pyright: ignore
+    def input_shape(self) -> PyTree:
         return self.layers[0].input_shape
 
     @property

@@ -8,6 +8,7 @@ these the gradients of parameters and inputs are one product each over the tile 
 
 import dataclasses
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -65,12 +66,13 @@ class Scan(AbstractMethod):
     def needs_step_index(self) -> bool:
         return self.transform is not None
 
-    def run(self, problem):
+    def run(self, problem: Problem) -> Solution:
         if not has_steps(problem):
             return solve_without_steps(problem)
         if not has_known_time(problem):
             return ReferenceScan(self.transform).run(problem)
-        return _scan(self, *split(problem))
+        solution: Any = _scan(self, *split(problem))
+        return solution
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
