@@ -50,14 +50,13 @@ FAST_WEIGHTS = Family(
 
 
 class AbstractFastWeightCell(AbstractCell):
-    """A cell whose state is a `Memory`, and which says what a step writes.
+    """A cell whose state is a `Memory`, a matrix per head, and whose `project` returns a `Write`.
 
         S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + exp(i_t) v_t k_tᵀ,    y_t = output(S_t q_t)
 
-    `project` returns the `Write` and whatever else `output` wants to see of the input. Where there
-    is a gain i_t, which goes with a decay per head and without removal, the state is held as
-    exp(m_t) · matrix with m_t = max(ln w_t + m_{t−1}, i_t), and `output` is given the reading of
-    the matrix and m_t.
+    A subclass writes `init_state`, `project` and `output`. A gain i_t can be combined with a decay
+    per head, without removal. Then S is held as exp(m_t) · matrix, with
+    m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both matrix · q_t and m_t.
     """
 
     family = FAST_WEIGHTS
@@ -68,11 +67,13 @@ class AbstractFastWeightCell(AbstractCell):
 
     @abc.abstractmethod
     def project(self, x: PyTree, /) -> tuple[Write, Any]:
-        """What one input writes, and what else its output is made of."""
+        """The write of one input, and whatever else `output` needs of the input."""
 
     @abc.abstractmethod
     def output(self, reading: Any, extra: Any, /) -> Output:
-        """The output, from the reading S_t q_t, [*heads, value], (or it and m_t)."""
+        """The output, given the reading S_t q_t, [*heads, value] (with gains: matrix · q_t and
+        m_t), and the second result of `project`.
+        """
 
     def update(self, state: Memory, drive: tuple[Write, Any], /) -> Memory:
         write, _ = drive

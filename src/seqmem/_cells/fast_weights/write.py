@@ -1,10 +1,10 @@
-"""What one step of a fast-weight cell writes into its matrices.
+"""Writes: what one step of a fast-weight cell does to its matrices.
 
     S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ        read as S_t q_t
 
-What is removed is read before the decay, so that a cell multiplies by the decay where one that
-reads after it would divide. Decays are logs, and stay logs until they are summed: −inf is a decay
-to nothing.
+The removed value S_{t−1} r_t is read before the decay, so that a cell multiplies r by the decay
+where reading after the decay would divide by it. A decay is given as its logarithm; −inf is a decay
+of 0.
 """
 
 import functools
@@ -22,70 +22,74 @@ matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 class Write(NamedTuple):
-    """What one step does to the matrices. What is None costs nothing.
+    """What one step does to the matrices. A field that is None costs nothing.
 
-    Leading axes are heads. A head axis of size 1 is shared by all heads. Several writes per step,
-    one after the other, stand in an axis of their own before the last of all leaves but the query,
-    which reads behind the last.
+    Leading axes are heads; a head axis of size 1 is shared by all heads. A step may write several
+    times, one after another: then every field but the query has an axis of writes before its last
+    axis, and the query reads after the last write.
     """
 
     query: Float[Array, "*heads key"]  # q
     key: Float[Array, "*heads key"]  # k
     value: Float[Array, "*heads value"]  # v
-    log_decay: Float[Array, "*heads key_or_1"] | None = None  # ln w, of a key channel or of a head
-    remove: Float[Array, "*heads key"] | None = None  # r: what is read, and then taken out
-    erase: Float[Array, "*heads key"] | None = None  # e: where it is taken out; None is the key
-    log_gain: Float[Array, "*heads 1"] | None = None  # the value enters times exp(log_gain)
+    log_decay: Float[Array, "*heads key_or_1"] | None = None  # ln w, per key channel or per head
+    remove: Float[Array, "*heads key"] | None = None  # r: reads the value that is removed
+    erase: Float[Array, "*heads key"] | None = None  # e: the key it is removed from; None: k
+    log_gain: Float[Array, "*heads 1"] | None = None  # the value is multiplied by exp(log_gain)
 
 
 class Memory(NamedTuple):
-    """The matrices S, one per head; with gains the state is exp(log_scale) · matrix."""
+    """The matrices S, one per head. With gains, S is exp(log_scale) · matrix."""
 
     matrix: Float[Array, "*heads value key"]
     log_scale: Float[Array, "*heads 1"] | None = None
 
 
 def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
-    """Raise a `ValueError` where what a cell writes does not fit its memory, for one example."""
+    """Refuse a write of one example that does not fit the memory.
+
+    Raises:
+        ValueError: for a wrong shape, a gain without a scale, or fields that cannot be combined.
+    """
     name = type(cell).__name__
     matrix = memory.matrix.shape
-    given = {own: leaf.shape for own, leaf in write._asdict().items() if leaf is not None}
-    several = write.key.ndim > write.query.ndim
-    channels = {"query": matrix[-1:], "key": matrix[-1:], "value": matrix[-2:-1], "log_gain": (1,)}
-    channels |= {"remove": matrix[-1:], "erase": matrix[-1:], "log_decay": (1, matrix[-1])}
-    axes = {own: len(matrix) - 1 + (several and own != "query") for own in given}
+    shapes = {field: leaf.shape for field, leaf in write._asdict().items() if leaf is not None}
+    has_several_writes = write.key.ndim > write.query.ndim
+    sizes = {"query": matrix[-1:], "key": matrix[-1:], "value": matrix[-2:-1], "log_gain": (1,)}
+    sizes |= {"remove": matrix[-1:], "erase": matrix[-1:], "log_decay": (1, matrix[-1])}
+    axes = {field: len(matrix) - 1 + (has_several_writes and field != "query") for field in shapes}
     fits = all(
-        len(shape) == axes[own]
-        and shape[-1] in channels[own]
+        len(shape) == axes[field]
+        and shape[-1] in sizes[field]
         and all(a in (1, b) for a, b in zip(shape, matrix[:-2], strict=False))
-        for own, shape in given.items()
+        for field, shape in shapes.items()
     )
     if not fits:
         raise bad_input(
-            f"{name} writes {given} into matrices of shape {matrix}, [*heads, value, key].",
-            "a query, key, remove and erase of the keys' size, a value of the values', a log_decay "
-            "of the keys' size or 1, a log_gain of 1; heads as the matrices', or 1; and an axis of "
-            "several writes in all leaves but the query, or in none.",
+            f"{name} writes {shapes} into matrices of shape {matrix}, [*heads, value, key].",
+            "query, key, remove and erase of the key size, value of the value size, log_decay of "
+            "the key size or 1, log_gain of size 1; the matrices' heads, or 1; and an axis of "
+            "several writes in all fields but the query, or in none.",
             "give queries and keys one size, and init_state the same.",
         )
     if (write.log_gain is None) != (memory.log_scale is None):
         raise bad_input(
-            f"{name} writes with log_gain {given.get('log_gain')} into a memory whose log_scale is "
-            f"{None if memory.log_scale is None else memory.log_scale.shape}.",
+            f"{name} writes with log_gain {shapes.get('log_gain')} into a memory whose log_scale "
+            f"is {None if memory.log_scale is None else memory.log_scale.shape}.",
             "a log_scale in the state of a cell with gains, and of no other.",
             "let init_state return Memory(matrix, zeros([*heads, 1])), or leave the gain out.",
         )
-    per_channel = write.log_decay is not None and write.log_decay.shape[-1] > 1
-    if write.log_gain is not None and (write.remove is not None or per_channel):
+    has_channel_decay = write.log_decay is not None and write.log_decay.shape[-1] > 1
+    if write.log_gain is not None and (write.remove is not None or has_channel_decay):
         raise bad_input(
-            f"{name} writes {sorted(given)} at once, with log_decay {given.get('log_decay')}.",
-            "a log_gain beside a decay per head, and nothing removed.",
+            f"{name} writes {sorted(shapes)} at once, with log_decay {shapes.get('log_decay')}.",
+            "a log_gain together with a decay per head, and nothing removed.",
             "put the gain into the value, where it cannot overflow.",
         )
 
 
 def map_writes(fn: Callable, write: Write) -> Write:
-    """`fn` of all leaves that may have an axis of writes: all but the query."""
+    """`fn` of all fields that may have an axis of writes: all but the query."""
     return jax.tree.map(fn, write._replace(query=None))._replace(query=write.query)
 
 
@@ -99,13 +103,13 @@ def apply_writes(memory: Memory, write: Write) -> Memory:
 
 
 def apply_write(memory: Memory, write: Write) -> Memory:
-    """The memory after one write: the definition."""
+    """The memory after one write: the definition that the chunkwise form is tested against."""
     S, m = memory
     if m is not None:
         gain = 0.0 if write.log_gain is None else write.log_gain
-        before = m
+        previous_m = m
         m = jnp.maximum(m if write.log_decay is None else write.log_decay + m, gain)
-        write = rescaled(write, before, m)
+        write = rescale_write(write, previous_m, m)
     new = S if write.log_decay is None else S * jnp.exp(write.log_decay)[..., None, :]
     if write.remove is not None:
         erase = write.key if write.erase is None else write.erase
@@ -114,18 +118,22 @@ def apply_write(memory: Memory, write: Write) -> Memory:
 
 
 def outer(values: Array, keys: Array) -> Array:
-    """values keysᵀ, as a product of matrices: so is its gradient, which is several times faster on
-    a CPU than the sum of a product of entries.
+    """values keysᵀ as a matrix product.
+
+    Then its gradient is one too, several times faster on a CPU than a sum of entrywise products.
     """
     return matmul(values[..., :, None], keys[..., None, :])
 
 
-def rescaled(write: Write, before: Array, after: Array) -> Write:
-    """The write, without a gain, into a matrix whose log scale goes from `before` to `after`, in
-    which neither the decay nor what enters exceeds 1.
+def rescale_write(write: Write, log_scale_before: Array, log_scale: Array) -> Write:
+    """A write without a gain, for a matrix held divided by exp(log_scale).
+
+    Where log_scale = max(log_decay + log_scale_before, log_gain), the decay and the factor of the
+    value are at most 1.
     """
-    level = jnp.where(after == -jnp.inf, 0, after)  # nothing is in there: any scale will do
-    decay = before - level if write.log_decay is None else write.log_decay + before - level
+    level = jnp.where(log_scale == -jnp.inf, 0, log_scale)  # the matrix is 0: any scale is right
+    # In this order, the decay is 1 to the bit where log_scale is log_decay + log_scale_before.
+    decayed = log_scale_before if write.log_decay is None else write.log_decay + log_scale_before
     gain = 0.0 if write.log_gain is None else write.log_gain
     value = jnp.exp(gain - level) * write.value
-    return write._replace(value=value, log_decay=decay, log_gain=None)
+    return write._replace(value=value, log_decay=decayed - level, log_gain=None)

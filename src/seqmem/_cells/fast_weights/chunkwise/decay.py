@@ -1,8 +1,21 @@
-"""Products of decays over stretches of a block, and products that fade by them.
+"""Cumulative decays within a chunk, and products of rows and columns that decay in between.
 
-A decay over the steps j + 1, ..., i is always made by multiplying, as a loop of single steps makes
-it, and never as a quotient of two products nor from a difference of two sums: behind a decay to
-nothing these are 0/0, and behind a strong one they cancel. All arrays are [..., step, channel].
+The decay over the steps j + 1, ..., i is always a product of the decays of single steps, as in a
+loop, never a quotient of two cumulative products nor the exponential of a difference of two sums:
+after a decay of 0 these are 0/0, and after a strong decay they cancel.
+
+A chunk is cut into segments, level by level, here of 8 steps with 2 per smallest segment:
+
+    level 0    |0 1|2 3|4 5|6 7|         from_start, of step 6 at level 1: decay 4 · 5 · 6
+    level 1    |0 1 2 3|4 5 6 7|         to_end,     of step 1 at level 1: decay 2 · 3
+    level 2    |0 1 2 3 4 5 6 7|
+
+A decayed product over a segment of level n + 1 is two triangles of level n and a square:
+
+    A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j<l≤i} decay[l, d]      [ ▲ 0 ]
+            = (rows · from_start)[i] · (cols · to_end)[j] in ■     [ ■ ▲ ]
+
+All arrays are [..., step, channel], or [..., segment, step, channel].
 """
 
 from typing import NamedTuple
@@ -11,141 +24,143 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..write import matmul
+from .halving import halve_until, join_triangles, split_pairs
 
-FEW = 4  # steps of the stretches that are made one step after another, all side by side
+SMALL = 4  # steps of the smallest segments, which are computed step by step, side by side
 
-Steps = Float[Array, "*lead step channel"]
+PerStep = Float[Array, "*lead step channel"]
+PerSegment = Float[Array, "*lead segment step channel"]
 
 
-class Fading(NamedTuple):
-    """The decays of a block, and what is made of them once for all products.
+class Level(NamedTuple):
+    """Products of decays within the segments of one level, each at most 1.
 
     Attributes:
-        decay: of every step, for every channel or for all alike, in stretches of few steps.
-        spans: for stretches of few steps, then twice as many, up to all: what is left at each step
-            of what was there before the stretch, and behind the stretch of what was written at each
-            step. [..., stretch, step, channel].
-        between: where a step has one decay for all channels, those of every pair of steps.
+        from_start: from the start of the segment up to and including the step: what is left, at the
+            step, of a matrix from before the segment.
+        to_end: after the step up to the end of the segment: what is left, after the segment, of
+            what the step wrote.
     """
 
-    decay: Float[Array, "*lead stretch step channel"]
-    spans: tuple[tuple[Array, Array], ...]
-    between: Float[Array, "*lead step step"] | None
+    from_start: PerSegment
+    to_end: PerSegment
 
-    def passed(self, reset: Bool[Array, "*lead step 1"] | None = None) -> Steps:
-        """What is left, at each step, of what was there at the start or the last reset before:
-        ∏_{l ≤ i} decay[l].
-        """
-        spans = self.spans if reset is None else _spans(self.decay, reset)
-        return spans[-1][0][..., 0, :, :]
+
+class CumulativeDecay(NamedTuple):
+    """The decays of a chunk, and all products of them that the chunk needs.
+
+    Attributes:
+        decay: of every step, for every channel or for all channels alike, in the smallest segments.
+        levels: from the smallest segments to the whole chunk.
+        pairwise: ∏_{j<l≤i} decay[l] of every pair of steps, where a step has one decay for all
+            channels.
+    """
+
+    decay: PerSegment
+    levels: tuple[Level, ...]
+    pairwise: Float[Array, "*lead step step"] | None
+
+    def from_start(self, is_reset: Bool[Array, "*lead step 1"] | None = None) -> PerStep:
+        """∏_{l≤i} decay[l] at each step i, from the start of the chunk or the last reset on."""
+        levels = self.levels if is_reset is None else _levels(self.decay, is_reset)
+        return levels[-1].from_start[..., 0, :, :]
 
     @property
-    def left(self) -> Steps:
-        """What is left, at the end, of what was written at each step: ∏_{l > j} decay[l]."""
-        return self.spans[-1][1][..., 0, :, :]
+    def to_end(self) -> PerStep:
+        """∏_{l>j} decay[l] at each step j, to the end of the chunk."""
+        return self.levels[-1].to_end[..., 0, :, :]
 
 
-def fading_by(log_decay: Steps) -> Fading:
+def cumulative_decay(log_decay: PerStep) -> CumulativeDecay:
+    """The cumulative decays of a chunk."""
     # The exponential has one shape, and it is cut: XLA:CPU, seen with jaxlib 0.10.2 and 0.12.0.1,
     # writes a gradient over the decays while it reads the same memory under another shape.
-    decay = jnp.exp(_in_stretches(log_decay))
-    spans = _spans(decay, None)
+    decay = jnp.exp(_cut_small(log_decay))
+    levels = _levels(decay, None)
     if decay.shape[-1] > 1:
-        return Fading(decay, spans, None)
+        return CumulativeDecay(decay, levels, None)
     ones = jnp.ones_like(log_decay)
-    return Fading(decay, spans, _by_doubling(ones, ones, decay, spans))
+    return CumulativeDecay(decay, levels, _by_doubling(ones, ones, decay, levels))
 
 
-def faded_products(
-    rows: Steps, cols: Steps, fading: Fading | None
+def decayed_products(
+    rows: PerStep, cols: PerStep, decays: CumulativeDecay | None
 ) -> Float[Array, "*lead step step"]:
-    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j < l ≤ i} decay[l, d] where j ≤ i, else 0."""
-    if fading is None:
+    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j<l≤i} decay[l, d] where j ≤ i, else 0."""
+    if decays is None:
         return jnp.where(jnp.tri(rows.shape[-2], dtype=bool), matmul(rows, cols.mT), 0)
-    if fading.between is not None:
-        return matmul(rows, cols.mT) * fading.between
-    return _by_doubling(rows, cols, fading.decay, fading.spans)
+    if decays.pairwise is not None:
+        return matmul(rows, cols.mT) * decays.pairwise
+    return _by_doubling(rows, cols, decays.decay, decays.levels)
 
 
 def _by_doubling(
-    rows: Steps, cols: Steps, decay: Array, spans: tuple[tuple[Array, Array], ...]
+    rows: PerStep, cols: PerStep, decay: PerSegment, levels: tuple[Level, ...]
 ) -> Array:
-    """A triangle is two half triangles and a square. Whatever passes through the square passes the
-    border between the halves: its decay is what is left of the write there, times what is left of
-    that at the row, two factors of at most 1, so the square is one product.
-    """
+    """`decayed_products` by the levels' triangles and squares: both factors are at most 1."""
 
-    def cut(leaf: Array, to: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-3], *to.shape[-3:-1], leaf.shape[-1])
+    def cut(leaf: Array, like: Array) -> Array:
+        return leaf.reshape(*leaf.shape[:-3], *like.shape[-3:-1], leaf.shape[-1])
 
-    rows, cols, decay = jnp.broadcast_arrays(_in_stretches(rows), _in_stretches(cols), decay)
-    A = _row_by_row(rows, cols, decay)
-    for to, since in spans[:-1]:
-        passing = cut(rows, to)[..., 1::2, :, :] * to[..., 1::2, :, :]
-        left = cut(cols, to)[..., 0::2, :, :] * since[..., 0::2, :, :]
-        A = joined(A, matmul(passing, left.mT))
+    rows, cols, decay = jnp.broadcast_arrays(_cut_small(rows), _cut_small(cols), decay)
+    A = _step_by_step(rows, cols, decay)
+    for level in levels[:-1]:
+        _, later_rows = split_pairs(cut(rows, level.from_start))
+        earlier_cols, _ = split_pairs(cut(cols, level.to_end))
+        _, from_start = split_pairs(level.from_start)
+        to_end, _ = split_pairs(level.to_end)
+        squares = matmul(later_rows * from_start, (earlier_cols * to_end).mT)
+        A = join_triangles(A, squares)
     return A[..., 0, :, :]
 
 
-def _row_by_row(rows: Array, cols: Array, decay: Array) -> Array:
-    """The same by the definition: what was written so far fades at every step."""
+def _step_by_step(rows: PerSegment, cols: PerSegment, decay: PerSegment) -> Array:
+    """`decayed_products` of the smallest segments, by a loop: all columns so far decay."""
     size = rows.shape[-2]
-    faded, A = cols[..., :0, :], []
+    decayed_cols, A = cols[..., :0, :], []
     for i in range(size):
-        here = slice(i, i + 1)
-        faded = jnp.concatenate([faded * decay[..., here, :], cols[..., here, :]], -2)
-        row = matmul(rows[..., here, :], faded.mT)
+        step = slice(i, i + 1)
+        decayed_cols = jnp.concatenate([decayed_cols * decay[..., step, :], cols[..., step, :]], -2)
+        row = matmul(rows[..., step, :], decayed_cols.mT)
         A.append(jnp.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, size - 1 - i)]))
     return jnp.concatenate(A, -2)
 
 
-def _spans(decay: Array, reset: Array | None) -> tuple[tuple[Array, Array], ...]:
-    """`Fading.spans`; with resets, the first of each pair counts from the last one."""
-    reset = None if reset is None else _in_stretches(reset)
+def _levels(decay: PerSegment, is_reset: Array | None) -> tuple[Level, ...]:
+    """All levels, from the smallest segments on. With resets, `from_start` restarts at each."""
+    level = _smallest_level(decay, None if is_reset is None else _cut_small(is_reset))
+    levels = [level]
+    after_reset = None if is_reset is None else jnp.cumsum(_cut_small(is_reset), -2) > 0
+    while level.from_start.shape[-3] > 1:
+        (first, second), (first_to_end, second_to_end) = map(split_pairs, level)
+        continued = first[..., -1:, :] * second
+        if after_reset is not None:
+            first_after, second_after = split_pairs(after_reset)
+            continued = jnp.where(second_after, second, continued)
+            after_reset = jnp.concatenate(
+                [first_after, second_after | first_after[..., -1:, :]], -2
+            )
+        to_end = jnp.concatenate([first_to_end * second[..., -1:, :], second_to_end], -2)
+        level = Level(jnp.concatenate([first, continued], -2), to_end)
+        levels.append(level)
+    return tuple(levels)
+
+
+def _smallest_level(decay: PerSegment, is_reset: Array | None) -> Level:
     size = decay.shape[-2]
     steps = [decay[..., i : i + 1, :] for i in range(size)]
-    to, since = [steps[0]], [jnp.ones_like(steps[0])]
+    from_start, to_end = [steps[0]], [jnp.ones_like(steps[0])]
     for i in range(1, size):
-        passed = to[-1] * steps[i]
-        to.append(
-            passed if reset is None else jnp.where(reset[..., i : i + 1, :], steps[i], passed)
-        )
-        since.append(since[-1] * steps[-i])
-    to, since = jnp.concatenate(to, -2), jnp.concatenate(since[::-1], -2)
-    spans = [(to, since)]
-    anew = None if reset is None else jnp.cumsum(reset, -2) > 0
-    while to.shape[-3] > 1:
-        (first, second), (begun, ended) = _halves(to), _halves(since)
-        onward = first[..., -1:, :] * second
-        if anew is not None:
-            before, after = _halves(anew)
-            onward = jnp.where(after, second, onward)
-            anew = jnp.concatenate([before, after | before[..., -1:, :]], -2)
-        since = jnp.concatenate([begun * second[..., -1:, :], ended], -2)
-        to = jnp.concatenate([first, onward], -2)
-        spans.append((to, since))
-    return tuple(spans)
+        product = from_start[-1] * steps[i]
+        if is_reset is not None:
+            product = jnp.where(is_reset[..., i : i + 1, :], steps[i], product)
+        from_start.append(product)
+        to_end.append(to_end[-1] * steps[-i])
+    return Level(jnp.concatenate(from_start, -2), jnp.concatenate(to_end[::-1], -2))
 
 
-def _in_stretches(leaf: Array) -> Array:
-    """[..., step, channel] to [..., stretch, step, channel], of few steps each."""
-    size = base_size(leaf.shape[-2], FEW)
-    return leaf.reshape(*leaf.shape[:-2], -1, size, leaf.shape[-1])
-
-
-def _halves(leaf: Array) -> tuple[Array, Array]:
-    return leaf[..., 0::2, :, :], leaf[..., 1::2, :, :]
-
-
-def base_size(size: int, most: int) -> int:
-    """The size, halved until it is odd or no more than `most`."""
-    while size > most and size % 2 == 0:
-        size //= 2
-    return size
-
-
-def joined(triangles: Array, squares: Array) -> Array:
-    """Lower triangles, neighbours together, over the squares between them."""
-    upper, lower = _halves(triangles)
-    top = jnp.concatenate([upper, jnp.zeros_like(squares)], -1)
-    return jnp.concatenate([top, jnp.concatenate([squares, lower], -1)], -2)
+def _cut_small(leaf: PerStep) -> PerSegment:
+    """The smallest segments of a chunk."""
+    *lead, steps, channels = leaf.shape
+    size = halve_until(steps, SMALL)
+    return leaf.reshape(*lead, steps // size, size, channels)

@@ -1,4 +1,4 @@
-"""Writes of many steps, laid out for products: each a step of its own, steps behind heads."""
+"""The writes of many steps, arranged for matrix products: steps after heads, one write per row."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from ...._core.batching import vmap_batch
 from ...._core.cell import AbstractCell, project
 from ...._core.problem import Problem
 from ..write import Write, check_write, map_writes
-from .nonfinite import nothing_where, without_bad_steps
+from .nonfinite import mask_writes, strip_nonfinite
 
 CHUNK_SIZE = 64  # steps
-EVEN = 8  # a block that is longer has a multiple of so many steps, and is halved until it is small
+MULTIPLE = 8  # a longer chunk has a multiple of so many steps, so that it can be halved
 
 
 class Steps(NamedTuple):
-    """What is known of every step, time first."""
+    """The writes and flags of every step, time first."""
 
     write: Write
     reset: Bool[Array, "step *batch"] | None
@@ -25,95 +25,96 @@ class Steps(NamedTuple):
 
 
 def project_writes(problem: Problem, chunk_size: int | None) -> tuple[Steps, PyTree, int]:
-    """What is written at each step, padded to whole chunks of the size that is returned, and what
-    else `output` gets of each input.
+    """The writes of all steps, padded to whole chunks; what else `output` needs of each input; and
+    the size of a chunk.
     """
 
-    def see(cell: AbstractCell, x: PyTree) -> tuple[Write, PyTree]:
+    def project_and_check(cell: AbstractCell, x: PyTree) -> tuple[Write, PyTree]:
         drive = project(cell, x, problem.init)
         check_write(cell, problem.init, drive[0])
         return drive
 
     axes = problem.batch_axes
-    write, extra = vmap_batch(see, problem.cell, axes, time=True)(problem.inputs)
+    write, extra = vmap_batch(project_and_check, problem.cell, axes, time=True)(problem.inputs)
     steps = Steps(write, problem.flags.reset, problem.flags.padding)
     chunk_size = min(chunk_size or CHUNK_SIZE, problem.time)
-    if chunk_size > EVEN:
-        chunk_size += -chunk_size % EVEN
+    if chunk_size > MULTIPLE:
+        chunk_size += -chunk_size % MULTIPLE
     if problem.time % chunk_size:
         steps = _pad_steps(steps, -problem.time % chunk_size, axes)
     return steps, extra, chunk_size
 
 
-class Writes(NamedTuple):
-    """A stretch of steps in the order in which they are run, [*batch, *heads, write, channel]."""
+class ChunkWrites(NamedTuple):
+    """The writes of a chunk, [*batch, *heads, write, channel], in the order they are run in."""
 
     write: Write  # finite but for decays and gains of −inf
-    reset: Bool[Array, "*lead write 1"] | None
-    bad: Bool[Array, "*lead write 1"]  # which wrote something else
-    unread: Bool[Array, "*lead step 1"]  # which read with something else
-    per_step: int
+    is_reset: Bool[Array, "*lead write 1"] | None
+    bad_write: Bool[Array, "*lead write 1"]  # the write was not finite
+    bad_query: Bool[Array, "*lead step 1"]  # the query was not finite
+    writes_per_step: int
 
 
-def to_chunk_layout(steps: Steps, *, reverse: bool) -> Writes:
-    """The writes of a stretch as it comes: time first and in its own order, with whatever stands in
-    it.
-    """
-    write, reset, padding = _steps_last(steps, reverse)
+def to_chunk_layout(steps: Steps, *, reverse: bool) -> ChunkWrites:
+    """The writes of a chunk, given its steps time first, in the order of time."""
+    write, is_reset, padding = _move_steps_last(steps, reverse)
     if padding is not None:
-        write = nothing_where(padding, write)
-    write, bad, unread = without_bad_steps(write)
+        write = mask_writes(padding, write)
+    write, bad_write, bad_query = strip_nonfinite(write)
     if write.key.ndim == write.query.ndim:
-        return Writes(write, reset, bad, unread, 1)
-    several = write.key.shape[-2]
-    bad = jnp.repeat(bad, several, -2)
-    if reset is not None:
-        first = jnp.arange(bad.shape[-2])[:, None] % several == 0  # of the writes of a step
-        reset = jnp.repeat(reset, several, -2) & first
-    return Writes(_flatten_writes(write, several), reset, bad, unread, several)
+        return ChunkWrites(write, is_reset, bad_write, bad_query, 1)
+    num_writes = write.key.shape[-2]
+    bad_write = jnp.repeat(bad_write, num_writes, -2)
+    if is_reset is not None:
+        is_first_of_step = jnp.arange(bad_write.shape[-2])[:, None] % num_writes == 0
+        is_reset = jnp.repeat(is_reset, num_writes, -2) & is_first_of_step
+    write = _flatten_writes(write, num_writes)
+    return ChunkWrites(write, is_reset, bad_write, bad_query, num_writes)
 
 
-def _pad_steps(steps: Steps, missing: int, batch_axes: int) -> Steps:
-    """More steps at the end, which are held, so that they may be run first as well."""
+def _pad_steps(steps: Steps, count: int, batch_axes: int) -> Steps:
+    """`count` more steps of padding at the end; as padding they may also be run first."""
 
-    def longer(leaf: Array) -> Array:
-        return jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
+    def pad(leaf: Array) -> Array:
+        return jnp.pad(leaf, [(0, count)] + [(0, 0)] * (leaf.ndim - 1))
 
-    count = len(steps.write.query)
+    time = len(steps.write.query)
     batch = steps.write.query.shape[1 : 1 + batch_axes]
-    padding = jnp.zeros((count, *batch), bool) if steps.padding is None else steps.padding
-    added = (jnp.arange(count + missing) >= count).reshape(-1, *[1] * batch_axes)
-    return jax.tree.map(longer, steps)._replace(padding=longer(padding) | added)
+    padding = jnp.zeros((time, *batch), bool) if steps.padding is None else steps.padding
+    is_added = (jnp.arange(time + count) >= time).reshape(time + count, *[1] * batch_axes)
+    return jax.tree.map(pad, steps)._replace(padding=pad(padding) | is_added)
 
 
-def _steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array | None]:
-    """[*batch, *heads, step, ...], in the order in which they are run; flags with axes of size 1
+def _move_steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, Array | None]:
+    """[*batch, *heads, step, ...], in the order in which steps are run; flags with axes of size 1
     for heads and channels.
     """
-    several = steps.write.key.ndim > steps.write.query.ndim
+    has_several_writes = steps.write.key.ndim > steps.write.query.ndim
 
-    def turned(leaf: Array, trailing: int) -> Array:
-        return jnp.moveaxis(jnp.flip(leaf, 0) if reverse else leaf, 0, leaf.ndim - 1 - trailing)
+    def move(leaf: Array, trailing_axes: int) -> Array:
+        leaf = jnp.flip(leaf, 0) if reverse else leaf
+        return jnp.moveaxis(leaf, 0, leaf.ndim - 1 - trailing_axes)
 
-    write = map_writes(lambda leaf: turned(leaf, 1 + several), steps.write)
-    write = write._replace(query=turned(write.query, 1))
+    write = map_writes(lambda leaf: move(leaf, 1 + has_several_writes), steps.write)
+    write = write._replace(query=move(write.query, 1))
 
-    def beside_heads(flag: Array | None) -> Array | None:
+    def with_head_axes(flag: Array | None) -> Array | None:
         if flag is None:
             return None
-        flag = turned(flag, 0)
+        flag = move(flag, 0)
         heads = (1,) * (write.query.ndim - 1 - flag.ndim)
         return flag.reshape(*flag.shape[:-1], *heads, flag.shape[-1], 1)
 
-    return write, beside_heads(steps.reset), beside_heads(steps.padding)
+    return write, with_head_axes(steps.reset), with_head_axes(steps.padding)
 
 
-def _flatten_writes(write: Write, writes: int) -> Write:
-    """Every write a step of its own; the query is that of the last one."""
+def _flatten_writes(write: Write, num_writes: int) -> Write:
+    """Every write as a step of its own; a step's query reads after the last of its writes."""
     query = write.query[..., None, :]
-    query = jnp.concatenate([*[jnp.zeros_like(query)] * (writes - 1), query], -2)
+    query = jnp.concatenate([*[jnp.zeros_like(query)] * (num_writes - 1), query], -2)
 
-    def flat(leaf: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-3], -1, leaf.shape[-1])
+    def flatten(leaf: Array) -> Array:
+        *lead, steps, writes, size = leaf.shape
+        return leaf.reshape(*lead, steps * writes, size)
 
-    return map_writes(flat, write)._replace(query=flat(query))
+    return map_writes(flatten, write)._replace(query=flatten(query))

@@ -1,8 +1,9 @@
-"""NaN and infinity, taken out of a block and put back where a loop of single steps has them.
+"""NaN and infinity: taken out of the writes of a chunk, and put back where a loop of single steps
+has them.
 
-A product over a whole block carries 0 · NaN across resets, and back in time. So a bad write is
-replaced by none, and from there to the next reset every reading is NaN. What overflows within a
-block, from finite writes, is not seen.
+A product over a chunk spreads 0 · NaN across resets, and backwards in time. So a write that is not
+finite is replaced by an empty one, and all readings from there to the next reset become NaN. A
+matrix that overflows within a chunk, from finite writes, is not detected.
 """
 
 import jax
@@ -10,70 +11,71 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..write import Write, matmul
-from .chunk import Block, Resets
+from .chunk import Chunk, Resets
 
 
-def nothing_where(flags: Bool[Array, "*lead step 1"], write: Write) -> Write:
-    """The write, with steps that write nothing: the memory stays bit for bit as it is."""
+def mask_writes(mask: Bool[Array, "*lead step 1"], write: Write) -> Write:
+    """The writes, empty where the mask is set: there the memory stays the same, bit for bit."""
 
-    def cleared(leaf: Array, empty: float = 0.0) -> Array:
-        several = leaf.ndim > write.query.ndim
-        return jnp.where(flags[..., None] if several else flags, empty, leaf)
+    def clear(leaf: Array, empty: float = 0.0) -> Array:
+        has_several_writes = leaf.ndim > write.query.ndim
+        return jnp.where(mask[..., None] if has_several_writes else mask, empty, leaf)
 
-    gain = None if write.log_gain is None else cleared(write.log_gain, -jnp.inf)
-    return jax.tree.map(cleared, write._replace(log_gain=None))._replace(log_gain=gain)
+    gain = None if write.log_gain is None else clear(write.log_gain, -jnp.inf)
+    return jax.tree.map(clear, write._replace(log_gain=None))._replace(log_gain=gain)
 
 
-def without_bad_steps(
+def strip_nonfinite(
     write: Write,
 ) -> tuple[Write, Bool[Array, "*lead step 1"], Bool[Array, "*lead step 1"]]:
-    """The write, finite but for decays and gains of −inf; which steps wrote something else, and
-    which read with something else.
+    """The writes, finite but for decays and gains of −inf; at which steps the write was not
+    finite, and at which the query was not.
 
     Args:
         write: of every step, [*batch, *heads, step, ...].
     """
     axes = write.query.ndim
 
-    def wrong(leaf: Array, *, in_logs: bool = False) -> Array:
-        bad = jnp.isnan(leaf) | (leaf == jnp.inf) if in_logs else ~jnp.isfinite(leaf)
+    def is_nonfinite(leaf: Array, *, is_log: bool = False) -> Array:
+        bad = jnp.isnan(leaf) | (leaf == jnp.inf) if is_log else ~jnp.isfinite(leaf)
         return bad.any(tuple(range(axes - 1, leaf.ndim)))[..., None]
 
-    unread = wrong(write.query)
+    bad_query = is_nonfinite(write.query)
     heads = jnp.broadcast_shapes(*(leaf.shape[: axes - 2] for leaf in write if leaf is not None))
-    bad = jnp.zeros((*heads, write.query.shape[-2], 1), bool)
+    bad_write = jnp.zeros((*heads, write.query.shape[-2], 1), bool)
     for name, leaf in write._asdict().items():
         if leaf is not None and name != "query":
-            bad = bad | wrong(leaf, in_logs=name.startswith("log"))
-    return nothing_where(bad, write._replace(query=jnp.where(unread, 0, write.query))), bad, unread
+            bad_write = bad_write | is_nonfinite(leaf, is_log=name.startswith("log"))
+    write = write._replace(query=jnp.where(bad_query, 0, write.query))
+    return mask_writes(bad_write, write), bad_write, bad_query
 
 
-def passed_through(
+def apply_chunk(
     S: Float[Array, "*lead value key"],
-    block: Block,
-    bad: Bool[Array, "*lead step 1"],
+    chunk: Chunk,
+    bad_write: Bool[Array, "*lead step 1"],
     resets: Resets | None,
 ) -> tuple[Array, Array, Bool[Array, "*lead step 1"]]:
-    """The matrix after a block, what is read in it, and which readings are lost.
-
-    A matrix that is lost is NaN behind the block, and 0 within, where 0 · NaN would reach what it
-    must not.
+    """The matrix after a chunk, its readings, and which readings have to be NaN.
 
     Args:
-        S: the matrix before the block.
-        block: what it does.
-        bad: after which steps of it nothing is known.
-        resets: after which all is known again.
+        S: the matrix before the chunk.
+        chunk: the chunk.
+        bad_write: at which steps the write was not finite.
+        resets: the resets of the chunk.
     """
-    lost_before = ~jnp.isfinite(S).all((-2, -1), keepdims=True)
-    S = jnp.where(lost_before, 0, S)
-    seen = jnp.tri(bad.shape[-2], dtype=bool)
+    is_lost_before = ~jnp.isfinite(S).all((-2, -1), keepdims=True)
+    S = jnp.where(is_lost_before, 0, S)  # 0 · NaN would reach the readings after a reset
+    is_earlier = jnp.tri(bad_write.shape[-2], dtype=bool)
     if resets is not None:
-        seen = seen & (resets.part == resets.part.mT)
-        lost_before = lost_before & (resets.part == 0)
-    lost = (seen & bad.mT).any(-1, keepdims=True) | lost_before
-    after = S if block.P is None else S * block.P if block.P.shape[-2] == 1 else matmul(S, block.P)
+        is_earlier = is_earlier & (resets.count == resets.count.mT)
+        is_lost_before = is_lost_before & (resets.count == 0)
+    is_lost = (is_earlier & bad_write.mT).any(-1, keepdims=True) | is_lost_before
+    new_S = S
+    if chunk.P is not None:
+        is_diagonal = chunk.P.shape[-2] == 1
+        new_S = S * chunk.P if is_diagonal else matmul(S, chunk.P)
     if resets is not None:
-        after = jnp.where(resets.part[..., -1:, :] > 0, 0, after)
-    after = jnp.where(lost[..., -1:, :], jnp.nan, after + block.R)
-    return after, matmul(block.Q, S.mT) + block.Y_0, lost
+        new_S = jnp.where(resets.count[..., -1:, :] > 0, 0, new_S)
+    new_S = jnp.where(is_lost[..., -1:, :], jnp.nan, new_S + chunk.R)
+    return new_S, matmul(chunk.Q, S.mT) + chunk.Y_0, is_lost

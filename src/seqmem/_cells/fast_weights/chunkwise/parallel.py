@@ -1,5 +1,5 @@
-"""All steps of a fast-weight cell in chunks, one after another: one matrix per chunk is kept, and
-nothing of its size per step.
+"""The solution of a run of a fast-weight cell in chunks, one after another: one matrix is saved per
+chunk, and none per step.
 """
 
 import functools
@@ -12,22 +12,19 @@ from jaxtyping import Array
 from ...._core.batching import vmap_batch
 from ...._core.precision import as_precision, precision
 from ...._core.problem import Problem, Solution
-from ...._methods.readouts import has_known_time
 from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
 from ..write import Memory
-from .chunk import Resets, block_form
+from .chunk import Resets, chunk_of
 from .layout import Steps, project_writes, to_chunk_layout
-from .nonfinite import passed_through
-from .stabilizer import with_scales
+from .nonfinite import apply_chunk
+from .stabilizer import stabilize_writes
 
 
 def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
     """The solution of a run of a fast-weight cell."""
     if problem.flags.perturbation is not None or problem.return_states:
-        return Scan().run(problem)  # all states are made in any case: chunks would save nothing
-    if not has_known_time(problem):
-        return Scan().run(problem)
+        return Scan().run(problem)  # every state is made in any case: chunks would save nothing
     steps, extra, chunk_size = project_writes(problem, chunk_size)
     run_chunk = jax.checkpoint(functools.partial(_run_chunk, problem.init, reverse=problem.reverse))
 
@@ -36,31 +33,32 @@ def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
 
     state, readings = scan_segments(body, problem.state, steps, chunk_size, reverse=problem.reverse)
     readings = jax.tree.map(lambda leaf: leaf[: problem.time], readings)
-    wide = as_precision(problem.cell, precision(problem.init))
-    show = vmap_batch(lambda cell, *args: cell.output(*args), wide, problem.batch_axes, time=True)
-    return Solution(state, show(readings, extra))
+    cell = as_precision(problem.cell, precision(problem.init))
+    output = vmap_batch(lambda cell, *args: cell.output(*args), cell, problem.batch_axes, time=True)
+    return Solution(state, output(readings, extra))
 
 
 def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> tuple[Memory, Any]:
-    """The memory after a chunk of steps, and what `output` is given of each."""
-    write, reset, bad, unread, per_step = to_chunk_layout(steps, reverse=reverse)
-    scales, matrix = None, memory.matrix
+    """The memory after a chunk of steps, and what `output` gets at each."""
+    write, is_reset, bad_write, bad_query, writes_per_step = to_chunk_layout(steps, reverse=reverse)
+    log_scales, matrix = None, memory.matrix
     if memory.log_scale is not None and init.log_scale is not None:
         start = memory.log_scale[..., None, :]
         matrix = jnp.where(jnp.isfinite(start), matrix, jnp.nan)
         start = jnp.where(jnp.isfinite(start), start, 0)
-        write, scales = with_scales(start, init.log_scale[..., None, :], write, reset)
+        write, log_scales = stabilize_writes(start, init.log_scale[..., None, :], write, is_reset)
 
-    resets = None if reset is None else Resets(reset, jnp.cumsum(reset, -2), init.matrix)
-    matrix, reading, lost = passed_through(matrix, block_form(write, resets), bad, resets)
+    resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
+    matrix, readings, is_lost = apply_chunk(matrix, chunk_of(write, resets), bad_write, resets)
 
-    def in_time(leaf: Array) -> Array:
+    def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 0)
         return jnp.flip(leaf, 0) if reverse else leaf
 
-    shown = slice(per_step - 1, None, per_step)
-    lost = lost[..., shown, :] | unread
-    reading = in_time(jnp.where(lost, jnp.nan, reading[..., shown, :]))
-    if scales is None:
-        return Memory(matrix), reading
-    return Memory(matrix, scales[..., -1, :]), (reading, in_time(scales[..., shown, :]))
+    last_of_step = slice(writes_per_step - 1, None, writes_per_step)
+    is_lost = is_lost[..., last_of_step, :] | bad_query
+    readings = to_time_first(jnp.where(is_lost, jnp.nan, readings[..., last_of_step, :]))
+    if log_scales is None:
+        return Memory(matrix), readings
+    new_memory = Memory(matrix, log_scales[..., -1, :])
+    return new_memory, (readings, to_time_first(log_scales[..., last_of_step, :]))

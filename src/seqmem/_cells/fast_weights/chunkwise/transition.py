@@ -1,7 +1,7 @@
-"""The maps of the fast weights: S ↦ S P + R, or R alone where the stretch begins anew.
+"""The transition of a stretch of time: S ↦ S P + R, or R alone where the stretch has a reset.
 
-With gains, S is held over exp(m), and the map of m ↦ max(passes + m, enters) stands beside it:
-P is then exp(passes) for all channels, and R is held over exp(enters).
+With gains, the matrix is held divided by exp(m). Then the transition also has the map
+m ↦ max(shift + m, floor); P is exp(shift) for all channels, and R is held divided by exp(floor).
 """
 
 from typing import NamedTuple
@@ -14,30 +14,34 @@ from ...._core.problem import Problem
 from ...._core.shard_map import match_varying_axes
 from ...._methods.segments import scan_segments
 from ..write import Memory, matmul
-from .chunk import Resets, block_form
+from .chunk import Resets, chunk_of
 from .layout import Steps, project_writes, to_chunk_layout
-from .nonfinite import passed_through
-from .stabilizer import with_scales
+from .nonfinite import apply_chunk
+from .stabilizer import stabilize_writes
 
 
 class ScaleTransition(NamedTuple):
-    passes: Float[Array, "*lead 1"]
-    enters: Float[Array, "*lead 1"]
+    """m ↦ max(shift + m, floor)."""
+
+    shift: Float[Array, "*lead 1"]
+    floor: Float[Array, "*lead 1"]
 
 
 class FastWeightTransition(NamedTuple):
+    """S ↦ S P + R; R where the stretch has a reset."""
+
     P: Float[Array, "*lead key key"]
     R: Float[Array, "*lead value key"]
-    cut: Bool[Array, "*lead 1 1"]
+    has_reset: Bool[Array, "*lead 1 1"]
     scale: ScaleTransition | None
 
 
 def transition_of(problem: Problem) -> FastWeightTransition:
-    """The transition of all steps."""
+    """The transition of all steps of a run."""
     if problem.flags.perturbation is not None:
         raise bad_input(
             f"perturbations for {type(problem.cell).__name__}, over sharded time.",
-            "none: they have the size of all states, which this family never makes.",
+            "no perturbations: they have the size of all states, which this family never makes.",
             "use method=seqmem.Scan(), on time that is not sharded.",
         )
     steps, _, chunk_size = project_writes(problem, None)
@@ -51,14 +55,14 @@ def transition_of(problem: Problem) -> FastWeightTransition:
 
 
 def _identity(init: Memory, batch: tuple[int, ...]) -> FastWeightTransition:
-    *heads, _, keys = init.matrix.shape
+    *heads, _, key_size = init.matrix.shape
     dtype = init.matrix.dtype
     scale = None
     if init.log_scale is not None:
         shape = (*batch, *init.log_scale.shape)
         scale = ScaleTransition(jnp.zeros(shape, dtype), jnp.full(shape, -jnp.inf, dtype))
     return FastWeightTransition(
-        jnp.broadcast_to(jnp.eye(keys, dtype=dtype), (*batch, *heads, keys, keys)),
+        jnp.broadcast_to(jnp.eye(key_size, dtype=dtype), (*batch, *heads, key_size, key_size)),
         jnp.zeros((*batch, *init.matrix.shape), dtype),
         jnp.zeros((*batch, *heads, 1, 1), bool),
         scale,
@@ -66,56 +70,59 @@ def _identity(init: Memory, batch: tuple[int, ...]) -> FastWeightTransition:
 
 
 def _chunk_transition(init: Memory, steps: Steps, *, reverse: bool) -> FastWeightTransition:
-    write, reset, bad, _, _ = to_chunk_layout(steps, reverse=reverse)
-    scale, fades = None, write.log_decay
+    write, is_reset, bad_write, _, _ = to_chunk_layout(steps, reverse=reverse)
+    has_reset = jnp.array(False) if is_reset is None else is_reset.any(-2, keepdims=True)
+    scale, log_decay = None, write.log_decay
     if init.log_scale is not None:
-        begin = init.log_scale[..., None, :]
-        passes = jnp.zeros_like(write.value[..., 0, :1]) if fades is None else fades.sum(-2)
-        if reset is not None:
-            passes = jnp.where(reset.any(-2), -jnp.inf, passes)
-        write, scales = with_scales(jnp.full_like(begin, -jnp.inf), begin, write, reset)
-        scale = ScaleTransition(passes, scales[..., -1, :])
-    resets = None if reset is None else Resets(reset, jnp.cumsum(reset, -2), init.matrix)
-    block = block_form(write, resets)
-    R, _, _ = passed_through(jnp.zeros_like(block.R), block, bad, resets)
+        m_init = init.log_scale[..., None, :]
+        shift = jnp.zeros_like(write.value[..., 0, :1]) if log_decay is None else log_decay.sum(-2)
+        if is_reset is not None:
+            shift = jnp.where(has_reset[..., 0, :], -jnp.inf, shift)
+        no_memory = jnp.full_like(m_init, -jnp.inf)
+        write, log_scales = stabilize_writes(no_memory, m_init, write, is_reset)
+        scale = ScaleTransition(shift, log_scales[..., -1, :])
+    resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
+    chunk = chunk_of(write, resets)
+    R, _, _ = apply_chunk(jnp.zeros_like(chunk.R), chunk, bad_write, resets)
     P = jnp.eye(R.shape[-1], dtype=R.dtype)
-    if scale is None and block.P is not None:
-        P = block.P * P if block.P.shape[-2] == 1 else block.P
-    cut = jnp.array(False) if reset is None else reset.any(-2, keepdims=True)
+    if scale is None and chunk.P is not None:
+        is_diagonal = chunk.P.shape[-2] == 1
+        P = chunk.P * P if is_diagonal else chunk.P
     lead = R.shape[:-2]
     return FastWeightTransition(
-        jnp.broadcast_to(P, (*lead, *P.shape[-2:])), R, jnp.broadcast_to(cut, (*lead, 1, 1)), scale
+        jnp.broadcast_to(P, (*lead, *P.shape[-2:])),
+        R,
+        jnp.broadcast_to(has_reset, (*lead, 1, 1)),
+        scale,
     )
 
 
 def compose_transitions(
     first: FastWeightTransition, then: FastWeightTransition
 ) -> FastWeightTransition:
-    cut = first.cut | then.cut
+    """The transition of two stretches, one after the other."""
+    has_reset = first.has_reset | then.has_reset
     if first.scale is None or then.scale is None:
-        passed = matmul(first.R, then.P)
-        R = jnp.where(then.cut, then.R, passed + then.R)
-        return FastWeightTransition(matmul(first.P, then.P), R, cut, None)
-    passes = first.scale.passes + then.scale.passes
-    R, enters = _joined(first.R, first.scale.enters, then)
-    return FastWeightTransition(first.P, R, cut, ScaleTransition(passes, enters))
+        R = jnp.where(then.has_reset, then.R, matmul(first.R, then.P) + then.R)
+        return FastWeightTransition(matmul(first.P, then.P), R, has_reset, None)
+    shift = first.scale.shift + then.scale.shift
+    R, floor = _apply_scaled(first.R, first.scale.floor, then)
+    return FastWeightTransition(first.P, R, has_reset, ScaleTransition(shift, floor))
 
 
 def apply_transition(transition: FastWeightTransition, memory: Memory) -> Memory:
-    if transition.scale is None or memory.log_scale is None:
-        return Memory(
-            jnp.where(
-                transition.cut, transition.R, matmul(memory.matrix, transition.P) + transition.R
-            )
-        )
-    return Memory(*_joined(memory.matrix, memory.log_scale, transition))
+    """The memory after the stretch, given the memory before it."""
+    P, R, has_reset, scale = transition
+    if scale is None or memory.log_scale is None:
+        return Memory(jnp.where(has_reset, R, matmul(memory.matrix, P) + R))
+    return Memory(*_apply_scaled(memory.matrix, memory.log_scale, transition))
 
 
-def _joined(S: Array, m: Array, then: FastWeightTransition) -> tuple[Array, Array]:
-    """exp(m) S behind a stretch with gains, and its new scale."""
+def _apply_scaled(S: Array, m: Array, then: FastWeightTransition) -> tuple[Array, Array]:
+    """The transition with gains of exp(m) S: the new matrix and its log scale."""
     assert then.scale is not None
-    passes, enters = then.scale
-    after = jnp.maximum(m + passes, enters)
-    level = jnp.where(after == -jnp.inf, 0, after)
-    passed, entered = (jnp.exp(part - level)[..., None] for part in (m + passes, enters))
-    return jnp.where(then.cut, 0, S * passed) + then.R * entered, after
+    shift, floor = then.scale
+    new_m = jnp.maximum(m + shift, floor)
+    level = jnp.where(new_m == -jnp.inf, 0, new_m)
+    decay, gain = (jnp.exp(part - level)[..., None] for part in (m + shift, floor))
+    return jnp.where(then.has_reset, 0, S * decay) + then.R * gain, new_m
