@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.cells.test_fast_weights import compared
+from tests.cells.test_fast_weights import assert_trees_close
 from tests.helpers.slow import slow_but
 
 TIME, INPUT = 1000, 3
@@ -128,4 +128,4 @@ def test_a_cell_in_blocks_is_its_plain_scan(name):
     assert not case.strong or decays_are_strong(case, cell, xs)
     want = everything(seqmem.ReferenceScan(), cell, state, xs)
     for method in METHODS:
-        compared(everything(method, cell, state, xs), want, 1e-9)
+        assert_trees_close(everything(method, cell, state, xs), want, 1e-9)

@@ -1,10 +1,16 @@
-"""A fast-weight cell without parameters, for tests of the family."""
+"""A fast-weight cell without parameters, and random writes of every kind that the family has."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 import seqmem
+
+HEADS, KEY, VALUE = 2, 3, 5
 
 
 class GivenWrites(seqmem.AbstractFastWeightCell):
@@ -28,3 +34,77 @@ class GivenWrites(seqmem.AbstractFastWeightCell):
 
     def output(self, reading, extra):
         return reading
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """Which fields a write has."""
+
+    decay: str | None = None  # per "head" or per "channel"
+    removes: str | None = None  # at the "key", or at an "other"
+    has_gains: bool = False
+    num_writes: int | None = None
+    num_key_heads: int = HEADS
+
+
+KINDS = {
+    "plain": Kind(),
+    "decay per head": Kind("head"),
+    "decay per channel": Kind("channel"),
+    "delta rule": Kind(None, "key"),
+    "gated delta rule": Kind("head", "key"),
+    "delta rule, decay per channel": Kind("channel", "key"),
+    "removal elsewhere, decay per channel": Kind("channel", "other"),
+    "several writes": Kind("head", "key", num_writes=3),
+    "several writes, decay per channel": Kind("channel", "other", num_writes=2),
+    "gains": Kind("head", has_gains=True),
+    "gains without decay": Kind(None, has_gains=True),
+    "shared keys": Kind("head", num_key_heads=1),
+}
+
+
+def gentle(rng, shape):
+    """Log-decays near 0."""
+    return -rng.exponential(0.1, shape)
+
+
+def strong(rng, shape):
+    """Log-decays that a quotient or a difference of cumulative sums does not survive."""
+    return rng.choice([0.0, -0.1, -2000.0, -np.inf], shape, p=[0.3, 0.4, 0.15, 0.15])
+
+
+def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
+    """A cell with a learned initial memory, a state to start from, and writes."""
+    lead, writes = (time, batch), () if kind.num_writes is None else (kind.num_writes,)
+    rng = np.random.default_rng(3)
+
+    def draw(heads, size, writes=writes):
+        return rng.normal(size=(*lead, heads, *writes, size))
+
+    def draw_unit(heads):
+        key = draw(heads, KEY)
+        return key / np.linalg.norm(key, axis=-1, keepdims=True)
+
+    key = draw_unit(kind.num_key_heads)
+    write = {"query": draw(kind.num_key_heads, KEY, ()), "key": key, "value": draw(HEADS, VALUE)}
+    size = {None: 1, "head": 1, "channel": KEY}[kind.decay]
+    log_decay = draw_log_decay(rng, (*lead, HEADS, *writes, size))
+    if kind.decay:
+        write["log_decay"] = log_decay
+    if kind.removes == "key":
+        beta = rng.uniform(0, 2, (*lead, HEADS, *writes, 1))
+        write["remove"] = beta * (np.exp(log_decay) if kind.decay else 1) * key
+    if kind.removes == "other":
+        other = draw_unit(HEADS)
+        write |= {"remove": np.exp(log_decay) * other, "erase": rng.uniform(0, 1) * other}
+    log_scale = None
+    if kind.has_gains:
+        write["log_gain"] = 3 * draw(HEADS, 1)
+        log_scale = rng.normal(size=(HEADS, 1))
+    memory = seqmem.Memory(rng.normal(size=(HEADS, VALUE, KEY)), log_scale)
+    state = jax.tree.map(lambda leaf: rng.normal(size=(batch, *leaf.shape)), memory)
+    memory, state, write = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype), (memory, state, seqmem.Write(**write))
+    )
+    shapes = jax.tree.map(lambda leaf: (None,) * (leaf.ndim - 2), write)
+    return GivenWrites(memory, shapes), state, write

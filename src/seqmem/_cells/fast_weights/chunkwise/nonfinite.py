@@ -2,8 +2,9 @@
 has them.
 
 A product over a chunk spreads 0 · NaN across resets, and backwards in time. So a write that is not
-finite is replaced by an empty one, and all readings from there to the next reset become NaN. A
-matrix that overflows within a chunk, from finite writes, is not detected.
+finite is replaced by an empty one, and all readings of its head from there to the next reset become
+NaN, where a loop may lose some rows or columns of the matrix only. A matrix that overflows within a
+chunk, from finite writes, is not detected.
 """
 
 import jax

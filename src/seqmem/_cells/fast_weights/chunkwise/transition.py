@@ -122,7 +122,8 @@ def _apply_scaled(S: Array, m: Array, then: FastWeightTransition) -> tuple[Array
     """The transition with gains of exp(m) S: the new matrix and its log scale."""
     assert then.scale is not None
     shift, floor = then.scale
-    new_m = jnp.maximum(m + shift, floor)
+    decayed_m = jnp.where(then.has_reset[..., 0], -jnp.inf, m + shift)  # m may be NaN
+    new_m = jnp.maximum(decayed_m, floor)
     level = jnp.where(new_m == -jnp.inf, 0, new_m)
-    decay, gain = (jnp.exp(part - level)[..., None] for part in (m + shift, floor))
+    decay, gain = (jnp.exp(log - level)[..., None] for log in (decayed_m, floor))
     return jnp.where(then.has_reset, 0, S * decay) + then.R * gain, new_m
