@@ -1,54 +1,55 @@
-"""Dropout that is drawn outside of the loop: of inputs, of states, of weights; and zoneout."""
+"""Dropout of inputs, of recurrent input and of recurrent weights, and zoneout; `repr`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.slow import slow_but
 
 import seqmem
 from seqmem import (
     with_input_dropout,
-    with_weight_dropout,
     with_variational_dropout,
+    with_weight_dropout,
     with_zoneout,
 )
 from seqmem._testing.check import family_methods
+from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow_but
 
-OWN, DRAW = jax.random.split(jax.random.key(0))
+KEY, MASK_KEY = jax.random.split(jax.random.key(0))
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
 RATE = 0.5
 
 
-def zoned(cell):
+def zoneout_case(cell):
     """A cell with zoneout, and one of its inputs."""
-    kept = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), cell.init_state())
-    return with_zoneout(cell), (jnp.zeros(INPUT), kept)
+    masks = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), cell.init_state())
+    return with_zoneout(cell), (jnp.zeros(INPUT), masks)
 
 
-def alone(cell):
+def dropout_case(cell):
     return cell, jnp.zeros(INPUT)
 
 
-# a cell and one of its inputs; masks of one example, so that steps see them too
+# a cell and one of its inputs; without batch axes, so that single steps have the mask too
 CELLS = {
-    "RNN with_variational_dropout": lambda: alone(
-        with_variational_dropout(seqmem.RNN(INPUT, HIDDEN, key=OWN), RATE, (), key=DRAW)
+    "RNN with_variational_dropout": lambda: dropout_case(
+        with_variational_dropout(seqmem.RNN(INPUT, HIDDEN, key=KEY), RATE, (), key=MASK_KEY)
     ),
-    "LSTM with_variational_dropout": lambda: alone(
-        with_variational_dropout(seqmem.LSTM(INPUT, HIDDEN, key=OWN), RATE, (), key=DRAW)
+    "LSTM with_variational_dropout": lambda: dropout_case(
+        with_variational_dropout(seqmem.LSTM(INPUT, HIDDEN, key=KEY), RATE, (), key=MASK_KEY)
     ),
-    "MinGRU with_input_dropout": lambda: alone(
-        with_input_dropout(seqmem.MinGRU(INPUT, HIDDEN, key=OWN), RATE, (), key=DRAW)
+    "MinGRU with_input_dropout": lambda: dropout_case(
+        with_input_dropout(seqmem.MinGRU(INPUT, HIDDEN, key=KEY), RATE, (), key=MASK_KEY)
     ),
-    "CausalConv with_input_dropout": lambda: alone(
-        with_input_dropout(seqmem.CausalConv(INPUT, 3, width=2, key=OWN), RATE, (), key=DRAW)
+    "CausalConv with_input_dropout": lambda: dropout_case(
+        with_input_dropout(seqmem.CausalConv(INPUT, 3, width=2, key=KEY), RATE, (), key=MASK_KEY)
     ),
-    "LSTM with_zoneout": lambda: zoned(seqmem.LSTM(INPUT, HIDDEN, key=OWN)),
-    "LRU with_zoneout": lambda: zoned(seqmem.LRU(INPUT, HIDDEN, key=OWN)),
-    "CausalConv with_zoneout": lambda: zoned(seqmem.CausalConv(INPUT, 3, width=2, key=OWN)),
+    "LSTM with_zoneout": lambda: zoneout_case(seqmem.LSTM(INPUT, HIDDEN, key=KEY)),
+    "LRU with_zoneout": lambda: zoneout_case(seqmem.LRU(INPUT, HIDDEN, key=KEY)),
+    "CausalConv with_zoneout": lambda: zoneout_case(seqmem.CausalConv(INPUT, 3, width=2, key=KEY)),
 }
-QUICK = next(iter(CELLS))
+QUICK = "RNN with_variational_dropout"
 GATED = {
     "RNN": seqmem.RNN,
     "LSTM": seqmem.LSTM,
@@ -56,7 +57,7 @@ GATED = {
     "GRU": seqmem.GRU,
     "IndRNN": seqmem.IndRNN,
     "SLSTM": seqmem.SLSTM,
-    "ProjectedLSTM": lambda *sizes, key: seqmem.ProjectedLSTM(*sizes, 3, key=key),
+    "ProjectedLSTM": lambda *sizes, key: seqmem.ProjectedLSTM(*sizes, output_size=3, key=key),
 }
 
 
@@ -73,64 +74,63 @@ def in_float64(tree):
 
 
 @pytest.mark.parametrize("name", slow_but({QUICK}, CELLS))
-def test_what_is_drawn_outside_keeps_every_law(name):
-    """On the first method of its family: the others know nothing of what was changed."""
+def test_cell_with_dropout_passes_every_law(name):
+    """On the first method of its family: the others do not depend on the wrapper."""
     cell, x = CELLS[name]()
     report = seqmem.testing.check_cell(cell, x, methods=[family_methods(cell)[0]])
     assert set(report.values()) == {"holds"}
 
 
-def is_part(node):
+def is_per_example(node):
     return isinstance(node, seqmem.PerExample)
 
 
-def own_of(cell, example):
-    """The cell as one example has it."""
+def cell_of_example(cell, example):
+    """The cell with the masks of one example."""
 
-    def bare(node):
-        return jax.tree.map(lambda leaf: leaf[example], node.value) if is_part(node) else node
+    def select(node):
+        if is_per_example(node):
+            return jax.tree.map(lambda leaf: leaf[example], node.value)
+        return node
 
-    return jax.tree.map(bare, cell, is_leaf=is_part)
+    return jax.tree.map(select, cell, is_leaf=is_per_example)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("change", [with_input_dropout, with_variational_dropout])
-def test_every_sequence_has_a_draw_of_its_own_that_steps_and_resets_keep(change):
-    cell = in_float64(change(seqmem.LSTM(INPUT, HIDDEN, key=OWN), RATE, (BATCH,), key=DRAW))
+@pytest.mark.parametrize("wrap", [with_input_dropout, with_variational_dropout])
+def test_dropout_has_one_mask_per_sequence_for_all_steps_and_after_resets(wrap):
+    cell = in_float64(wrap(seqmem.LSTM(INPUT, HIDDEN, key=KEY), RATE, (BATCH,), key=MASK_KEY))
     xs, resets = normal(TIME, BATCH, INPUT), np.arange(TIME) == 3
     resets = np.broadcast_to(resets[:, None], (TIME, BATCH))
     _, ys = seqmem.unroll(cell, cell.init_state(), xs, resets=resets)
     for example in range(BATCH):
-        own = own_of(cell, example)
+        one_cell = cell_of_example(cell, example)
         for part in (slice(None, 3), slice(3, None)):
-            state = own.init_state()
+            state = one_cell.init_state()
             for t in range(TIME)[part]:
-                state, y = own(state, jnp.asarray(xs[t, example]))
+                state, y = one_cell(state, jnp.asarray(xs[t, example]))
                 np.testing.assert_allclose(ys[t, example], y, rtol=1e-12)
-    masks = np.asarray(jax.tree.leaves(cell.modifier)[0])
+    masks = np.asarray(jax.tree.leaves(cell.wrapper)[0])
     assert not (masks[0] == masks).all()
     assert set(np.unique(masks)) == {0, 1 / (1 - RATE)}
 
 
-def test_dropped_inputs_are_inputs_times_the_mask():
-    cell = seqmem.LRU(INPUT, HIDDEN, key=OWN)
-    dropped = with_input_dropout(cell, RATE, (BATCH,), key=DRAW)
-    mask, xs = dropped.modifier.mask.value, jnp.asarray(normal(TIME, BATCH, INPUT), jnp.float32)
-    got = seqmem.unroll(dropped, cell.init_state(), xs)
-    for one, other in zip(
-        jax.tree.leaves(got),
-        jax.tree.leaves(seqmem.unroll(cell, cell.init_state(), mask * xs)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
+def test_input_dropout_multiplies_inputs_by_the_mask():
+    cell = seqmem.LRU(INPUT, HIDDEN, key=KEY)
+    dropped = with_input_dropout(cell, RATE, (BATCH,), key=MASK_KEY)
+    mask, xs = dropped.wrapper.mask.value, jnp.asarray(normal(TIME, BATCH, INPUT), jnp.float32)
+    result = jax.tree.leaves(seqmem.unroll(dropped, None, xs))
+    expected = jax.tree.leaves(seqmem.unroll(cell, None, mask * xs))
+    for leaf, expected_leaf in zip(result, expected, strict=True):
+        np.testing.assert_array_equal(leaf, expected_leaf)
 
 
-def lstm_by_hand(cell, xs, masks, kept):
-    """Gal & Ghahramani's mask on what the gates see, Krueger et al.'s on what is kept."""
+def lstm_reference(cell, xs, masks, zoneout):
+    """An LSTM with Gal & Ghahramani's mask on its recurrent input and Krueger et al.'s zoneout."""
     W, U, b = (np.asarray(leaf) for leaf in (cell.W, cell.U, cell.b))
     h = c = np.zeros(HIDDEN)
     hs = []
-    for x, k_h, k_c in zip(xs, kept.h, kept.c, strict=True):
+    for x, k_h, k_c in zip(xs, zoneout.h, zoneout.c, strict=True):
         i, f, g, o = W @ x + U @ (masks * h) + b
         new = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = k_h * h + (1 - k_h) * sigmoid(o) * np.tanh(new)
@@ -140,117 +140,189 @@ def lstm_by_hand(cell, xs, masks, kept):
 
 
 @pytest.mark.usefixtures("float64")
-def test_variational_dropout_is_that_of_its_paper():
-    cell = in_float64(seqmem.LSTM(INPUT, HIDDEN, key=OWN))
-    dropped = with_variational_dropout(cell, RATE, (), key=DRAW)
-    assert isinstance(dropped, seqmem.AbstractGatedCell)
-    xs, none = normal(TIME, INPUT), np.zeros((TIME, HIDDEN))
-    masks = np.asarray(dropped.modifier.masks.h)
+def test_variational_dropout_matches_its_paper():
+    cell = in_float64(seqmem.LSTM(INPUT, HIDDEN, key=KEY))
+    dropped = with_variational_dropout(cell, RATE, (), key=MASK_KEY)
+    assert dropped.family is seqmem.GATED
+    xs, zeros = normal(TIME, INPUT), np.zeros((TIME, HIDDEN))
+    masks = np.asarray(dropped.wrapper.masks.h)
     assert masks.any()
     assert not masks.all()
-    want = lstm_by_hand(cell, xs, masks, type(cell.init_state())(none, none))
-    _, hs = seqmem.unroll(dropped, cell.init_state(), xs)
-    np.testing.assert_allclose(hs, want, rtol=0, atol=1e-13)
+    expected = lstm_reference(cell, xs, masks, seqmem.LSTMState(zeros, zeros))
+    _, hs = seqmem.unroll(dropped, None, xs)
+    np.testing.assert_allclose(hs, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("drawn", [True, False])
-def test_zoneout_is_that_of_its_paper_in_training_and_in_testing(drawn):
-    cell = in_float64(seqmem.LSTM(INPUT, HIDDEN, key=OWN))
-    xs, rates = normal(TIME, INPUT), type(cell.init_state())(h=0.3, c=0.6)
+@pytest.mark.parametrize("is_random", [True, False])
+def test_zoneout_matches_its_paper_in_training_and_at_test_time(is_random):
+    cell = in_float64(seqmem.LSTM(INPUT, HIDDEN, key=KEY))
+    xs, rates = normal(TIME, INPUT), seqmem.LSTMState(h=0.3, c=0.6)
     rng = np.random.default_rng(0)
 
-    def at_rate(rate):
+    def mask(rate):
         shape = (TIME, HIDDEN)
-        return (rng.random(shape) < rate).astype(float) if drawn else np.full(shape, rate)
+        return (rng.random(shape) < rate).astype(float) if is_random else np.full(shape, rate)
 
-    kept = jax.tree.map(at_rate, rates)
-    want = lstm_by_hand(cell, xs, np.ones(HIDDEN), kept)
-    _, hs = seqmem.unroll(with_zoneout(cell), cell.init_state(), (xs, kept))
-    np.testing.assert_allclose(hs, want, rtol=0, atol=1e-13)
+    masks = jax.tree.map(mask, rates)
+    expected = lstm_reference(cell, xs, np.ones(HIDDEN), masks)
+    _, hs = seqmem.unroll(with_zoneout(cell), None, (xs, masks))
+    np.testing.assert_allclose(hs, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
-    ("cell", "family", "stays"),
+    ("cell", "family", "has_family"),
     [
-        (seqmem.GRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractGatedCell, True),
-        (seqmem.LRU(INPUT, HIDDEN, key=OWN), seqmem.AbstractDiagonalCell, True),
-        (seqmem.DeltaRule(INPUT, 6, num_heads=3, key=OWN), seqmem.AbstractFastWeightCell, False),
-        (seqmem.CausalConv(INPUT, 3, width=2, key=OWN), seqmem.AbstractWindowCell, False),
+        (seqmem.GRU(INPUT, HIDDEN, key=KEY), seqmem.GATED, True),
+        (seqmem.LRU(INPUT, HIDDEN, key=KEY), seqmem.DIAGONAL, True),
+        (seqmem.DeltaRule(INPUT, 6, num_heads=3, key=KEY), seqmem.FAST_WEIGHTS, False),
+        (seqmem.CausalConv(INPUT, 3, width=2, key=KEY), seqmem.WINDOW, False),
     ],
 )
-def test_a_zoned_cell_stays_of_its_family_where_the_promise_holds(cell, family, stays):
-    assert isinstance(with_zoneout(cell), family) == stays
-    assert isinstance(with_input_dropout(cell, RATE, (), key=DRAW), family)
+def test_cell_with_zoneout_has_its_family_where_the_promise_holds(cell, family, has_family):
+    assert with_zoneout(cell).family is (family if has_family else seqmem.UNSTRUCTURED)
+    assert with_input_dropout(cell, RATE, (), key=MASK_KEY).family is family
 
 
 @pytest.mark.parametrize("name", [*GATED, "MGU", "ResetBeforeGRU"])
-def test_recurrent_weights_are_dropped_and_no_others(name):
+def test_weight_dropout_drops_recurrent_weights_and_no_others(name):
     make = GATED.get(name) or getattr(seqmem, name)
-    cell = make(INPUT, HIDDEN, key=OWN)
+    cell = make(INPUT, HIDDEN, key=KEY)
     recurrent = "u" if name == "IndRNN" else "U"
-    dropped = with_weight_dropout(cell, 0.75, key=DRAW)
-    for (path, own), leaf in zip(
-        jax.tree.leaves_with_path(cell), jax.tree.leaves(dropped), strict=True
-    ):
+    dropped = with_weight_dropout(cell, 0.75, key=MASK_KEY)
+    pairs = zip(jax.tree.leaves_with_path(cell), jax.tree.leaves(dropped), strict=True)
+    for (path, weights), leaf in pairs:
         if jax.tree_util.keystr(path) == f".{recurrent}":
-            kept = np.asarray(leaf) != 0
-            assert 0 < kept.sum() < kept.size
-            np.testing.assert_allclose(leaf, np.where(kept, 4 * own, 0), rtol=1e-6)
+            mask = np.asarray(leaf) != 0
+            assert 0 < mask.sum() < mask.size
+            np.testing.assert_allclose(leaf, np.where(mask, 4 * weights, 0), rtol=1e-6)
         else:
-            np.testing.assert_array_equal(leaf, own)
+            np.testing.assert_array_equal(leaf, weights)
 
 
-def test_weights_are_dropped_within_a_modified_cell_and_learn_where_they_are_not():
-    cell = seqmem.with_states(seqmem.GRU(INPUT, HIDDEN, key=OWN))
-    xs = jnp.asarray(normal(TIME, INPUT), jnp.float32)
+@pytest.mark.usefixtures("float64")
+def test_weight_dropout_reaches_a_wrapped_cell_and_dropped_weights_have_no_gradient():
+    cell = in_float64(seqmem.with_learned_state(seqmem.GRU(INPUT, HIDDEN, key=KEY)))
+    xs = normal(TIME, INPUT)
 
     def loss(cell):
-        own = with_weight_dropout(cell, RATE, key=DRAW)
-        return seqmem.unroll(own, own.init_state(), xs)[1][0].sum()
+        dropped = with_weight_dropout(cell, RATE, key=MASK_KEY)
+        return seqmem.unroll(dropped, None, xs)[1].sum()
 
-    kept = with_weight_dropout(cell, RATE, key=DRAW).cell.U != 0
-    np.testing.assert_array_equal(jax.grad(loss)(cell).cell.U != 0, kept)
+    mask = with_weight_dropout(cell, RATE, key=MASK_KEY).cell.U != 0
+    np.testing.assert_array_equal(jax.grad(loss)(cell).cell.U != 0, mask)
 
 
-def test_a_stack_drops_the_inputs_of_its_first_cell():
-    stack = seqmem.blocks.gla_block(INPUT, 6, num_heads=3, key_size=3, rank=5, key=OWN)
-    dropped = with_input_dropout(stack, RATE, (BATCH,), key=DRAW)
+class UserCell(seqmem.AbstractCell):
+    """A cell with a parameter u that does not multiply the state."""
+
+    u: jax.Array
+    V: jax.Array
+
+    def init_state(self):
+        return jnp.zeros(self.u.shape)
+
+    def project(self, x):
+        return self.u * x[0]
+
+    def update(self, h, drive):
+        return jnp.tanh(self.V @ h + drive)
+
+    def readout(self, h, drive):
+        return h
+
+
+class UserCellWithNames(UserCell):
+    recurrent_weights = ("V",)
+
+
+def test_weight_dropout_refuses_a_cell_that_names_no_recurrent_weights():
+    parameters = jnp.ones(HIDDEN), jnp.ones((HIDDEN, HIDDEN))
+    message = "with_weight_dropout got a UserCell, which names no recurrent weights."
+    assert_refused(message, with_weight_dropout, UserCell(*parameters), RATE, key=MASK_KEY)
+    dropped = with_weight_dropout(UserCellWithNames(*parameters), RATE, key=MASK_KEY)
+    np.testing.assert_array_equal(dropped.u, 1)
+    assert set(np.unique(dropped.V)) == {0, 1 / (1 - RATE)}
+
+
+@pytest.mark.parametrize("batch_shape", [(), (BATCH,)])
+@pytest.mark.parametrize("wrap", [with_input_dropout, with_variational_dropout])
+def test_dropout_masks_have_no_gradient_outside_of_the_loss(wrap, batch_shape):
+    cell = wrap(seqmem.LSTM(INPUT, HIDDEN, key=KEY), RATE, batch_shape, key=MASK_KEY)
+    xs = jnp.asarray(normal(TIME, *batch_shape, INPUT), jnp.float32)
+    gradient = jax.grad(lambda cell: jnp.sum(seqmem.unroll(cell, None, xs)[1] ** 2))(cell)
+    masks = jax.tree.leaves(gradient.wrapper)
+    assert masks
+    for mask in masks:
+        np.testing.assert_array_equal(mask, 0)
+    assert all((leaf != 0).any() for leaf in jax.tree.leaves(gradient.cell))
+
+
+def test_weight_dropout_and_zoneout_have_no_masks_among_the_parameters():
+    cell = seqmem.LSTM(INPUT, HIDDEN, key=KEY)
+    dropped = with_weight_dropout(cell, RATE, key=MASK_KEY)
+    assert jax.tree.structure(dropped) == jax.tree.structure(cell)
+    assert jax.tree.leaves(with_zoneout(cell).wrapper) == []
+
+
+def test_repr_of_a_wrapped_cell_is_the_call_that_makes_it():
+    cell = seqmem.MinGRU(INPUT, HIDDEN, key=KEY)
+    inner = "MinGRU(W=f32[2,5,2], b=f32[2,5])"
+    assert repr(with_zoneout(cell)) == f"with_zoneout({inner})"
+    dropped = with_input_dropout(cell, RATE, (), key=MASK_KEY)
+    assert repr(dropped) == f"with_input_dropout({inner}, mask=f32[2])"
+    learned = seqmem.with_learned_state(cell)
+    assert repr(learned) == f"with_learned_state({inner}, state=f32[5])"
+    assert f"with_zoneout({inner})" in repr(seqmem.layers.Residual(with_zoneout(cell)))
+    gated = seqmem.RNN(INPUT, HIDDEN, key=KEY)
+    dropped = with_variational_dropout(gated, RATE, (BATCH,), key=MASK_KEY)
+    words = repr(dropped).split()
+    assert words[0] == "with_variational_dropout("
+    assert words[-2:] == ["masks=PerExample(value=f32[3,5])", ")"]
+    assert repr(seqmem.with_layer_norm(gated)).startswith("with_layer_norm(")
+
+
+def test_input_dropout_of_a_stack_applies_to_its_first_layer():
+    stack = seqmem.blocks.gla_block(INPUT, 6, num_heads=3, key_size=3, rank=5, key=KEY)
+    dropped = with_input_dropout(stack, RATE, (BATCH,), key=MASK_KEY)
     assert isinstance(dropped, seqmem.layers.Stack)
-    assert isinstance(dropped.cells[0], seqmem.AbstractFastWeightCell)
+    assert dropped.layers[0].family is seqmem.FAST_WEIGHTS
     xs = jnp.asarray(normal(TIME, BATCH, INPUT), jnp.float32)
-    mask = dropped.cells[0].modifier.mask.value
-    _, ys = seqmem.unroll(dropped, dropped.init_state(), xs)
-    _, want = seqmem.unroll(stack, stack.init_state(), mask * xs)
-    np.testing.assert_allclose(ys, want, rtol=1e-5, atol=1e-6)
+    mask = dropped.layers[0].wrapper.mask.value
+    _, ys = seqmem.unroll(dropped, None, xs)
+    _, expected = seqmem.unroll(stack, None, mask * xs)
+    np.testing.assert_allclose(ys, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_gates_of_a_cell_that_sees_another_state_are_refused():
-    cell = seqmem.GRU(INPUT, HIDDEN, key=OWN)
-    dropped = with_variational_dropout(cell, RATE, (), key=DRAW)
-    state = cell.init_state()
-    with pytest.raises(ValueError, match=r"gates of a GRU with.*\n.*those of its class"):
-        seqmem.dynamics.gate_values(dropped, state, dropped.project(jnp.ones(INPUT)))
+def test_gate_values_refuse_a_cell_whose_wrapper_changes_the_gates():
+    cell = seqmem.GRU(INPUT, HIDDEN, key=KEY)
+    dropped = with_variational_dropout(cell, RATE, (), key=MASK_KEY)
+    run = dropped, cell.init_state(), dropped.project(jnp.ones(INPUT))
+    message = "gate_values got with_variational_dropout(GRU), which changes the gates."
+    assert_refused(message, seqmem.dynamics.gate_values, *run)
 
 
-GRU, MIN_GRU = seqmem.GRU(INPUT, HIDDEN, key=OWN), seqmem.MinGRU(INPUT, HIDDEN, key=OWN)
+GRU, MIN_GRU = seqmem.GRU(INPUT, HIDDEN, key=KEY), seqmem.MinGRU(INPUT, HIDDEN, key=KEY)
+REFUSED = {
+    "with_input_dropout got rate=1.0.": lambda: with_input_dropout(GRU, 1.0, (), key=MASK_KEY),
+    "with_weight_dropout got rate=-0.1.": lambda: with_weight_dropout(GRU, -0.1, key=MASK_KEY),
+    "with_variational_dropout got rate=2.": lambda: with_variational_dropout(
+        GRU, 2, (), key=MASK_KEY
+    ),
+    "with_input_dropout got a WrappedCell with input_shape=((2,), (5,)).": lambda: (
+        with_input_dropout(with_zoneout(GRU), RATE, (), key=MASK_KEY)
+    ),
+    "with_variational_dropout got a MinGRU.": lambda: with_variational_dropout(
+        MIN_GRU, RATE, (), key=MASK_KEY
+    ),
+    "with_weight_dropout got a MinGRU, which names no recurrent weights.": lambda: (
+        with_weight_dropout(MIN_GRU, RATE, key=MASK_KEY)
+    ),
+    "with_layer_norm got a MinGRU.": lambda: seqmem.with_layer_norm(MIN_GRU),
+    "with_layer_norm got eps=0.": lambda: seqmem.with_layer_norm(GRU, eps=0),
+}
 
 
-@pytest.mark.parametrize(
-    ("call", "came"),
-    [
-        (lambda: with_input_dropout(GRU, 1.0, (), key=DRAW), r"with_input_dropout got rate=1.0"),
-        (lambda: with_weight_dropout(GRU, -0.1, key=DRAW), r"with_weight_dropout got rate=-0.1"),
-        (lambda: with_variational_dropout(GRU, 2, (), key=DRAW), r"dropout got rate=2"),
-        (
-            lambda: with_input_dropout(zoned(GRU)[0], RATE, (), key=DRAW),
-            r"input_axes=\(1, 1\) and input_size=2",
-        ),
-        (lambda: with_variational_dropout(MIN_GRU, RATE, (), key=DRAW), r"got a MinGRU"),
-        (lambda: with_weight_dropout(MIN_GRU, RATE, key=DRAW), r"got a MinGRU"),
-        (lambda: seqmem.with_layer_norm(MIN_GRU), r"with_layer_norm got a MinGRU"),
-    ],
-)
-def test_what_does_not_fit_is_refused(call, came):
-    with pytest.raises(ValueError, match=rf"{came}(?s:.+)\n  Expected: .+\n  What to do: .+"):
-        call()
+@pytest.mark.parametrize("message", REFUSED)
+def test_wrapper_refuses_cells_and_rates_that_do_not_fit(message):
+    assert_refused(message, REFUSED[message])

@@ -1,6 +1,7 @@
-"""Dropout of inputs, one draw for a whole sequence."""
+"""`with_input_dropout`: dropout of inputs with one mask per sequence."""
 
 import functools
+from typing import ClassVar
 
 import jax
 from jaxtyping import Array, PRNGKeyArray
@@ -16,7 +17,9 @@ from .masks import dropout_mask, per_example
 from .wrapper import AbstractWrapper, WrappedCell
 
 
-class _InputDropout(AbstractWrapper):
+class InputDropout(AbstractWrapper):
+    name: ClassVar = "with_input_dropout"
+
     mask: Array | PerExample
 
     def project(self, cell, x):
@@ -26,23 +29,23 @@ class _InputDropout(AbstractWrapper):
 def with_input_dropout(
     cell: AbstractLayer, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray
 ) -> AbstractLayer:
-    """The same cell, of the same family, for one step of training: entries of its inputs are
-    dropped, the same ones at every step of a sequence, and the others scaled by 1/(1 − rate).
+    """A cell with dropout of its inputs, for one training step: one mask for all steps of a
+    sequence.
 
-        u_t = project(m ∘ x_t)
+        u_t = project(m ∘ x_t)        m = 0 with probability rate, else 1/(1 − rate)
 
     On every layer of a network but the first it is dropout between layers; on a
-    `seqmem.layers.Map` after them, of their outputs. A network drops the inputs of its first cell.
-    The masks take no gradient.
+    `seqmem.layers.Map` after the last, dropout of the network's outputs. In a network it applies to
+    the first layer. The masks have no gradient. The family is that of the given cell.
 
-    Source: Gal & Ghahramani 2015, arXiv:1512.05287. Differs: scaled in training, not in testing.
+    Source: Gal & Ghahramani 2015, arXiv:1512.05287. Differs: scaled in training, not at test time.
 
     Args:
         cell: a cell of vectors whose `input_shape` is known, or a network.
-        rate: the share of entries to drop, 0 <= rate < 1.
-        batch_shape: the batch axes of the sequences, each of which gets its own draw; () is one for
-            all, and for single steps.
-        key: for the draw.
+        rate: probability of dropping an entry, 0 <= rate < 1.
+        batch_shape: the batch axes of the sequences, each of which gets a mask; () is one mask for
+            all sequences, and for single steps.
+        key: random key for the masks.
 
     Raises:
         ValueError: if rate is not in [0, 1), or the size of an input is not known.
@@ -65,7 +68,7 @@ def with_input_dropout(
         raise bad_input(
             f"with_input_dropout got a {type(cell).__name__} with input_shape={cell.input_shape}.",
             "a cell of vectors of a known size.",
-            "put the call on the first cell that gets vectors.",
+            "apply it to the first layer that gets vectors.",
         )
     mask = dropout_mask(key, rate, (*batch_shape, size), precision(cell) or state_dtype())
-    return WrappedCell(cell, _InputDropout(per_example(mask, batch_shape)))
+    return WrappedCell(cell, InputDropout(per_example(mask, batch_shape)))

@@ -1,4 +1,6 @@
-"""A learned initial state."""
+"""`with_learned_state`: an initial state that is a parameter."""
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +13,35 @@ from .._core.shapes import tree_names
 from .wrapper import AbstractWrapper, WrappedCell
 
 
-class _LearnedState(AbstractWrapper):
-    learned: State
+class LearnedState(AbstractWrapper):
+    name: ClassVar = "with_learned_state"
+
+    state: State
 
     def init_state(self, cell):
-        return as_precision(self.learned, precision(jax.eval_shape(cell.init_state)))
+        return as_precision(self.state, precision(jax.eval_shape(cell.init_state)))
 
 
 def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
-    """The same cell, of the same family, whose initial state is a parameter.
+    """A cell whose initial state is a parameter, in the family of the given cell.
 
-    Every sequence that starts from `init_state()`, and every reset, goes to the learned state and
-    teaches it.
+        init_state() = θ
+
+    Every sequence that starts from `init_state()`, and every reset, contributes to the gradient
+    of θ.
 
     Args:
         cell: the cell.
-        state: the value to start learning from; None is the cell's own initial state.
+        state: the initial value of θ; None is `cell.init_state()`.
 
     Raises:
-        ValueError: where the state does not have the cell's shapes.
+        ValueError: for a state of another tree or other shapes than `cell.init_state()`.
 
     Example:
         >>> import jax, seqmem
         >>> cell = seqmem.with_learned_state(seqmem.GRU(3, 5, key=jax.random.key(0)))
         >>> xs = jax.numpy.ones((7, 3))
-        >>> loss = lambda cell: seqmem.unroll(cell, cell.init_state(), xs)[1].sum()
+        >>> loss = lambda cell: seqmem.unroll(cell, None, xs)[1].sum()
         >>> bool((jax.grad(loss)(cell).init_state() != 0).all())
         True
     """
@@ -45,6 +51,6 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
         raise bad_input(
             f"with_learned_state got {tree_names(state)}.",
             f"the tree and shapes of the cell's init_state(), {tree_names(init)}.",
-            "change the values of cell.init_state(), not its shapes.",
+            "pass new values for the leaves of cell.init_state(), with their shapes.",
         )
-    return WrappedCell(cell, _LearnedState(jax.tree.map(jnp.copy, state)))
+    return WrappedCell(cell, LearnedState(jax.tree.map(jnp.copy, state)))

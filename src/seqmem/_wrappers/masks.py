@@ -9,12 +9,10 @@ from .._core.batching import PerExample
 def dropout_mask(
     key: PRNGKeyArray, rate: float, shape: tuple[int, ...], dtype: jax.typing.DTypeLike
 ) -> Float[Array, "..."]:
-    """0 for the entries that are dropped, a share `rate`; 1/(1 − rate) for the others, so that the
-    mean stays.
-    """
+    """0 with probability `rate`, else 1/(1 − rate): a product with the mask has the same mean."""
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)
 
 
 def per_example(masks: PyTree, batch_shape: tuple[int, ...]) -> PyTree | PerExample:
-    """Masks with the batch axes in front as those of each example; bare without batch axes."""
+    """Masks [*batch, ...] as one mask for each example; unchanged without batch axes."""
     return PerExample(masks) if batch_shape else masks

@@ -1,4 +1,6 @@
-"""Dropout of what a gated cell sees of its own state, one draw for a whole sequence."""
+"""`with_variational_dropout`: dropout of a gated cell's recurrent input, one mask per sequence."""
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,9 @@ from .masks import dropout_mask, per_example
 from .wrapper import AbstractWrapper, WrappedCell
 
 
-class _VariationalDropout(AbstractWrapper):
-    keeps_gates = False
+class VariationalDropout(AbstractWrapper):
+    name: ClassVar = "with_variational_dropout"
+    has_new_gates = True
 
     masks: State | PerExample
 
@@ -27,46 +30,48 @@ class _VariationalDropout(AbstractWrapper):
 def with_variational_dropout(
     cell: AbstractCell, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray
 ) -> AbstractCell:
-    """The same gated cell, for one step of training: entries of the state are left out where its
-    recurrent weights see them, the same ones at every step of a sequence, and the others scaled by
-    1/(1 − rate).
+    """A gated cell with dropout of its recurrent input, for one training step: one mask for all
+    steps of a sequence.
 
-        z_t = mix(m ∘ s_{t−1}, u_t)
+        z_t = mix(m ∘ s_{t−1}, u_t)        m = 0 with probability rate, else 1/(1 − rate)
         s_t = gate(s_{t−1}, z_t)
 
-    The memory itself is not touched: what a gate keeps, it keeps whole. A reset keeps the masks.
-    `seqmem.with_input_dropout` is the other half of the paper.
+    The gate gets the state without a mask, so the memory itself is not dropped. A reset does not
+    change the masks, and they have no gradient. `seqmem.with_input_dropout` is the paper's dropout
+    of inputs.
 
-    Source: Gal & Ghahramani 2015, arXiv:1512.05287. Differs: scaled in training, not in testing;
-    all gates see the same draw.
+    Source: Gal & Ghahramani 2015, arXiv:1512.05287. Differs: scaled in training, not at test time;
+    all gates share a mask.
 
     Args:
         cell: a gated cell.
-        rate: the share of entries to leave out, 0 <= rate < 1.
-        batch_shape: the batch axes of the sequences, each of which gets its own draw; () is one for
-            all, and for single steps.
-        key: for the draw.
+        rate: probability of dropping an entry, 0 <= rate < 1.
+        batch_shape: the batch axes of the sequences, each of which gets a mask; () is one mask for
+            all sequences, and for single steps.
+        key: random key for the masks.
 
     Raises:
-        ValueError: where the rate is none, or the cell is of another family.
+        ValueError: if rate is not in [0, 1), or the cell is not a gated cell.
 
     Example:
         >>> import jax, seqmem
-        >>> own, draw = jax.random.split(jax.random.key(0))
-        >>> cell = seqmem.LSTM(3, 5, key=own)
-        >>> dropped = seqmem.with_variational_dropout(cell, 0.3, (2,), key=draw)
-        >>> state, ys = seqmem.unroll(dropped, cell.init_state(), jax.numpy.ones((7, 2, 3)))
+        >>> cell_key, mask_key = jax.random.split(jax.random.key(0))
+        >>> cell = seqmem.LSTM(3, 5, key=cell_key)
+        >>> cell = seqmem.with_variational_dropout(cell, 0.3, (2,), key=mask_key)
+        >>> state, ys = seqmem.unroll(cell, None, jax.numpy.ones((7, 2, 3)))
+        >>> ys.shape
+        (7, 2, 5)
     """
     check_rate("with_variational_dropout", rate)
     if cell.family is not GATED:
         raise bad_input(
             f"with_variational_dropout got a {type(cell).__name__}.",
             "a gated cell, whose `mix` holds its recurrent weights.",
-            "use seqmem.with_input_dropout; in a stack, put the call on the cells.",
+            "use seqmem.with_input_dropout; in a stack, apply it to the cells.",
         )
     leaves, tree = jax.tree.flatten(jax.eval_shape(cell.init_state))
     masks = [
         dropout_mask(subkey, rate, (*batch_shape, *leaf.shape), precision(cell) or leaf.dtype)
         for subkey, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
     ]
-    return WrappedCell(cell, _VariationalDropout(per_example(tree.unflatten(masks), batch_shape)))
+    return WrappedCell(cell, VariationalDropout(per_example(tree.unflatten(masks), batch_shape)))

@@ -1,4 +1,4 @@
-"""Dropout of recurrent weights."""
+"""`with_weight_dropout`: dropout of recurrent weights."""
 
 import equinox as eqx
 import jax
@@ -12,22 +12,23 @@ from .wrapper import WrappedCell
 
 
 def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -> AbstractCell:
-    """The same cell, for one step of training: recurrent weights are dropped, the others scaled by
-    1/(1 − rate).
+    """A cell with dropout of its recurrent weights (DropConnect), for one training step: one mask
+    for all steps and all sequences.
 
-        U ← m ∘ U        m drawn once, for all steps and all sequences
+        U ← m ∘ U        m = 0 with probability rate, else 1/(1 − rate)
 
-    It is a function of the parameters, so nothing differs in how the cell is run.
+    The result is a cell of the same class. The masks have no gradient, and a dropped weight has a
+    gradient of 0 where the call is part of the loss.
 
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182. Differs: none.
 
     Args:
-        cell: a cell that names its `recurrent_weights`.
-        rate: the share of weights to drop, 0 <= rate < 1.
-        key: for the draw.
+        cell: a cell whose class names its `recurrent_weights`.
+        rate: probability of dropping a weight, 0 <= rate < 1.
+        key: random key for the masks.
 
     Raises:
-        ValueError: if rate is not in [0, 1), or the cell names no recurrent weights.
+        ValueError: if rate is not in [0, 1), or the class names no recurrent weights.
 
     Example:
         >>> import jax, seqmem
@@ -44,8 +45,8 @@ def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -
     if not names:
         raise bad_input(
             f"with_weight_dropout got a {type(cell).__name__}, which names no recurrent weights.",
-            "a cell whose class attribute `recurrent_weights` names the matrices on its state.",
-            "use seqmem.with_input_dropout; in a network, put the call on the cells.",
+            "a cell with a class attribute recurrent_weights, such as ('U',).",
+            "name the parameters that multiply the state; in a network, apply it to the cells.",
         )
     for name, subkey in zip(names, jax.random.split(key, len(names)), strict=True):
         weights = getattr(cell, name)

@@ -1,12 +1,14 @@
-"""Wrappers: the same cell with one thing changed, in the same family where the promise still holds.
+"""Wrappers: a cell with one of its functions changed, in the same family where the promise still
+holds.
 
-A wrapper says what differs from the cell that it wraps. It is data, not a subclass, so there is no
-product of wrappers and cells.
+A wrapper is data, not a subclass, so that there is no class for each pair of wrapper and cell.
 """
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
+import wadler_lindig as wl
 from jaxtyping import PyTree
 
 from .._cells.fast_weights.family import FAST_WEIGHTS
@@ -18,17 +20,19 @@ from .._core.problem import Drive, Output, State
 
 
 class AbstractWrapper(eqx.Module):
-    """What differs from the wrapped cell; by default nothing. `cell` is the wrapped one.
+    """The functions of a wrapped cell. By default each is that of the cell, the first argument.
 
     Attributes:
-        changes_update: whether the next state is another, which a family with a written `update`
-            cannot have.
-        keeps_gates: whether the values of gates are those of the wrapped cell at the same state
+        name: the public function that makes the wrapped cell, for messages and `repr`.
+        has_new_update: whether the next state differs from the cell's. A family that writes
+            `update` itself (fast weights, windows) then no longer applies.
+        has_new_gates: whether the values of the gates differ from the cell's, at the same state
             and drive.
     """
 
-    changes_update: ClassVar[bool] = False
-    keeps_gates: ClassVar[bool] = True
+    name: ClassVar[str]
+    has_new_update: ClassVar[bool] = False
+    has_new_gates: ClassVar[bool] = False
 
     def input_shape(self, cell: Any) -> PyTree:
         return cell.input_shape
@@ -53,8 +57,8 @@ class AbstractWrapper(eqx.Module):
 
 
 class WrappedCell(AbstractCell):
-    """A cell as a wrapper has it. `mix`, `gate`, `output` and `readout_sequence` are those of the
-    wrapped cell's family, where it has them.
+    """A cell with the functions of a wrapper. It has `mix`, `gate`, `output` and `readout_sequence`
+    where the family of the wrapped cell has them.
     """
 
     is_composite = True
@@ -68,9 +72,10 @@ class WrappedCell(AbstractCell):
 
     @property
     def family(self) -> Family:  # pyright: ignore
-        family = self.cell.family
-        leaves = self.wrapper.changes_update and family in (FAST_WEIGHTS, WINDOW)
-        return UNSTRUCTURED if leaves else family
+        has_fixed_update = self.cell.family in (FAST_WEIGHTS, WINDOW)
+        if self.wrapper.has_new_update and has_fixed_update:
+            return UNSTRUCTURED
+        return self.cell.family
 
     @property
     def gates(self) -> tuple[str, ...]:  # pyright: ignore
@@ -102,9 +107,19 @@ class WrappedCell(AbstractCell):
     def readout_sequence(self, history, drives):
         return self.cell.readout_sequence(history, drives)  # pyright: ignore
 
-    def __repr__(self) -> str:
-        name = type(self.wrapper).__name__.removeprefix("_")
-        return f"{name}({self.cell!r})"
+    def __pdoc__(self, **options: Any) -> wl.AbstractDoc:
+        """The `repr`: the call that makes the cell, `with_input_dropout(GRU(...), mask=f32[3])`."""
+        fields = [
+            (field.name, getattr(self.wrapper, field.name))
+            for field in dataclasses.fields(self.wrapper)
+        ]
+        return wl.bracketed(
+            begin=wl.TextDoc(f"{self.wrapper.name}("),
+            docs=[wl.pdoc(self.cell, **options), *wl.named_objs(fields, **options)],
+            sep=wl.comma,
+            end=wl.TextDoc(")"),
+            indent=options["indent"],
+        )
 
 
 @gate.register

@@ -77,10 +77,10 @@ def _(cell: MGU, state: State, drive: Drive):
 
 @gate_values.register
 def _(cell: WrappedCell, state: State, drive: Drive):
-    if not cell.wrapper.keeps_gates:
+    if cell.wrapper.has_new_gates:
         raise bad_input(
-            f"gate_values got a {type(cell.cell).__name__} with a {type(cell.wrapper).__name__}, "
-            "which changes its gates.",
+            f"gate_values got {cell.wrapper.name}({type(cell.cell).__name__}), which changes the "
+            "gates.",
             "a cell whose gates are those of its class.",
             "pass the cell without the wrapper.",
         )
