@@ -39,12 +39,23 @@ def _compile_without_optimisation(request: pytest.FixtureRequest) -> None:
     jax.config.update("jax_disable_most_optimizations", not optimised)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _free_programs() -> Iterator[None]:
-    """Compiled programs are shared by all test files, until they take too many memory mappings."""
-    yield
+def _free_programs() -> None:
     if not MEMORY_MAPS.exists() or MEMORY_MAPS.read_bytes().count(b"\n") > MANY_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_programs_of_module() -> Iterator[None]:
+    """Compiled programs are shared by all test files, until they take too many memory mappings."""
+    yield
+    _free_programs()
+
+
+@pytest.fixture
+def free_programs() -> Iterator[None]:
+    """The same after one test, for tests with many programs."""
+    yield
+    _free_programs()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 import seqmem
 from seqmem._testing.compiler import compiled
-from seqmem._testing.evaluate import Setting, evaluate, without_probes
-from seqmem._testing.loop import Variation, looped
+from seqmem._testing.reference_loop import SequenceFlags, run_reference
+from seqmem._testing.runs import RunOptions, StepInputs, Values, evaluate, without_states
 from tests.helpers.unrolling import (
     BATCH,
     HIDDEN,
@@ -34,27 +34,28 @@ pytestmark = pytest.mark.usefixtures("float64")
 # Lengths of time
 
 
-def check_against_loop(cell, setting, time):
+def check_against_loop(cell, options, time):
     lengths, resets = np.array([time, time // 3]), normal(time, 2) > 0.8
     state = jax.tree.map(lambda leaf: normal(2, *leaf.shape), cell.init_state())
     xs = normal(time, 2, INPUT)
     shapes = jax.eval_shape(functools.partial(seqmem.unroll, cell), state, xs)
-    cotangents = jax.tree.map(lambda leaf: normal(*leaf.shape), shapes)
-    got = compiled(evaluate, 0)(setting, cell, state, xs, lengths, resets, None, cotangents)
-    variation = Variation("", lengths, resets)
-    want = looped(cell, state, xs, variation, cotangents, reverse=setting.reverse)
-    close(without_probes(got), without_probes(want))
+    cotangents = Values(*jax.tree.map(lambda leaf: normal(*leaf.shape), shapes))
+    steps = StepInputs(lengths, resets)
+    got = compiled(evaluate, 0)(options, cell, state, xs, steps, cotangents)
+    flags = SequenceFlags("", lengths, resets)
+    want = run_reference(cell, state, xs, flags, cotangents, reverse=options.reverse)
+    close(without_states(got), without_states(want))
 
 
 @every_method
 @pytest.mark.parametrize(("remat_every", "reverse"), [(None, True), (5, False)])
 def test_unroll_matches_a_loop_of_17_steps(method, remat_every, reverse):
-    check_against_loop(make(seqmem.IndRNN), Setting(method, remat_every, reverse), time=17)
+    check_against_loop(make(seqmem.IndRNN), RunOptions(method, remat_every, reverse), time=17)
 
 
 @pytest.mark.parametrize("time", [1, 2, 4, 5, 6])
 def test_remat_every_may_be_less_and_more_than_the_time(time):
-    check_against_loop(make(seqmem.IndRNN), Setting(seqmem.Scan(), 5, time == 2), time)
+    check_against_loop(make(seqmem.IndRNN), RunOptions(seqmem.Scan(), 5, time == 2), time)
 
 
 @every_method

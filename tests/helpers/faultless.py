@@ -1,8 +1,7 @@
-"""Two cells without fault, for tests that add one."""
+"""Two correct cells, for tests that add a fault."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 import seqmem
@@ -10,20 +9,24 @@ import seqmem
 INPUT, HIDDEN = 2, 3
 
 
+def draw(*shapes):
+    rng = np.random.default_rng(0)
+    return [jnp.asarray(0.7 * rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
 class Plain(seqmem.AbstractCell):
-    """A cell without fault and with a learned initial state."""
+    """A correct cell with a learned initial state."""
+
+    input_shape = (INPUT,)
 
     W: Array
     U: Array
     start: Array
-    input_size: int = eqx.field(static=True)
 
     def __init__(self, hidden_size=HIDDEN):
-        keys = jax.random.split(jax.random.key(0), 3)
-        self.W = jax.random.normal(keys[0], (hidden_size, INPUT))
-        self.U = 0.5 * jax.random.normal(keys[1], (hidden_size, hidden_size))
-        self.start = jax.random.normal(keys[2], (hidden_size,))
-        self.input_size = INPUT
+        self.W, self.U, self.start = draw(
+            (hidden_size, INPUT), (hidden_size, hidden_size), (hidden_size,)
+        )
 
     def init_state(self):
         return self.start.astype(seqmem.state_dtype(self.start))
@@ -39,17 +42,15 @@ class Plain(seqmem.AbstractCell):
 
 
 class Gated(seqmem.AbstractGatedCell):
-    """A gated cell without fault."""
+    """A correct gated cell."""
+
+    input_shape = (INPUT,)
 
     W: Array
     U: Array
-    input_size: int = eqx.field(static=True)
 
     def __init__(self):
-        keys = jax.random.split(jax.random.key(0))
-        self.W = jax.random.normal(keys[0], (HIDDEN, INPUT))
-        self.U = 0.5 * jax.random.normal(keys[1], (HIDDEN, HIDDEN))
-        self.input_size = INPUT
+        self.W, self.U = draw((HIDDEN, INPUT), (HIDDEN, HIDDEN))
 
     def init_state(self):
         return jnp.zeros(HIDDEN, seqmem.state_dtype(self.U))

@@ -1,4 +1,4 @@
-"""check_cell catches a faulty cell, and names the law that is broken."""
+"""`check_cell` catches a faulty cell, and names the law that it breaks."""
 
 import time
 from typing import Any, NamedTuple
@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.faultless import HIDDEN, Gated, Plain
 from jaxtyping import Array
 
 import seqmem
 from seqmem.testing import LawBroken, check_cell
+from tests.helpers.faultless import HIDDEN, Gated, Plain
 
-AUTODIFF = seqmem.ReferenceScan()
+REFERENCE = seqmem.ReferenceScan()
 
 
-# Faults of cells. What a cell must not do is what only a side channel lets it do.
+# A side channel, through which a cell can do what its signature forbids.
 
 CHANNEL: dict[str, Any] = {}
 
@@ -26,10 +26,10 @@ class DrawsItsInitialState(Plain):
         return jnp.asarray(np.random.default_rng().normal(size=HIDDEN))
 
 
-class CountsItsBeginnings(Plain):
+class CountsItsInitialStates(Plain):
     def init_state(self):
-        CHANNEL["begun"] = CHANNEL.get("begun", 0) + 1
-        return jnp.full(HIDDEN, 0.1 * CHANNEL["begun"])
+        CHANNEL["count"] = CHANNEL.get("count", 0) + 1
+        return jnp.full(HIDDEN, 0.1 * CHANNEL["count"])
 
 
 class ProjectsTheState(Plain):
@@ -104,7 +104,7 @@ class SaturatesFarAway(Gated):
         return 100.0 * jnp.tanh(0.01 * (self.U @ h)) + u
 
 
-class UpdatesOtherwise(Gated):
+class UpdatesWithoutItsGate(Gated):
     def update(self, h, u):
         return 0.5 * h + 0.5 * self.gate(h, self.mix(h, u))
 
@@ -150,7 +150,7 @@ class Pair(NamedTuple):
     c: Array
 
 
-class BeginsWithOneArrayTwice(Plain):
+class StartsWithOneArrayTwice(Plain):
     def init_state(self):
         zeros = jnp.zeros(HIDDEN, seqmem.state_dtype(self.U))
         return Pair(zeros, zeros)
@@ -162,7 +162,7 @@ class BeginsWithOneArrayTwice(Plain):
         return state.c
 
 
-class ReturnsOneArrayTwice(BeginsWithOneArrayTwice):
+class ReturnsOneArrayTwice(StartsWithOneArrayTwice):
     def init_state(self):
         dtype = seqmem.state_dtype(self.U)
         return Pair(jnp.zeros(HIDDEN, dtype), jnp.zeros(HIDDEN, dtype))
@@ -172,7 +172,7 @@ class ReturnsOneArrayTwice(BeginsWithOneArrayTwice):
         return Pair(h, h)
 
 
-class BeginsWithAWeakType(Plain):
+class StartsWithAWeakType(Plain):
     def init_state(self):
         return jnp.asarray(0.0)
 
@@ -182,7 +182,7 @@ class BeginsWithAWeakType(Plain):
 
 @jax.tree_util.register_pytree_node_class
 class Renamed:
-    """A part of a cell that is another whenever it is looked at."""
+    """A part of a cell whose structure never equals itself."""
 
     def __init__(self, W):
         self.W = W
@@ -206,7 +206,7 @@ class IsNeverTheSame(Plain):
         return self.part.W @ x
 
 
-class StepsOtherwise(Plain):
+class StepsWithAnotherReadout(Plain):
     def __call__(self, h, x):
         h, y = super().__call__(h, x)
         return h, 1.01 * y
@@ -219,7 +219,7 @@ class Raises(Plain):
 
 FAULTS = {
     DrawsItsInitialState: ("pure", r"init_state\(\)"),
-    CountsItsBeginnings: ("pure", r"init_state\(\)"),
+    CountsItsInitialStates: ("pure", r"init_state\(\)"),
     ProjectsTheState: ("pure", "called again"),
     ReadsThePreviousOutput: ("pure", "called again"),
     ReadsTheClock: ("pure", "called again"),
@@ -232,26 +232,26 @@ FAULTS = {
     MixesWithAKink: ("promise", "affine"),
     MixesAProduct: ("promise", "affine"),
     SaturatesFarAway: ("promise", "affine"),
-    UpdatesOtherwise: ("promise", r"gate\(s, mix\(s, u\)\)"),
+    UpdatesWithoutItsGate: ("promise", r"gate\(s, mix\(s, u\)\)"),
     NarrowsItsState: ("types", "float16"),
     WidensItsState: ("types", r"\[1, 3\]"),
     WrapsItsState: ("types", "returns the tree"),
     InsistsOnFloat32: ("types", "with float64 parameters returns float32"),
     PromotesSilently: ("types", "TypePromotionError"),
     HoldsAFunction: ("tree", r"\.phi of the cell.*static"),
-    BeginsWithOneArrayTwice: ("separate", r"init_state .*\.h and as \.c"),
+    StartsWithOneArrayTwice: ("separate", r"init_state .*\.h and as \.c"),
     ReturnsOneArrayTwice: ("separate", r"update .*\.h and as \.c"),
-    BeginsWithAWeakType: ("compiled once", "with the state it returned"),
-    IsNeverTheSame: ("tree", "compiles anew"),
-    StepsOtherwise: ("methods", "Python loop"),
+    StartsWithAWeakType: ("compiled once", "with the state it returned"),
+    IsNeverTheSame: ("tree", "compiles again"),
+    StepsWithAnotherReadout: ("methods", "Python loop"),
     Raises: ("types", "RuntimeError: not today"),
 }
 
 
 @pytest.mark.parametrize("cell_type", FAULTS)
-def test_a_faulty_cell_is_caught(cell_type):
+def test_check_cell_names_the_law_that_a_cell_breaks(cell_type):
     CHANNEL.clear()
     law, sentence = FAULTS[cell_type]
     with pytest.raises(LawBroken, match=rf"(?s)^{law}: .*{sentence}") as broken:
-        check_cell(cell_type(), methods=[AUTODIFF])
+        check_cell(cell_type(), methods=[REFERENCE])
     assert broken.value.law == law

@@ -1,7 +1,7 @@
-"""Faults found in other libraries, each with the library it was found in, and none of ours.
+"""Faults of other libraries that seqmem does not have, each with its library.
 
-Gates that begin orthogonal only as a fused matrix (Flax nnx) and a forget bias on another gate
-(rnn-jax) are looked for in test_gates.py.
+Two more are in cells/test_gates.py: gates that are orthogonal only as a fused matrix (Flax nnx),
+and a forget bias on another gate (rnn-jax).
 """
 
 import jax
@@ -26,7 +26,7 @@ def normal(*shape):
     return np.random.default_rng(len(shape)).normal(size=shape)
 
 
-def started(cell, *batch):
+def draw_state(cell, *batch):
     """A state that is not the initial one."""
     return jax.tree.map(lambda leaf: normal(*batch, *leaf.shape), cell.init_state())
 
@@ -47,31 +47,31 @@ def assert_finite(tree):
 
 
 @every_cell
-def test_nan_in_the_padding_reaches_no_gradient(cell_type):
+def test_padding_of_nan_reaches_no_gradient(cell_type):
     cell, lengths = make(cell_type), np.array([7, 4, 0])
     xs = normal(TIME, BATCH, INPUT)
     xs[np.arange(TIME)[:, None] >= lengths] = np.nan
-    assert_finite(gradients(cell, started(cell, BATCH), xs, lengths=lengths))
+    assert_finite(gradients(cell, draw_state(cell, BATCH), xs, lengths=lengths))
 
 
 @every_cell
-def test_length_0_gives_back_the_state_it_was_given(cell_type):
+def test_sequence_of_length_0_returns_its_state(cell_type):
     cell = make(cell_type)
-    state = started(cell, BATCH)
+    state = draw_state(cell, BATCH)
     final, _ = seqmem.unroll(cell, state, normal(TIME, BATCH, INPUT), lengths=np.array([7, 0, 4]))
     for given, got in zip(jax.tree.leaves(state), jax.tree.leaves(final), strict=True):
         np.testing.assert_array_equal(got[1], given[1])
         assert np.all(got[0] != given[0])
 
 
-def test_a_length_beyond_the_time_is_refused():
+def test_length_beyond_the_time_is_refused():
     cell, xs = make(seqmem.GRU), normal(TIME, INPUT)
     with pytest.raises(ValueError, match="0 <= length <= 7"):
         seqmem.unroll(cell, cell.init_state(), xs, lengths=np.array(TIME + 1))
 
 
 @every_cell
-def test_a_state_has_all_batch_axes(cell_type):
+def test_final_state_has_all_batch_axes(cell_type):
     cell, xs = make(cell_type), normal(TIME, 2, BATCH, INPUT)
     lengths = np.array([[7, 4, 0], [1, 2, 3]])
     final, ys = seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths)
@@ -80,9 +80,9 @@ def test_a_state_has_all_batch_axes(cell_type):
 
 
 @every_cell
-def test_outputs_of_padding_are_zero(cell_type):
+def test_padded_outputs_are_zero(cell_type):
     cell, lengths = make(cell_type), np.array([7, 4, 0])
-    _, ys = seqmem.unroll(cell, started(cell), normal(TIME, BATCH, INPUT), lengths=lengths)
+    _, ys = seqmem.unroll(cell, draw_state(cell), normal(TIME, BATCH, INPUT), lengths=lengths)
     valid = np.arange(TIME)[:, None] < lengths
     np.testing.assert_array_equal(np.any(np.asarray(ys) != 0, axis=-1), valid)
 
@@ -91,8 +91,8 @@ def test_outputs_of_padding_are_zero(cell_type):
 
 
 @every_cell
-def test_a_batch_of_nothing_teaches_nothing(cell_type):
-    cell, state = make(cell_type), started(make(cell_type), BATCH)
+def test_batch_of_empty_sequences_has_no_gradient(cell_type):
+    cell, state = make(cell_type), draw_state(make(cell_type), BATCH)
     xs = np.full((TIME, BATCH, INPUT), np.nan)
     d_cell, d_state, d_xs = gradients(cell, state, xs, lengths=np.zeros(BATCH, int))
     for leaf in jax.tree.leaves((d_cell, d_xs)):
@@ -105,25 +105,25 @@ def test_a_batch_of_nothing_teaches_nothing(cell_type):
 
 
 @every_cell
-def test_nan_does_not_survive_a_reset(cell_type):
+def test_reset_removes_nan(cell_type):
     cell, xs = make(cell_type), normal(TIME, INPUT)
     xs[:3] = np.nan
-    final, ys = seqmem.unroll(cell, started(cell), xs, resets=np.arange(TIME) == 3)
+    final, ys = seqmem.unroll(cell, draw_state(cell), xs, resets=np.arange(TIME) == 3)
     assert_finite((final, ys[3:]))
     assert np.all(np.isnan(ys[:3]))
 
 
 @every_cell
-def test_the_step_with_the_reset_is_the_first_of_the_new_sequence(cell_type):
+def test_reset_applies_before_its_step(cell_type):
     cell, xs = make(cell_type), normal(TIME, INPUT)
-    _, ys = seqmem.unroll(cell, started(cell), xs, resets=np.arange(TIME) == 3)
+    _, ys = seqmem.unroll(cell, draw_state(cell), xs, resets=np.arange(TIME) == 3)
     _, first = cell(cell.init_state(), xs[3])
     np.testing.assert_allclose(ys[3], first, rtol=1e-12)
 
 
-def test_a_reset_goes_to_the_learned_state_and_teaches_it():
+def test_reset_restores_the_learned_state_and_trains_it():
     cell = seqmem.with_learned_state(make(seqmem.GRU), normal(HIDDEN))
-    xs, state = normal(TIME, INPUT), started(cell)
+    xs, state = normal(TIME, INPUT), draw_state(cell)
     resets = np.arange(TIME) == 3
     _, ys = seqmem.unroll(cell, state, xs, resets=resets)
     np.testing.assert_allclose(ys[3], cell(cell.init_state(), xs[3])[1], rtol=1e-12)
@@ -134,8 +134,8 @@ def test_a_reset_goes_to_the_learned_state_and_teaches_it():
 # Flax nnx: the candidate of its GRU has no bias on the side of the state
 
 
-@pytest.mark.parametrize(("reset", "seen"), [(50.0, 1.0), (-50.0, 0.0)])
-def test_the_candidate_of_a_gru_has_a_bias_behind_the_reset_gate(reset, seen):
+@pytest.mark.parametrize(("reset", "factor"), [(50.0, 1.0), (-50.0, 0.0)])
+def test_gru_candidate_has_a_bias_under_the_reset_gate(reset, factor):
     silent = jax.tree.map(jnp.zeros_like, make(seqmem.GRU))
     biases = [leaf for leaf in jax.tree.leaves(silent) if leaf.shape == (HIDDEN,)]
     assert len(biases) == 1
@@ -143,21 +143,21 @@ def test_the_candidate_of_a_gru_has_a_bias_behind_the_reset_gate(reset, seen):
     cell = jax.tree.map(lambda leaf: c if leaf.shape == (HIDDEN,) else leaf, silent)
     _, y = seqmem.with_gate(cell, "reset", b=reset)(jnp.zeros(HIDDEN), jnp.zeros(INPUT))
     # The update gate is half open, and the old state is 0.
-    np.testing.assert_allclose(y, 0.5 * np.tanh(seen * c), atol=1e-12)
+    np.testing.assert_allclose(y, 0.5 * np.tanh(factor * c), atol=1e-12)
 
 
 # memax: a Gated DeltaNet returns 4 MB of states for 32 KB of output
 
 
 @every_cell
-def test_states_are_returned_only_where_they_are_asked_for(cell_type):
+def test_states_are_returned_on_request_only(cell_type):
     cell, xs = make(cell_type), normal(TIME, BATCH, INPUT)
     final, ys = seqmem.unroll(cell, cell.init_state(), xs)
     assert len(jax.tree.leaves(ys)) == 1
-    asked = seqmem.with_states(cell)
-    _, (shown, states) = seqmem.unroll(asked, asked.init_state(), xs)
-    np.testing.assert_array_equal(shown, ys)
-    for leaf, last in zip(jax.tree.leaves(states), jax.tree.leaves(final), strict=True):
+    assert seqmem.solve(cell, None, xs).states is None
+    solution = seqmem.solve(cell, None, xs, return_states=True)
+    np.testing.assert_array_equal(solution.outputs, ys)
+    for leaf, last in zip(jax.tree.leaves(solution.states), jax.tree.leaves(final), strict=True):
         assert leaf.shape == (TIME, BATCH, HIDDEN)
         np.testing.assert_array_equal(leaf[-1], last)
 
@@ -166,11 +166,11 @@ def test_states_are_returned_only_where_they_are_asked_for(cell_type):
 
 
 @every_cell
-@pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_a_chunk_need_not_divide_the_time(cell_type, chunk):
+@pytest.mark.parametrize("remat_every", [1, 3, 100])
+def test_remat_every_need_not_divide_the_time(cell_type, remat_every):
     cell, xs = make(cell_type), normal(TIME, INPUT)
-    got = gradients(cell, started(cell), xs, remat_every=chunk)
-    want = gradients(cell, started(cell), xs)
+    got = gradients(cell, draw_state(cell), xs, remat_every=remat_every)
+    want = gradients(cell, draw_state(cell), xs)
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
 
@@ -179,7 +179,7 @@ def test_a_chunk_need_not_divide_the_time(cell_type, chunk):
 
 
 @every_cell
-def test_every_cell_is_a_pytree_of_arrays_for_every_transformation(cell_type):
+def test_cell_is_a_pytree_of_arrays_for_every_transformation(cell_type):
     cell, xs = make(cell_type), normal(TIME, BATCH, INPUT)
 
     def loss(cell, xs):
@@ -190,8 +190,8 @@ def test_every_cell_is_a_pytree_of_arrays_for_every_transformation(cell_type):
     _, slope = jax.jvp(loss, (cell, xs), (gradient, np.zeros_like(xs)))
     squares = sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))
     np.testing.assert_allclose(slope, squares, rtol=1e-10)
-    each = jax.vmap(jax.grad(loss), (None, 1))(cell, xs)
-    for one, whole in zip(jax.tree.leaves(each), jax.tree.leaves(gradient), strict=True):
+    per_example = jax.vmap(jax.grad(loss), (None, 1))(cell, xs)
+    for one, whole in zip(jax.tree.leaves(per_example), jax.tree.leaves(gradient), strict=True):
         np.testing.assert_allclose(one.sum(0), whole, rtol=1e-10, atol=1e-13)
 
 
@@ -200,10 +200,10 @@ def test_every_cell_is_a_pytree_of_arrays_for_every_transformation(cell_type):
 
 @every_cell
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-def test_a_state_keeps_its_dtype_whatever_the_parameters(cell_type, dtype):
+def test_state_keeps_its_dtype_for_all_parameters(cell_type, dtype):
     cell = jax.tree.map(lambda leaf: leaf.astype(dtype), make(cell_type))
-    own = "float64" if dtype == "float64" else "float32"
+    state_dtype = "float64" if dtype == "float64" else "float32"
     xs = normal(TIME, INPUT).astype("float32")
     final, _ = seqmem.unroll(cell, cell.init_state(), xs)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(final)} == {own}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(final)} == {state_dtype}
     assert_finite(final)

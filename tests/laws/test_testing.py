@@ -1,4 +1,4 @@
-"""check_cell finds no fault where none is, and catches faulty methods, masks and compilers."""
+"""`check_cell` passes correct cells, and catches faulty methods, masks and compilers."""
 
 import dataclasses
 from typing import ClassVar, NamedTuple
@@ -7,22 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.faultless import HIDDEN, INPUT, Gated, Plain
 from jaxtyping import Array
 
 import seqmem
-from seqmem._core.method import AbstractMethod
-from seqmem._methods.scan.scan import plain_scan
-from seqmem._testing import check, evaluate, time_laws, transform_laws, trial
-from seqmem._testing.verdict import NotJudged
+from seqmem._testing import check, runs, subject, time_laws, transform_laws
+from seqmem._testing.comparison import NotTested
 from seqmem.testing import LawBroken, check_cell
+from tests.helpers.faultless import HIDDEN, INPUT, Gated, Plain
 
-AUTODIFF = seqmem.ReferenceScan()
+REFERENCE = seqmem.ReferenceScan()
 
 
 @pytest.mark.parametrize("cell_type", [Plain, Gated])
-def test_a_cell_without_fault_is_found_to_have_none(cell_type):
-    assert set(check_cell(cell_type(), methods=[AUTODIFF]).values()) == {"holds"}
+def test_check_cell_passes_a_correct_cell(cell_type):
+    assert set(check_cell(cell_type(), methods=[REFERENCE]).values()) == {"holds"}
 
 
 class Mixed(NamedTuple):
@@ -31,19 +29,20 @@ class Mixed(NamedTuple):
 
 
 class Everything(seqmem.AbstractCell):
-    """A tree of inputs with a token, a complex state beside a counter, outputs of three kinds."""
+    """A tree of inputs with a token, a state of a complex leaf and a counter, a tree of outputs."""
 
-    input_axes: ClassVar = {"token": 0, "vector": 1}
+    input_shape: ClassVar = {"token": (), "vector": (None,)}
 
     W: Array
     E: Array
     decay: Array
 
     def __init__(self):
-        keys = jax.random.split(jax.random.key(0), 3)
-        self.W = jax.random.normal(keys[0], (HIDDEN, INPUT))
-        self.E = jax.random.normal(keys[1], (7, HIDDEN))
-        self.decay = 0.5 * jax.random.normal(keys[2], (HIDDEN,), dtype=jnp.complex64)
+        rng = np.random.default_rng(0)
+        self.W = jnp.asarray(rng.normal(size=(HIDDEN, INPUT)), jnp.float32)
+        self.E = jnp.asarray(rng.normal(size=(7, HIDDEN)), jnp.float32)
+        decay = rng.normal(size=HIDDEN) + 1j * rng.normal(size=HIDDEN)
+        self.decay = jnp.asarray(0.4 * decay, jnp.complex64)
 
     def init_state(self):
         return Mixed(jnp.zeros_like(self.decay), jnp.zeros((), jnp.int32))
@@ -55,10 +54,10 @@ class Everything(seqmem.AbstractCell):
         return Mixed(jnp.tanh(self.decay * state.z + u.astype(state.z.dtype)), state.count + 1)
 
     def readout(self, state, u):
-        return {"complex": state.z, "real": state.z.real + u, "whole": state.count}
+        return {"complex": state.z, "real": state.z.real + u, "integer": state.count}
 
 
-def test_trees_tokens_counters_and_complex_states_are_judged():
+def test_check_cell_passes_trees_tokens_counters_and_complex_states():
     x = {"token": jnp.array(6), "vector": jnp.zeros(INPUT)}
     assert set(check_cell(Everything(), x, methods=[seqmem.Scan()]).values()) == {"holds"}
 
@@ -79,102 +78,118 @@ class Sum(seqmem.AbstractCell):
         return total
 
 
-def test_a_cell_without_parameters_makes_no_ensemble():
-    report = check_cell(Sum(), jnp.zeros(INPUT), methods=[AUTODIFF])
-    assert report.pop("ensembles") == "not judged: the cell has no parameters"
+def test_cell_without_parameters_has_no_ensemble():
+    report = check_cell(Sum(), jnp.zeros(INPUT), methods=[REFERENCE])
+    assert report.pop("ensembles") == "not tested: the cell has no parameters"
     assert set(report.values()) == {"holds"}
 
 
-def test_the_configuration_is_left_alone():
+def test_check_cell_restores_the_configuration():
     with jax.debug_nans(True), jax.numpy_dtype_promotion("standard"):
-        check_cell(Plain(), methods=[AUTODIFF])
+        check_cell(Plain(), methods=[REFERENCE])
         assert jnp.zeros(1).dtype == jnp.float32
         assert jax.config.jax_debug_nans
         assert jax.config.jax_numpy_dtype_promotion == "standard"
 
 
-def test_an_example_is_asked_for_where_none_can_be_made():
+def test_check_cell_asks_for_an_example_if_sizes_are_open():
     with pytest.raises(ValueError, match=r"(?s)without an example.*Expected: .*What to do: pass x"):
         check_cell(Everything())
 
 
-# Faults of methods: each is a plain scan with one thing wrong.
+# Faults of methods: each is `ReferenceScan` with one fault.
+
+
+def replace_flags(problem, **flags):
+    return problem.replace(flags=problem.flags._replace(**flags))
+
+
+def replace_outputs(solution, outputs):
+    return dataclasses.replace(solution, outputs=outputs)
 
 
 @dataclasses.dataclass(frozen=True)
-class Faulty(AbstractMethod):
-    """A plain scan with one thing wrong."""
+class Faulty(seqmem.AbstractMethod):
+    """`ReferenceScan` with one fault."""
 
     fault: str
 
-    def run(self, cell, init, state, inputs, *, batch_axes, reverse):
-        run = getattr(self, "_" + self.fault)
-        return run(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
+    def run(self, problem):
+        return getattr(self, "_" + self.fault)(problem)
 
-    def _goes_forward_only(self, *args, reverse, **options):
-        return plain_scan(*args, reverse=False, **options)
+    def _goes_forward_only(self, problem):
+        return REFERENCE.run(problem.replace(reverse=False))
 
-    def _ignores_resets(self, cell, init, state, inputs, **options):
-        inputs = inputs._replace(marks=inputs.marks._replace(reset=None))
-        return plain_scan(cell, init, state, inputs, **options)
+    def _ignores_resets(self, problem):
+        return REFERENCE.run(replace_flags(problem, reset=None))
 
-    def _resets_to_zero(self, cell, init, state, inputs, **options):
-        return plain_scan(cell, jax.tree.map(jnp.zeros_like, init), state, inputs, **options)
+    def _resets_to_zero(self, problem):
+        return REFERENCE.run(problem.replace(init=jax.tree.map(jnp.zeros_like, problem.init)))
 
-    def _resets_by_multiplication(self, cell, init, state, inputs, *, batch_axes, reverse):
-        marks = inputs.marks
-        if marks.reset is None:
-            return plain_scan(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
+    def _resets_by_multiplication(self, problem):
+        if problem.flags.reset is None:
+            return REFERENCE.run(problem)
 
-        def body(state, here):
-            keep = (~here.marks.reset).astype(state.dtype)[..., None]
-            state = keep * state + (1 - keep) * init
-            rest = here._replace(marks=here.marks._replace(reset=None))
-            one = jax.tree.map(lambda leaf: leaf[None], rest)
-            state, ys = plain_scan(cell, init, state, one, batch_axes=batch_axes, reverse=reverse)
-            return state, ys[0]
+        def body(state, steps):
+            inputs, flags = steps
+            keep = (~flags.reset).astype(state.dtype)[..., None]
+            state = keep * state + (1 - keep) * problem.init
+            one = jax.tree.map(lambda leaf: leaf[None], (inputs, flags._replace(reset=None)))
+            solution = REFERENCE.run(problem.replace(state=state, inputs=one[0], flags=one[1]))
+            values = solution.outputs, solution.states
+            return solution.state, jax.tree.map(lambda leaf: leaf[0], values)
 
-        return jax.lax.scan(body, state, inputs, reverse=reverse)
+        state, per_step = jax.lax.scan(body, problem.state, problem.steps, reverse=problem.reverse)
+        return seqmem.Solution(state, *per_step)
 
-    def _runs_over_the_padding(self, cell, init, state, inputs, **options):
-        inputs = inputs._replace(marks=inputs.marks._replace(hold=None))
-        return plain_scan(cell, init, state, inputs, **options)
+    def _runs_over_the_padding(self, problem):
+        return REFERENCE.run(replace_flags(problem, padding=None))
 
-    def _forgets_the_state(self, cell, init, state, inputs, **options):
-        state = jax.tree.map(lambda s, i: jnp.broadcast_to(i, s.shape), state, init)
-        return plain_scan(cell, init, state, inputs, **options)
+    def _forgets_the_state(self, problem):
+        state = jax.tree.map(lambda s, i: jnp.broadcast_to(i, s.shape), problem.state, problem.init)
+        return REFERENCE.run(problem.replace(state=state))
 
-    def _stops_the_gradient(self, cell, init, state, inputs, **options):
-        return plain_scan(cell, init, jax.lax.stop_gradient(state), inputs, **options)
+    def _stops_the_gradient(self, problem):
+        return REFERENCE.run(problem.replace(state=jax.lax.stop_gradient(problem.state)))
 
-    def _ignores_probes(self, cell, init, state, inputs, **options):
-        inputs = inputs._replace(marks=inputs.marks._replace(perturbation=None))
-        return plain_scan(cell, init, state, inputs, **options)
+    def _ignores_perturbations(self, problem):
+        return REFERENCE.run(replace_flags(problem, perturbation=None))
 
-    def _sees_the_future(self, cell, init, state, inputs, **options):
-        final, ys = plain_scan(cell, init, state, inputs, **options)
-        return final, ys + 1e-6 * jnp.mean(inputs.x)
+    def _returns_states_without_gradient(self, problem):
+        solution = REFERENCE.run(problem)
+        return dataclasses.replace(solution, states=jax.lax.stop_gradient(solution.states))
 
-    def _is_wrong_alone(self, cell, init, state, inputs, *, batch_axes, reverse):
-        final, ys = plain_scan(cell, init, state, inputs, batch_axes=batch_axes, reverse=reverse)
-        return final, ys if batch_axes else 1.001 * ys
+    def _returns_the_states_before(self, problem):
+        solution = REFERENCE.run(problem)
+        if solution.states is None:
+            return solution
+        states = jnp.concatenate([problem.state[None], solution.states[:-1]])
+        return dataclasses.replace(solution, states=states)
 
-    def _is_wrong_in_its_second_derivative(self, *args, **options):
+    def _sees_the_future(self, problem):
+        solution = REFERENCE.run(problem)
+        return replace_outputs(solution, solution.outputs + 1e-6 * jnp.mean(problem.inputs))
+
+    def _is_wrong_without_batch(self, problem):
+        solution = REFERENCE.run(problem)
+        factor = 1 if problem.batch_axes else 1.001
+        return replace_outputs(solution, factor * solution.outputs)
+
+    def _is_wrong_in_its_second_derivative(self, problem):
         @jax.custom_vjp
-        def run(args):
-            return plain_scan(*args, **options)
+        def run(problem):
+            return REFERENCE.run(problem)
 
-        def backward(args, cotangents):
-            return jax.vjp(lambda args: plain_scan(*args, **options), jax.lax.stop_gradient(args))[
-                1
-            ](cotangents)
+        def backward(problem, cotangents):
+            return jax.vjp(REFERENCE.run, jax.lax.stop_gradient(problem))[1](cotangents)
 
-        run.defvjp(lambda args: (run(args), args), backward)
-        return run(args)
+        run.defvjp(lambda problem: (run(problem), problem), backward)
+        return run(problem)
 
-    def _is_wrong_in_float32(self, *args, **options):
-        final, ys = plain_scan(*args, **options)
-        return final, ys.astype(jnp.float32).astype(ys.dtype)
+    def _is_wrong_in_float32(self, problem):
+        solution = REFERENCE.run(problem)
+        ys = solution.outputs
+        return replace_outputs(solution, ys.astype(jnp.float32).astype(ys.dtype))
 
 
 FAULTY_METHODS = {
@@ -190,20 +205,22 @@ FAULTY_METHODS = {
     ),
     "resets_to_zero": ("resets", "Python loop"),
     "resets_by_multiplication": ("resets", "a NaN before it; largest difference nan"),
-    "ignores_probes": ("perturbations", "gradients of the perturbations"),
-    "is_wrong_alone": ("examples", "vmap over examples"),
+    "ignores_perturbations": ("perturbations", "gradients of the perturbations"),
+    "returns_states_without_gradient": ("states", "largest difference .* in gradient"),
+    "returns_the_states_before": ("states", "largest difference"),
+    "is_wrong_without_batch": ("examples", "vmap over examples"),
     "is_wrong_in_its_second_derivative": ("second order", "gradient of a gradient"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTY_METHODS)
-def test_a_faulty_method_is_caught(fault):
+def test_check_cell_names_the_law_that_a_method_breaks(fault):
     law, sentence = FAULTY_METHODS[fault]
     with pytest.raises(LawBroken, match=rf"(?s)^{law}: .*{sentence}"):
         check_cell(Plain(), methods=[Faulty(fault)])
 
 
-# Laws that an earlier one implies are tested alone: they say better what is wrong.
+# Laws that an earlier one implies are tested by themselves: their messages are more precise.
 
 
 @pytest.mark.parametrize(
@@ -214,48 +231,61 @@ def test_a_faulty_method_is_caught(fault):
         (time_laws.causality, "sees_the_future"),
         (time_laws.splitting, "forgets_the_state"),
         (time_laws.splitting, "stops_the_gradient"),
+        (transform_laws.mask, "is_wrong_without_batch"),
         (transform_laws.ensembles, "stops_the_gradient"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_law_alone_catches_it_too(law, fault, float64):
-    on_trial = trial.Trial(Plain(), np.zeros(INPUT), [Faulty(fault)], 0)
+def test_law_by_itself_catches_a_faulty_method(law, fault, float64):
+    faulty = subject.Subject(Plain(), np.zeros(INPUT), [Faulty(fault)], 0)
     with pytest.raises(LawBroken, match=f"^{law.__name__}: "):
-        law(on_trial)
+        law(faulty)
 
 
-# Faults of unroll itself, and of the compiler.
+# Faults of `unroll`, and of the compiler.
 
 
-def test_a_mask_that_multiplies_is_caught(monkeypatch, float64):
-    def zero_where(hold, tree):
-        return jax.tree.map(lambda leaf: leaf * (~hold[..., None]).astype(leaf.dtype), tree)
+def test_padding_law_catches_a_mask_that_multiplies(monkeypatch, float64):
+    def zero_where(padding, tree):
+        return jax.tree.map(lambda leaf: leaf * (~padding[..., None]).astype(leaf.dtype), tree)
 
     monkeypatch.setattr("seqmem._methods.evaluate._zero_where", zero_where)
-    on_trial = trial.Trial(Plain(5), np.zeros(INPUT), [AUTODIFF], 0)
-    time_laws.lengths(on_trial)
+    faulty = subject.Subject(Plain(5), np.zeros(INPUT), [REFERENCE], 0)
+    time_laws.lengths(faulty)
     with pytest.raises(LawBroken, match=r"^padding: .*NaN in the padding is not without effect"):
-        time_laws.padding(on_trial)
+        time_laws.padding(faulty)
 
 
-@pytest.mark.parametrize("suspect", [True, False])
-def test_a_cell_is_not_blamed_for_a_compiler_known_to_be_wrong(monkeypatch, suspect, float64):
-    def miscompiled(*args, **options):
-        final, ys = seqmem.unroll(*args, **options)
-        return final, ys if jax.config.jax_disable_jit else 1.01 * ys
+def test_mask_law_catches_a_mask_in_the_wrong_order(monkeypatch, float64):
+    def expand(compaction, tree):
+        return compaction.compact(tree)
 
-    monkeypatch.setattr(evaluate, "unroll", miscompiled)
-    monkeypatch.setattr(trial, "compiler_is_suspect", lambda: suspect)
-    on_trial = trial.Trial(Plain(7 if suspect else 11), np.zeros(INPUT), [AUTODIFF], 0)
-    with pytest.raises(NotJudged if suspect else LawBroken) as verdict:
-        time_laws.methods(on_trial)
-    assert "unroll is not a Python loop of single steps" in str(verdict.value)
-    assert ("not the cell; jaxlib" in str(verdict.value)) == suspect
+    monkeypatch.setattr("seqmem._methods.compaction.Compaction.expand", expand)
+    faulty = subject.Subject(Plain(13), np.zeros(INPUT), [REFERENCE], 0)
+    transform_laws.examples(faulty)
+    with pytest.raises(LawBroken, match=r"^mask: .*without the masked steps"):
+        transform_laws.mask(faulty)
 
 
-def test_a_law_that_is_not_judged_says_why(monkeypatch):
+@pytest.mark.parametrize("is_suspect", [True, False])
+def test_cell_is_not_blamed_for_a_compiler_known_to_be_wrong(monkeypatch, is_suspect, float64):
+    def solve_miscompiled(*args, **options):
+        solution = seqmem.solve(*args, **options)
+        factor = 1 if jax.config.jax_disable_jit else 1.01
+        return replace_outputs(solution, factor * solution.outputs)
+
+    monkeypatch.setattr(runs, "solve", solve_miscompiled)
+    monkeypatch.setattr(subject, "compiler_is_suspect", lambda: is_suspect)
+    faulty = subject.Subject(Plain(7 if is_suspect else 11), np.zeros(INPUT), [REFERENCE], 0)
+    with pytest.raises(NotTested if is_suspect else LawBroken) as verdict:
+        time_laws.methods(faulty)
+    assert "unroll does not match a Python loop of single steps" in str(verdict.value)
+    assert ("not the cell; jaxlib" in str(verdict.value)) == is_suspect
+
+
+def test_check_cell_reports_why_a_law_was_not_tested(monkeypatch):
     def law(_):
-        raise NotJudged("the judge is ill")
+        raise NotTested("no judge today")
 
     monkeypatch.setattr(check, "LAWS", {"pure": law})
-    assert check_cell(Plain(), methods=[AUTODIFF])["pure"] == "not judged: the judge is ill"
+    assert check_cell(Plain(), methods=[REFERENCE])["pure"] == "not tested: no judge today"

@@ -1,4 +1,4 @@
-"""How the laws are compiled, and where the compiler itself is known to be wrong."""
+"""Quick compilation of the laws, and compilers that are known to be wrong."""
 
 import functools
 from collections.abc import Callable
@@ -10,20 +10,27 @@ import jaxlib.version
 
 @functools.cache
 def compiled(fn: Callable, *static: int) -> Callable:
-    """`fn` under jit, compiled in a hurry: the laws are about numbers, not about speed.
+    """`fn` under jit, compiled quickly: the laws judge numbers, not speed.
 
-    Without optimisation XLA:CPU is several times faster, and up to jaxlib 0.11.0 also right where
-    it is wrong with it.
+    Without optimisation XLA:CPU compiles several times faster, and avoids a fault of jaxlib up to
+    0.11.0.
     """
     if jax.default_backend() == "cpu":
-        hurry: dict[str, Any] = {"xla_backend_optimization_level": 0}
-        for options in (hurry | {"xla_cpu_use_fusion_emitters": False}, hurry):
-            try:
-                jax.jit(lambda: 0, compiler_options=options)()
-            except jax.errors.JaxRuntimeError:  # this XLA has no such option
-                continue
-            return jax.jit(fn, static_argnums=static, compiler_options=options)
+        quick: dict[str, Any] = {"xla_backend_optimization_level": 0}
+        for options in (quick | {"xla_cpu_use_fusion_emitters": False}, quick):
+            if _has_options(tuple(options.items())):
+                return jax.jit(fn, static_argnums=static, compiler_options=options)
     return jax.jit(fn, static_argnums=static)
+
+
+@functools.cache
+def _has_options(options: tuple[tuple[str, Any], ...]) -> bool:
+    """Whether this XLA knows the options."""
+    try:
+        jax.jit(lambda: 0, compiler_options=dict(options))()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def compiler_is_suspect() -> bool:

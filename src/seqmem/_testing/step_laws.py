@@ -13,10 +13,12 @@ from .._core.cell import AbstractCell, project, readout, update
 from .._core.method import AbstractMethod
 from .._core.precision import as_precision, inexact, precision, split
 from .._unroll import unroll
+from .comparison import EXACT, LawBroken, NotTested, label, largest_difference, not_finite
 from .compiler import compiled
-from .loop import pull, pulled, step, unstacked
-from .trial import BATCH, SHORTER, SOME, TIME, Trial, inexact_shapes, normal, tolerance
-from .verdict import EXACT, LawBroken, NotJudged, furthest, label, not_finite
+from .draws import BATCH, LENGTHS, RESETS, TIME, inexact_shapes, normal, tolerance
+from .gradients import values_and_vjp, vjp
+from .reference_loop import perturbed_step, step, unstack, zeros_like
+from .subject import Subject
 
 
 def tree(cell: AbstractCell) -> None:
@@ -31,21 +33,22 @@ def tree(cell: AbstractCell) -> None:
     if jax.tree.structure(cell) != jax.tree.structure(cell):
         raise LawBroken(
             "tree",
-            "the structure of the cell is another whenever it is looked at, so that jax.jit "
-            "compiles anew at every call; what is static in it must be equal to itself",
+            "the structure of the cell does not equal itself, so that jax.jit compiles again at "
+            "every call; static fields must be equal to themselves",
         )
 
 
 def pure(cell: AbstractCell, x: PyTree) -> None:
-    """The cell's functions depend on nothing but their arguments and parameters."""
+    """The cell's functions depend on their arguments and parameters alone."""
     cell = as_precision(cell, np.dtype(np.float64))
     rng = np.random.default_rng(0)
 
-    def given() -> tuple[PyTree, PyTree]:
+    def draw() -> tuple[PyTree, PyTree]:
         """A state and an input."""
         both = jax.tree.map(jnp.asarray, (cell.init_state(), x))
-        moving, still = split(as_precision(both, np.dtype(np.float64)))
-        return eqx.combine(jax.tree.map(lambda leaf: leaf + normal(rng, leaf), moving), still)
+        differentiable, constant = split(as_precision(both, np.dtype(np.float64)))
+        moved = jax.tree.map(lambda leaf: leaf + normal(rng, leaf), differentiable)
+        return eqx.combine(moved, constant)
 
     def calls(cell: AbstractCell, state: PyTree, x: PyTree) -> dict[str, Callable[[], PyTree]]:
         drive = project(cell, x, state)
@@ -58,30 +61,30 @@ def pure(cell: AbstractCell, x: PyTree) -> None:
             **family_functions(cell, state, drive),
         }
 
-    def returned(*args: PyTree) -> dict[str, PyTree]:
+    def results(*args: PyTree) -> dict[str, PyTree]:
         return {name: call() for name, call in calls(*args).items()}
 
     try:
-        one, other = given(), given()
-        first = returned(cell, *one)
+        one, other = draw(), draw()
+        first = results(cell, *one)
     except Exception as error:
-        raise NotJudged(f"a single step raised {type(error).__name__}: {error}") from error
-    again = {}
+        raise NotTested(f"a single step raised {type(error).__name__}: {error}") from error
+    second = {}
     for name, call in calls(cell, *one).items():
-        returned(cell, *other)  # what a side channel holds now belongs to the other
-        again[name] = call()
-    _same(again, first, EXACT, "called again with the same arguments")
-    _same(jax.jit(returned)(cell, *one), first, tolerance(one), "called under jit")
-    _same(returned(cell, *one), first, EXACT, "called again after it was traced")
+        results(cell, *other)  # a side channel now holds values of the other call
+        second[name] = call()
+    _check_same(second, first, EXACT, "called again with the same arguments")
+    _check_same(jax.jit(results)(cell, *one), first, tolerance(one), "called under jit")
+    _check_same(results(cell, *one), first, EXACT, "called again after it was traced")
 
 
-def _same(got: PyTree, want: PyTree, allowed: float, when: str) -> None:
-    where = furthest(got, want, allowed)
-    if where:
+def _check_same(got: PyTree, expected: PyTree, allowed: float, when: str) -> None:
+    difference = largest_difference(got, expected, allowed)
+    if difference:
         raise LawBroken(
             "pure",
-            f"{when}, the cell returns other numbers, so it looks at something beside its "
-            f"arguments and parameters; {where}",
+            f"{when}, the cell returns other numbers, so it reads something besides its "
+            f"arguments and parameters; {difference}",
         )
 
 
@@ -89,17 +92,17 @@ def types(cell: AbstractCell, x: PyTree, methods: tuple[AbstractMethod, ...]) ->
     """A step keeps the shapes and dtypes of the state, in every precision."""
     with jax.enable_x64(False):
         if precision(cell) != np.float64:
-            _step_keeps_types(cell, x, "")
-        if not any(map(jnp.iscomplexobj, jax.tree.leaves(cell))):  # which have no 16 bits
+            _check_step_types(cell, x, "")
+        if not any(map(jnp.iscomplexobj, jax.tree.leaves(cell))):  # complex numbers have 64 bits
             narrow = as_precision(cell, jnp.dtype(jnp.bfloat16))
-            _step_keeps_types(narrow, x, " with bfloat16 parameters")
+            _check_step_types(narrow, x, " with bfloat16 parameters")
             for method in methods:
-                _gradients_keep_types(narrow, x, method)
-    _step_keeps_types(as_precision(cell, np.dtype(np.float64)), x, " with float64 parameters")
+                _check_gradient_types(narrow, x, method)
+    _check_step_types(as_precision(cell, np.dtype(np.float64)), x, " with float64 parameters")
 
 
-def _step_keeps_types(cell: AbstractCell, x: PyTree, where: str) -> None:
-    x = _as_traced(x)
+def _check_step_types(cell: AbstractCell, x: PyTree, where: str) -> None:
+    x = _shapes_of(x)
     try:
         before = jax.eval_shape(cell.init_state)
         after, _ = jax.eval_shape(cell, before, x)
@@ -124,22 +127,22 @@ def _step_keeps_types(cell: AbstractCell, x: PyTree, where: str) -> None:
             )
 
 
-def _gradients_keep_types(cell: AbstractCell, x: PyTree, method: AbstractMethod) -> None:
-    def over(*axes: int):
+def _check_gradient_types(cell: AbstractCell, x: PyTree, method: AbstractMethod) -> None:
+    def with_axes(*axes: int):
         return lambda leaf: jax.ShapeDtypeStruct((*axes, *leaf.shape), leaf.dtype)
 
-    def differentiated(cell, state, xs):
-        run = functools.partial(unroll, lengths=SHORTER, resets=SOME, method=method)
-        (final, _), (d_cell, d_state, _) = pulled(run, inexact, cell, state, xs)
+    def gradients(cell, state, xs):
+        run = functools.partial(unroll, lengths=LENGTHS, resets=RESETS, method=method)
+        (final, _), (d_cell, d_state, _) = values_and_vjp(run, inexact, cell, state, xs)
         return {
             "the final state": final,
             "the gradient of the parameters": d_cell,
             "the gradient of the state": d_state,
         }
 
-    state = jax.tree.map(over(BATCH), jax.eval_shape(cell.init_state))
+    state = jax.tree.map(with_axes(BATCH), jax.eval_shape(cell.init_state))
     got = jax.eval_shape(
-        differentiated, cell, state, jax.tree.map(over(TIME, BATCH), _as_traced(x))
+        gradients, cell, state, jax.tree.map(with_axes(TIME, BATCH), _shapes_of(x))
     )
     want = {
         "the final state": state,
@@ -157,8 +160,8 @@ def _gradients_keep_types(cell: AbstractCell, x: PyTree, method: AbstractMethod)
             )
 
 
-def _as_traced(x: PyTree) -> PyTree:
-    """Shapes of an input as a program of the present precision would hold it."""
+def _shapes_of(x: PyTree) -> PyTree:
+    """The shapes of an input, in the dtypes of the current precision."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             np.shape(leaf), jax.dtypes.canonicalize_dtype(jnp.result_type(leaf))
@@ -167,67 +170,70 @@ def _as_traced(x: PyTree) -> PyTree:
     )
 
 
-def separate(trial: Trial) -> None:
-    """No two leaves of a state are the same array: a donated state would be donated twice."""
-    cell, x = trial.cell, trial.inputs()
+def separate(subject: Subject) -> None:
+    """No two leaves of a state are the same array, which could not be donated."""
+    cell, x = subject.cell, subject.inputs()
     state = cell.init_state()
     for name, tree in {
         "init_state": state,
         "update": update(cell, state, project(cell, x, state)),
     }.items():
-        seen: dict[int, str] = {}
+        labels: dict[int, str] = {}
         for path, leaf in jax.tree.leaves_with_path(tree):
-            if id(leaf) in seen:
+            if id(leaf) in labels:
                 raise LawBroken(
                     "separate",
-                    f"{name} returns one array as {seen[id(leaf)]} and as {label(path)} of the "
-                    "state; make two, or keep one",
+                    f"{name} returns one array as {labels[id(leaf)]} and as {label(path)} of the "
+                    "state; make two arrays, or remove a leaf",
                 )
-            seen[id(leaf)] = label(path)
+            labels[id(leaf)] = label(path)
 
 
-def finite(trial: Trial) -> None:
-    """Values and derivatives are finite at x = 0, which is what padding is replaced by."""
-    zero = jax.tree.map(np.zeros_like, trial.inputs())
+def finite(subject: Subject) -> None:
+    """Values and derivatives are finite at x = 0, which replaces padding."""
+    zero = jax.tree.map(np.zeros_like, subject.inputs())
     states = {
-        "the initial state": trial.cell.init_state(),
-        "a state it reaches": unstacked(trial.reached(1), 1)[0],
+        "the initial state": subject.cell.init_state(),
+        "a state it reaches": unstack(subject.reached_states(1), 1)[0],
     }
     for where, state in states.items():
-        new, y = compiled(step)(trial.cell, state, zero, None)
+        new, y = compiled(step)(subject.cell, state, zero)
         ones = jax.tree.map(np.ones_like, inexact((new, y)))
-        d_cell, d_state, d_x, _ = compiled(pull, 0)(step, ones, trial.cell, state, zero, None)
-        for what, tree in {
+        d_cell, d_state, d_x, _ = compiled(vjp, 0)(
+            perturbed_step, ones, subject.cell, state, zero, zeros_like(state)
+        )
+        for name, tree in {
             "the new state": new,
             "the output": y,
             "the gradient of the parameters": d_cell,
             "the gradient of the state": d_state,
             "the gradient of the input": d_x,
         }.items():
-            found = not_finite({what: tree})
-            if found:
+            place = not_finite({name: tree})
+            if place:
                 raise LawBroken(
                     "finite",
-                    f"from {where}, at x = 0, {found}; normalise with an epsilon, and keep roots "
+                    f"from {where}, at x = 0, {place}; normalise with an epsilon, and keep roots "
                     "and logarithms away from 0",
                 )
 
 
-def promise(trial: Trial) -> None:
-    """What the cell's family promises, at states that it reaches and at random ones."""
-    if precision(trial.state) not in (None, np.float64):
-        raise NotJudged("the state is not float64 under float64 parameters")
-    for law in trial.cell.family.laws:
-        for statement, left, right in law.equations(trial.cell, trial):
-            where = furthest(left, right, trial.tolerance)
-            if where:
-                raise LawBroken("promise", f"the family of the cell promises {statement}; {where}")
+def promise(subject: Subject) -> None:
+    """The equations that the cell's family promises hold at random states."""
+    if precision(subject.state) not in (None, np.float64):
+        raise NotTested("the state is not float64 under float64 parameters")
+    for law in subject.cell.family.laws:
+        for statement, left, right in law.equations(subject.cell, subject):
+            difference = largest_difference(left, right, subject.tolerance)
+            if difference:
+                message = f"the family of the cell promises {statement}; {difference}"
+                raise LawBroken("promise", message)
 
 
 def family_functions(
     cell: AbstractCell, state: PyTree, drive: PyTree
 ) -> dict[str, Callable[[], PyTree]]:
-    """The functions that a family adds to project, update and readout, ready to be called."""
+    """The functions that a family adds to project, update and readout, ready for a call."""
     functions = {}
     for law in cell.family.laws:
         if law.functions is not None:

@@ -1,278 +1,278 @@
-"""The laws of time: every method, forward and backward, against the loop and against itself."""
+"""The laws of time: every method, forward and in reverse, against the loop and against itself."""
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from .._core.method import AbstractMethod
-from .._unroll import unroll
-from .compiler import compiled
-from .evaluate import Setting, without_probes
-from .loop import Variation
-from .trial import BATCH, BOTH, LENGTHS, NONE, PLAIN, RESETS, SHORTER, TIME, WHOLE, Trial
-from .verdict import EXACT, LawBroken, furthest, not_finite
+from .comparison import EXACT, LawBroken, largest_difference, not_finite
+from .draws import (
+    BATCH,
+    FULL_LENGTHS,
+    LENGTHS,
+    NO_RESETS,
+    PLAIN,
+    TIME,
+    WITH_BOTH,
+    WITH_LENGTHS,
+    WITH_RESETS,
+)
+from .reference_loop import SequenceFlags
+from .runs import RunOptions, Values, without_states
+from .subject import Subject
+from .trees import example_of, extreme_like, flip_valid, keep_steps, replace_steps, with_nan
 
 CUT = 3
-BORDER = NONE.copy()
-BORDER[CUT] = True
-PADDING = np.arange(TIME)[:, None] >= SHORTER
+CUT_RESETS = NO_RESETS.copy()
+CUT_RESETS[CUT] = True
+PADDING = np.arange(TIME)[:, None] >= LENGTHS
 
 
-def methods(trial: Trial) -> None:
-    """Every method, with and without chunks, is a Python loop of single steps."""
-    found = not_finite(trial.loop(trial.settings[0], PLAIN))
-    if found:
-        raise LawBroken("finite", f"after {TIME} random inputs {found}")
-    for setting in (Setting(trial.methods[0], bare=True), *trial.settings):
-        _is_loop(trial, "methods", setting, PLAIN)
+def methods(subject: Subject) -> None:
+    """Every method, with and without `remat_every`, matches a Python loop of single steps."""
+    place = not_finite(subject.reference(subject.options[0], PLAIN))
+    if place:
+        raise LawBroken("finite", f"after {TIME} random inputs {place}")
+    for options in (RunOptions(subject.methods[0], has_flags=False), *subject.options):
+        _check_against_loop(subject, "methods", options, PLAIN)
 
 
-def lengths(trial: Trial) -> None:
-    """A sequence in a batch is the sequence alone; nothing comes out of its padding."""
-    for setting in trial.settings:
-        _is_loop(trial, "lengths", setting, LENGTHS)
-        got = trial.run(setting, LENGTHS)
+def lengths(subject: Subject) -> None:
+    """A padded sequence matches the sequence without its padding, which outputs 0."""
+    for options in subject.options:
+        _check_against_loop(subject, "lengths", options, WITH_LENGTHS)
+        results = subject.run(options, WITH_LENGTHS)
         for name in ("ys", "gradient of xs"):
             # −0.0 is 0 too.
-            beyond = jax.tree.map(lambda leaf: leaf + 0, _only(got[name], PADDING))
-            _bits(
+            padded = jax.tree.map(lambda leaf: leaf + 0, keep_steps(results[name], PADDING))
+            _check_bits(
                 "lengths",
-                {name: beyond},
-                {name: jax.tree.map(np.zeros_like, beyond)},
-                f"with {setting}, beyond a length not exactly 0",
+                {name: padded},
+                {name: jax.tree.map(np.zeros_like, padded)},
+                f"with {options}, padded steps are not exactly 0",
             )
-        empty = SHORTER.tolist().index(0)
-        _bits(
+        empty = LENGTHS.tolist().index(0)
+        _check_bits(
             "lengths",
-            {"final state": _one(got["final state"], empty)},
-            {"final state": _one(trial.state, empty)},
-            f"with {setting}, length 0 does not give back the state it was given",
+            {"final state": example_of(results["final state"], empty)},
+            {"final state": example_of(subject.state, empty)},
+            f"with {options}, a sequence of length 0 does not return its state",
         )
-        _bits(
+        _check_bits(
             "lengths",
-            {"gradient of the state": _one(got["gradient of the state"], empty)},
-            {"gradient of the state": _one(trial.cotangents[0], empty)},
-            f"with {setting}, length 0 does not pass the gradient of the final state through",
+            {"gradient of the state": example_of(results["gradient of the state"], empty)},
+            {"gradient of the state": example_of(subject.cotangents.state, empty)},
+            f"with {options}, a sequence of length 0 does not return the gradient of its state",
         )
 
 
-def resets(trial: Trial) -> None:
-    """A reset is a new beginning: nothing before it is seen after it, not even NaN."""
-    cut = Variation(" cut", WHOLE, BORDER)
-    other = trial.inputs(TIME, BATCH)
-    for setting in trial.settings:
-        before = np.arange(TIME) >= CUT if setting.reverse else np.arange(TIME) < CUT
-        clean = _after(trial.run(setting, cut), ~before)
-        poisons = {
-            "inputs before it": {"xs": _replaced(trial.xs, before, other)},
+def resets(subject: Subject) -> None:
+    """After a reset nothing depends on earlier steps, not even on NaN."""
+    cut = SequenceFlags(" with one reset", FULL_LENGTHS, CUT_RESETS)
+    other = subject.inputs(TIME, BATCH)
+    for options in subject.options:
+        is_before = np.arange(TIME) >= CUT if options.reverse else np.arange(TIME) < CUT
+        expected = _after_reset(subject.run(options, cut), ~is_before)
+        changes = {
+            "inputs before it": {"xs": replace_steps(subject.xs, is_before, other)},
             "a NaN before it": {
-                "xs": _nan(trial.xs, before),
-                "state": _nan(trial.state, slice(None)),
+                "xs": with_nan(subject.xs, is_before),
+                "state": with_nan(subject.state, slice(None)),
             },
         }
-        for what, poison in poisons.items():
-            trial.agree(
+        for name, change in changes.items():
+            subject.check_equal(
                 "resets",
-                lambda s=setting, p=poison, b=before: _after(trial.run(s, cut, **p), ~b),
-                clean,
-                f"with {setting}, what comes after a reset still depends on {what}",
+                lambda o=options, c=change, b=is_before: _after_reset(subject.run(o, cut, **c), ~b),
+                expected,
+                f"with {options}, a step after a reset still depends on {name}",
             )
-        for variation in (RESETS, BOTH):
-            _is_loop(trial, "resets", setting, variation)
+        for flags in (WITH_RESETS, WITH_BOTH):
+            _check_against_loop(subject, "resets", options, flags)
 
 
-def padding(trial: Trial) -> None:
-    """Whatever stands in the padding changes no bit of any output, state or gradient."""
-    for setting in trial.settings:
-        clean = trial.run(setting, BOTH)
+def padding(subject: Subject) -> None:
+    """The values of padding change no bit of any output, state or gradient."""
+    for options in subject.options:
+        expected = subject.run(options, WITH_BOTH)
         for name, number in {"NaN": np.nan, "inf": np.inf, "1e300": 1e300}.items():
             xs = jax.tree.map(
-                lambda leaf, n=number: _replaced(leaf, PADDING, _absurd(leaf, n)), trial.xs
+                lambda leaf, n=number: replace_steps(leaf, PADDING, extreme_like(leaf, n)),
+                subject.xs,
             )
-            _bits(
+            _check_bits(
                 "padding",
-                trial.run(setting, BOTH, xs=xs),
-                clean,
-                f"with {setting}, {name} in the padding is not without effect",
+                subject.run(options, WITH_BOTH, xs=xs),
+                expected,
+                f"with {options}, {name} in the padding is not without effect",
             )
 
 
-def reverse(trial: Trial) -> None:
-    """Running backward is flipping the valid steps by hand, running forward, and flipping back."""
-    steps = np.arange(TIME)[:, None]
-    back = np.where(PADDING, steps, SHORTER - 1 - steps)
-    # What separates x[t] from x[t−1] comes, once flipped, before the place of x[t−1].
-    cuts = np.zeros_like(BOTH.resets)
-    for t, example in zip(*np.nonzero(BOTH.resets), strict=True):
-        if 1 <= t < SHORTER[example]:
-            cuts[SHORTER[example] - t, example] = True
-    flipped = Variation(" flipped", SHORTER, cuts)
-    d_final, d_ys = trial.cotangents
-    for forward, backward in trial.both_ways:
+def reverse(subject: Subject) -> None:
+    """A run in reverse matches a forward run of the flipped valid steps, flipped back."""
+    # The reset between x[t] and x[t−1] comes, once flipped, before the place of x[t−1].
+    flipped_resets = np.zeros_like(WITH_BOTH.resets)
+    for t, example in zip(*np.nonzero(WITH_BOTH.resets), strict=True):
+        if 1 <= t < LENGTHS[example]:
+            flipped_resets[LENGTHS[example] - t, example] = True
+    flipped = SequenceFlags(" flipped", LENGTHS, flipped_resets)
+    cotangents = subject.cotangents
+    for forward, backward in subject.both_directions:
 
-        def by_hand(forward: Setting = forward) -> dict[str, PyTree]:
-            out = trial.run(
+        def flip_by_hand(forward: RunOptions = forward) -> dict[str, PyTree]:
+            results = subject.run(
                 forward,
                 flipped,
-                xs=_flipped(trial.xs, back),
-                cotangents=(d_final, _flipped(d_ys, back)),
+                xs=flip_valid(subject.xs, LENGTHS),
+                cotangents=cotangents._replace(outputs=flip_valid(cotangents.outputs, LENGTHS)),
             )
-            over_time = {name: _flipped(out[name], back) for name in ("ys", "gradient of xs")}
-            return without_probes(out | over_time)
+            per_step = {
+                name: flip_valid(results[name], LENGTHS) for name in ("ys", "gradient of xs")
+            }
+            return without_states(results | per_step)
 
-        trial.agree(
+        subject.check_equal(
             "reverse",
-            by_hand,
-            without_probes(trial.run(backward, BOTH)),
-            f"with {backward}, running backward is not flipping by hand",
+            flip_by_hand,
+            without_states(subject.run(backward, WITH_BOTH)),
+            f"with {backward}, a run in reverse does not match flipping by hand",
         )
 
 
-def causality(trial: Trial) -> None:
-    """No output depends on an input that comes later."""
-    other = trial.inputs(TIME, BATCH)
-    for setting in trial.settings:
+def causality(subject: Subject) -> None:
+    """No output depends on a later input."""
+    other = subject.inputs(TIME, BATCH)
+    for options in subject.options:
         for t in range(TIME):
-            later = np.arange(TIME) < t if setting.reverse else np.arange(TIME) > t
-            xs = _replaced(trial.xs, later, other)
-            trial.agree(
+            is_later = np.arange(TIME) < t if options.reverse else np.arange(TIME) > t
+            xs = replace_steps(subject.xs, is_later, other)
+            subject.check_equal(
                 "causality",
-                lambda s=setting, xs=xs, seen=~later: {
-                    "ys": _only(trial.run(s, PLAIN, xs=xs)["ys"], seen)
+                lambda o=options, xs=xs, steps=~is_later: {
+                    "ys": keep_steps(subject.run(o, PLAIN, xs=xs)["ys"], steps)
                 },
-                {"ys": _only(trial.run(setting, PLAIN)["ys"], ~later)},
-                f"with {setting}, an output depends on an input that comes later",
+                {"ys": keep_steps(subject.run(options, PLAIN)["ys"], ~is_later)},
+                f"with {options}, an output depends on a later input",
             )
 
 
-def splitting(trial: Trial) -> None:
-    """A sequence run in two parts, the state carried, is the sequence run at once, and so are its
-    gradients.
-    """
-    for setting in trial.settings:
-        # Going back, a reset on the border lies before the first step of one part and behind the
-        # last of the other, where neither sees it; `unroll` sees it, whatever the chunk.
-        variation = LENGTHS if setting.reverse else BOTH
+def splitting(subject: Subject) -> None:
+    """Two runs of the parts of a sequence, the state carried, match one run, gradients included."""
+    for options in subject.options:
+        # In reverse, a reset on the border lies before the first step of one part and after the
+        # last of the other, so that neither applies it.
+        flags = WITH_LENGTHS if options.reverse else WITH_BOTH
         for border in range(TIME + 1):
-            trial.agree(
+            subject.check_equal(
                 "splitting",
-                lambda s=setting, v=variation, k=border: _in_two(trial, s, v, k),
-                without_probes(trial.run(setting, variation)),
-                f"with {setting}, running {border} steps and then the rest is not running all",
+                lambda o=options, f=flags, b=border: _run_in_two(subject, o, f, b),
+                without_states(subject.run(options, flags)),
+                f"with {options}, running {border} steps and then the rest does not match one run",
             )
-    method = trial.methods[0]
-    trial.agree(
+    options = RunOptions(subject.methods[0], has_flags=False)
+    expected = subject.reference(options, PLAIN)
+    run, _ = subject.halves
+    xs = jax.tree.map(lambda leaf: leaf[:, 0], subject.xs)
+    subject.check_equal(
         "splitting",
-        lambda: jax.tree.map(
-            np.asarray, compiled(_halves, 0)(method, trial.cell, trial.state, trial.xs)
-        ),
-        {name: trial.run(Setting(method), PLAIN)[name] for name in ("ys", "final state")},
-        f"with {method!r}, unrolling xs[:{CUT}] and then xs[{CUT}:] is not unrolling xs",
+        lambda: jax.tree.map(np.asarray, run(subject.cell, subject.cell.init_state(), xs)),
+        {
+            "ys": jax.tree.map(lambda leaf: leaf[:, 0], expected["ys"]),
+            "final state": example_of(expected["final state"], 0),
+        },
+        f"with {subject.methods[0]!r}, unrolling xs[:{TIME // 2}] and then xs[{TIME // 2}:] does "
+        "not match unrolling xs",
     )
 
 
-def perturbations(trial: Trial) -> None:
-    """The gradient of a perturbation is what a change of the state at its step does to all after it."""
+def perturbations(subject: Subject) -> None:
+    """The gradient of a perturbation is that of the state after its step."""
     name = "gradient of the states"
-    for setting in trial.settings:
-        trial.agree(
+    for options in subject.options:
+        subject.check_equal(
             "perturbations",
-            lambda s=setting: {name: trial.run(s, BOTH, perturbed=True)[name]},
-            {name: trial.loop(setting, BOTH, perturbed=True)[name]},
-            f"with {setting}, the gradients of the perturbations are not those of the states",
+            lambda o=options: {name: subject.run(o, WITH_BOTH, with_states=True)[name]},
+            {name: subject.reference(options, WITH_BOTH)[name]},
+            f"with {options}, the gradients of the perturbations are not those of the states",
         )
 
 
-def _is_loop(trial: Trial, law: str, setting: Setting, variation: Variation) -> None:
-    trial.agree(
+def states(subject: Subject) -> None:
+    """`solve(return_states=True)` returns the loop's states, and their gradients are the loop's."""
+    d_states = jax.tree.map(subject.normal, subject.cotangents.states)
+    cotangents = subject.cotangents._replace(states=d_states)
+    expected = {
+        is_reverse: subject.reference(
+            RunOptions(subject.methods[0], reverse=is_reverse), WITH_BOTH, cotangents
+        )
+        for is_reverse in (False, True)
+    }
+    for options in subject.options:
+        subject.check_equal(
+            "states",
+            lambda o=options: subject.run(o, WITH_BOTH, with_states=True, cotangents=cotangents),
+            expected[options.reverse],
+            f"with {options}, the states of all steps, or their gradients, are not the loop's",
+        )
+
+
+def _check_against_loop(
+    subject: Subject, law: str, options: RunOptions, flags: SequenceFlags
+) -> None:
+    subject.check_equal(
         law,
-        lambda: without_probes(trial.run(setting, variation)),
-        without_probes(trial.loop(setting, variation)),
-        f"with {setting}, unroll{variation.name} is not a Python loop of single steps",
+        lambda: without_states(subject.run(options, flags)),
+        without_states(subject.reference(options, flags)),
+        f"with {options}, unroll{flags.name} does not match a Python loop of single steps",
     )
 
 
-def _bits(law: str, got: PyTree, want: PyTree, how: str) -> None:
-    where = furthest(got, want, EXACT)
-    if where:
-        raise LawBroken(law, f"{how}; {where}")
+def _check_bits(law: str, got: PyTree, expected: PyTree, message: str) -> None:
+    difference = largest_difference(got, expected, EXACT)
+    if difference:
+        raise LawBroken(law, f"{message}; {difference}")
 
 
-def _halves(method: AbstractMethod, cell, state, xs) -> dict[str, PyTree]:
-    state, early = unroll(cell, state, jax.tree.map(lambda x: x[:CUT], xs), method=method)
-    state, late = unroll(cell, state, jax.tree.map(lambda x: x[CUT:], xs), method=method)
-    ys = jax.tree.map(lambda *parts: jax.numpy.concatenate(parts), early, late)
-    return {"ys": ys, "final state": state}
+def _run_in_two(
+    subject: Subject, options: RunOptions, flags: SequenceFlags, border: int
+) -> dict[str, PyTree]:
+    """`Subject.run` as two runs and the chain rule, by lengths, so that one program serves all."""
+    d_state, d_ys, d_states = subject.cotangents
 
+    def shift(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: np.roll(leaf, -border, axis=0), tree)
 
-def _in_two(trial: Trial, setting: Setting, whole: Variation, border: int) -> dict[str, PyTree]:
-    """`Trial.run` from two runs by the chain rule; by lengths, so that nothing is compiled anew."""
-    d_final, d_ys = trial.cotangents
-
-    def moved(tree: PyTree, by: int) -> PyTree:
-        return jax.tree.map(lambda leaf: np.roll(leaf, by, axis=0), tree)
-
-    head = Variation(" head", np.minimum(whole.lengths, border), whole.resets), trial.xs, d_ys
+    head = (
+        SequenceFlags(" head", np.minimum(flags.lengths, border), flags.resets),
+        subject.xs,
+        d_ys,
+    )
     tail = (
-        Variation(" tail", np.maximum(whole.lengths - border, 0), moved(whole.resets, -border)),
-        moved(trial.xs, -border),
-        moved(d_ys, -border),
+        SequenceFlags(" tail", np.maximum(flags.lengths - border, 0), shift(flags.resets)),
+        shift(subject.xs),
+        shift(d_ys),
     )
-    (one, x_one, d_one), (two, x_two, d_two) = (tail, head) if setting.reverse else (head, tail)
-    # The first run twice: its final state is the second's beginning, whose gradient it then needs.
-    middle = trial.run(setting, one, xs=x_one)["final state"]
-    last = trial.run(setting, two, xs=x_two, state=middle, cotangents=(d_final, d_two))
-    first = trial.run(setting, one, xs=x_one, cotangents=(last["gradient of the state"], d_one))
-    early, late = (last, first) if setting.reverse else (first, last)
-    joined = {
+    (flags_1, xs_1, d_ys_1), (flags_2, xs_2, d_ys_2) = (
+        (tail, head) if options.reverse else (head, tail)
+    )
+    # The first part runs twice: its final state starts the second, whose gradient it then needs.
+    middle = subject.run(options, flags_1, xs=xs_1)["final state"]
+    cotangents = Values(d_state, d_ys_2, d_states)
+    second = subject.run(options, flags_2, xs=xs_2, state=middle, cotangents=cotangents)
+    cotangents = Values(second["gradient of the state"], d_ys_1, d_states)
+    first = subject.run(options, flags_1, xs=xs_1, cotangents=cotangents)
+    early, late = (second, first) if options.reverse else (first, second)
+    per_step = {
         name: jax.tree.map(
             lambda a, b: np.concatenate([a[:border], b[: TIME - border]]), early[name], late[name]
         )
         for name in ("ys", "gradient of xs")
     }
     name = "gradient of the parameters"
-    total = {name: jax.tree.map(np.add, first[name], last[name])}
-    begun = {"gradient of the state": first["gradient of the state"]}
-    return without_probes(last | joined | total | begun)
+    total = {name: jax.tree.map(np.add, first[name], second[name])}
+    d_start = {"gradient of the state": first["gradient of the state"]}
+    return without_states(second | per_step | total | d_start)
 
 
-def _only(tree: PyTree, where: np.ndarray) -> PyTree:
-    """`tree` at some steps, zeros at the others, so that a complaint names the right step."""
-    return _replaced(tree, ~where, jax.tree.map(np.zeros_like, tree))
-
-
-def _one(tree: PyTree, example: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[example], tree)
-
-
-def _after(out: dict[str, PyTree], after: np.ndarray) -> dict[str, PyTree]:
-    seen = {name: _only(out[name], after) for name in ("ys", "gradient of xs")}
-    return seen | {"final state": out["final state"]}
-
-
-def _replaced(tree: PyTree, where: np.ndarray, other: PyTree) -> PyTree:
-    def replace(leaf: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.where(where.reshape(where.shape + (1,) * (leaf.ndim - where.ndim)), other, leaf)
-
-    return jax.tree.map(replace, tree, other)
-
-
-def _absurd(leaf: np.ndarray, number: float) -> np.ndarray:
-    """`number` where it has a meaning, and no valid index elsewhere."""
-    if np.issubdtype(leaf.dtype, np.inexact):
-        return np.full_like(leaf, number)
-    return np.full_like(leaf, True if leaf.dtype == bool else np.iinfo(leaf.dtype).max)
-
-
-def _nan(tree: PyTree, where: slice | np.ndarray) -> PyTree:
-    def spoil(leaf: np.ndarray) -> np.ndarray:
-        leaf = leaf.copy()
-        if np.issubdtype(leaf.dtype, np.inexact):
-            leaf[where] = np.nan
-        return leaf
-
-    return jax.tree.map(spoil, tree)
-
-
-def _flipped(tree: PyTree, back: np.ndarray) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[back, np.arange(BATCH)], tree)
+def _after_reset(results: dict[str, PyTree], is_after: np.ndarray) -> dict[str, PyTree]:
+    per_step = {name: keep_steps(results[name], is_after) for name in ("ys", "gradient of xs")}
+    return per_step | {"final state": results["final state"]}

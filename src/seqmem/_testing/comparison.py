@@ -1,4 +1,4 @@
-"""How a law is found broken: comparing trees, and saying where they differ."""
+"""Comparison of trees of arrays, and the error for a broken law."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 EXACT = 0.0  # as a tolerance: every bit must agree
-FLOOR = 1e-3  # a leaf whose entries are all smaller is compared as if its largest were this
+FLOOR = 1e-3  # differences are relative to the largest entry of a leaf, and at least to this
 
 
 class LawBroken(AssertionError):  # noqa: N818
@@ -24,19 +24,19 @@ class LawBroken(AssertionError):  # noqa: N818
         self.law = law
 
 
-class NotJudged(Exception):  # noqa: N818
-    """A law that could not be tested, and why."""
+class NotTested(Exception):  # noqa: N818
+    """A law that cannot be tested, with the reason."""
 
 
-def furthest(got: PyTree, want: PyTree, tolerance: float) -> str | None:
-    """Where two trees of arrays differ most, as the end of a sentence; None where they agree.
+def largest_difference(got: PyTree, want: PyTree, tolerance: float) -> str | None:
+    """The largest difference between two trees, as the end of a sentence; None if they agree.
 
     Leaves agree where no entry differs by more than `tolerance` times the largest entry of the
     leaf, or where all bits are the same; with `EXACT`, only then.
     """
     if jax.tree.structure(got) != jax.tree.structure(want):
         return f"the tree is {jax.tree.structure(got)} instead of {jax.tree.structure(want)}"
-    found = None
+    largest = None
     for (path, one), other in zip(
         jax.tree.leaves_with_path(got), jax.tree.leaves(want), strict=True
     ):
@@ -55,13 +55,13 @@ def furthest(got: PyTree, want: PyTree, tolerance: float) -> str | None:
         worst = np.unravel_index(np.argmax(apart), apart.shape)  # NaN counts as the largest
         if tolerance == EXACT or not apart[worst] <= tolerance * scale:
             size = apart[worst] / scale
-            if found is None or not size <= found[0]:
-                found = size, f"{apart[worst]:.2g}{name and f' in {name}'}{_place(path, worst)}"
-    return found and f"largest difference {found[1]}"
+            if largest is None or not size <= largest[0]:
+                largest = size, f"{apart[worst]:.2g}{name and f' in {name}'}{_place(path, worst)}"
+    return largest and f"largest difference {largest[1]}"
 
 
 def not_finite(tree: PyTree) -> str | None:
-    """Where a tree holds NaN or infinity, as the end of a sentence; None where it does not."""
+    """Where a tree holds NaN or infinity, as the end of a sentence; None if it holds neither."""
     for path, leaf in jax.tree.leaves_with_path(tree):
         if not np.all(np.isfinite(leaf)):
             return f"{label(path)} is {np.asarray(leaf)}"
@@ -77,10 +77,10 @@ def label(path: tuple) -> str:
 
 
 def _place(path: tuple, index: tuple[Any, ...]) -> str:
-    over_time = path and getattr(path[0], "key", None) in OVER_TIME
-    if over_time and len(index) >= 2:
+    has_time = path and getattr(path[0], "key", None) in PER_STEP
+    if has_time and len(index) >= 2:
         return f" at t={index[0]}, example {index[1]}"
     return f" at {[int(i) for i in index]}" if index else ""
 
 
-OVER_TIME = ("ys", "gradient of xs", "gradient of the states")
+PER_STEP = ("ys", "states", "gradient of xs", "gradient of the states")
