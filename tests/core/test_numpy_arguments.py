@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import make, normal
 
 import seqmem
+from tests.helpers.unrolling import make, normal
 
 XS = normal(7, 3, 2)
 

@@ -106,7 +106,9 @@ CELLS = {
     "fast weights": lambda: functools.partial(
         MaskedDeltaRule, seqmem.DeltaRule(INPUT, HIDDEN, num_heads=1, key=KEY)
     ),
-    "window": lambda: functools.partial(MaskedConv, seqmem.CausalConv(INPUT, HIDDEN, width=3, key=KEY)),
+    "window": lambda: functools.partial(
+        MaskedConv, seqmem.CausalConv(INPUT, HIDDEN, width=3, key=KEY)
+    ),
     "plain": lambda: functools.partial(MaskedMGU, seqmem.MGU(INPUT, HIDDEN, key=KEY)),
     "stack": lambda: (
         lambda mask: seqmem.layers.Stack(

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import normal
 
 import seqmem
 from seqmem.layers import Embedding, LayerNorm, RMSNorm, Stack
+from tests.helpers.unrolling import normal
 
 KEY = jax.random.key(0)
 VECTORS = normal(7, 3, 5).astype(np.float32)
@@ -28,7 +28,9 @@ def test_cell_without_state_has_the_gradient_of_its_default_method(name, method)
     cell = make()
 
     def loss(cell, method):
-        solution = seqmem.solve(cell, None, xs, method=method, return_states=True, lengths=[7, 4, 0])
+        solution = seqmem.solve(
+            cell, None, xs, method=method, return_states=True, lengths=[7, 4, 0]
+        )
         assert not jax.tree.leaves((solution.state, solution.states))
         return jnp.sum(jnp.sin(solution.outputs))
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import normal
 
 import seqmem
 from seqmem.gradients import ClipValue
+from tests.helpers.unrolling import normal
 
 
 def test_clip_value_limits_entries_and_the_modulus_of_complex_ones():

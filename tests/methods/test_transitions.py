@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.unrolling import normal
 
 import seqmem
+from tests.helpers.unrolling import normal
 
 KEY = jax.random.key(0)
 TIME, CUT = 8, 5
