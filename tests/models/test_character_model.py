@@ -52,10 +52,11 @@ def test_character_model_runs_a_deep_network():
     assert logits.shape == (TIME, BATCH, TOKENS)
 
 
-def test_character_model_refuses_a_cell_for_another_vocabulary():
+@pytest.mark.parametrize("size", [13, 0, 11.0])
+def test_character_model_refuses_another_vocabulary_size(size):
     cell = seqmem.GRU(TOKENS, HIDDEN, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"11(.|\n)*What to do"):
-        models.CharacterModel(cell, 13, key=jax.random.key(1))
+    with pytest.raises(ValueError, match=rf"{size}(.|\n)*Expected(.|\n)*What to do"):
+        models.CharacterModel(cell, size, key=jax.random.key(1))
 
 
 def test_character_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary_size():

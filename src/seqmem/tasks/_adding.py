@@ -27,7 +27,7 @@ class Adding(AbstractMemoryTask):
         time: steps, >= 2.
 
     Raises:
-        ValueError: for another time.
+        ValueError: unless time is an integer >= 2.
 
     Example:
         >>> import jax

@@ -31,7 +31,7 @@ class AssociativeRecall(AbstractTokenTask):
 
     Args:
         time: steps, even, >= 4 pairs.
-        pairs: >= 1.
+        pairs: key-value pairs, >= 1.
         vocabulary: tokens, even, >= 2 pairs + 2.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Copy memory: write ten symbols again after a long delay."""
+"""Copy memory: reproduce ten symbols after a long delay."""
 
 import dataclasses
 import math
@@ -33,7 +33,7 @@ class CopyMemory(AbstractTokenTask):
         delay: steps between the last symbol and the first of its copy, >= 1.
 
     Raises:
-        ValueError: for another delay.
+        ValueError: unless delay is an integer >= 1.
 
     Example:
         >>> import jax

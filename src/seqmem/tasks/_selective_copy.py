@@ -1,4 +1,4 @@
-"""Selective copy: write the symbols among blanks again, in their order."""
+"""Selective copy: reproduce the symbols among blanks, in their order."""
 
 import dataclasses
 import math

@@ -28,7 +28,7 @@ class TemporalOrder(AbstractTokenTask):
         time: T, in steps, >= 10.
 
     Raises:
-        ValueError: for another time.
+        ValueError: unless time is an integer >= 10.
     """
 
     time: int
