@@ -1,4 +1,4 @@
-"""Every fast-weight cell in blocks is its plain scan: a thousand steps, decays beyond e^−2000."""
+"""Every fast-weight cell in chunks matches the reference scan: 1000 steps, decays below e^−2000."""
 
 import dataclasses
 import functools
@@ -24,33 +24,35 @@ key = jax.random.key(0)
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """How a cell is made, which of its parameters make its decays strong, and how strong.
+    """A cell, and the parameters that make its decays strong.
 
-    With no `strong` the cell has no decay, or one that its equations bound.
+    `strong` is empty for a cell without decay, or with one that its equations bound.
     """
 
     make: Callable[[], seqmem.AbstractFastWeightCell]
     strong: dict[str, Any] = dataclasses.field(default_factory=dict)
-    to_nothing: bool = False  # −∞ is among its log-decays
+    has_zero_decay: bool = False  # −inf is among its log-decays
 
 
-def plus_and_minus(x):
+def relu_of_both_signs(x):
     return jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)], -1)
 
 
-# Two heads; those whose rates are A_log fade gently and strongly. Inputs reach 3, so a gate of 4000
-# times their size is beyond −2000, and σ^(1/16) wants 16 times as much.
+# Two heads; of those with A_log, one decays gently and one strongly. Inputs reach 3, so that a gate
+# of 4000 times their size is below −2000; σ^(1/16) needs 16 times as much.
 RATES = np.array([0.0, 12.0])
 CASES = {
     "LinearAttention": Case(lambda: seqmem.LinearAttention(INPUT, 4, num_heads=2, key=key)),
     "LinearAttention, other features": Case(
-        lambda: seqmem.LinearAttention(INPUT, 4, num_heads=2, feature_map=plus_and_minus, key=key)
+        lambda: seqmem.LinearAttention(
+            INPUT, 4, num_heads=2, feature_map=relu_of_both_signs, key=key
+        )
     ),
     "RetNet": Case(lambda: seqmem.RetNet(INPUT, 4, num_heads=2, key=key)),
     "GLA": Case(
         lambda: seqmem.GLA(INPUT, 4, num_heads=2, key_size=3, rank=5, key=key),
         {"W_a": 64_000, "b": np.array([0, 0, 0, 0, 0, -np.inf])},
-        to_nothing=True,
+        has_zero_decay=True,
     ),
     "HGRN2": Case(lambda: seqmem.HGRN2(INPUT, 4, num_heads=2, key=key), {"W_f": 4000}),
     "HGRN2, bounded": Case(lambda: seqmem.HGRN2(INPUT, 4, num_heads=2, lower_bound=0.25, key=key)),
@@ -58,7 +60,7 @@ CASES = {
     "MLSTM": Case(
         lambda: seqmem.MLSTM(INPUT, 6, num_heads=3, key=key),
         {"w_f": 40_000, "b_f": np.array([3, 6, -np.inf])},
-        to_nothing=True,
+        has_zero_decay=True,
     ),
     "DeltaRule": Case(lambda: seqmem.DeltaRule(INPUT, 4, num_heads=2, beta_max=2.0, key=key)),
     "GatedDeltaRule": Case(
@@ -70,8 +72,8 @@ CASES = {
 }
 
 
-def made(case):
-    """The cell with strong decays, and a learned memory that no denominator is 0 in."""
+def draw_arguments(case):
+    """The cell with strong decays, a state and inputs; no denominator is 0 in the memories."""
     cell, rng = case.make(), np.random.default_rng(3)
     for name, value in case.strong.items():
         old = getattr(cell, name)
@@ -81,14 +83,14 @@ def made(case):
     cell = seqmem.with_learned_state(
         cell, jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape)), state)
     )
-    given = jax.tree.map(
+    given_state = jax.tree.map(
         lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, (BATCH, *leaf.shape))), state
     )
-    return cell, given, jnp.asarray(rng.normal(size=(TIME, BATCH, INPUT)))
+    return cell, given_state, jnp.asarray(rng.normal(size=(TIME, BATCH, INPUT)))
 
 
-def at_borders():
-    """Resets at borders of blocks of 16 and of 64 in some sequences, beside and at no border."""
+def draw_resets():
+    """Resets at the borders of chunks of 16 and of 64, next to them, and elsewhere."""
     resets = np.zeros((TIME, BATCH), bool)
     resets[[0, 16, 64, 128, 960], 3:6] = True
     resets[[63, 64, 65, 150, 640], -1] = True
@@ -97,11 +99,11 @@ def at_borders():
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def everything(method, cell, state, xs):
-    """Outputs, final state, and the gradients of parameters, initial states and inputs."""
+def outputs_and_gradients(method, cell, state, xs):
+    """Final state, outputs, and the gradients of parameters, initial states and inputs."""
 
     def run(cell, state, xs):
-        return seqmem.unroll(cell, state, xs, lengths=LENGTHS, resets=at_borders(), method=method)
+        return seqmem.unroll(cell, state, xs, lengths=LENGTHS, resets=draw_resets(), method=method)
 
     out, pull = jax.vjp(run, cell, state, xs)
     rng = np.random.default_rng(7)
@@ -109,23 +111,23 @@ def everything(method, cell, state, xs):
 
 
 def decays_are_strong(case, cell, xs):
-    """Or the test would not be what it says."""
+    """Whether the log-decays of the last sequence are gentle and strong, as the case says."""
     log_decay = jax.jit(jax.vmap(cell.project))(xs[:, -1])[0].log_decay
     finite = log_decay[jnp.isfinite(log_decay)]
     return (
         finite.min() < -2000
         and finite.max() > -20
-        and jnp.isneginf(log_decay).any() == case.to_nothing
+        and jnp.isneginf(log_decay).any() == case.has_zero_decay
     )
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", slow_but({"MLSTM"}, CASES))
-def test_a_cell_in_blocks_is_its_plain_scan(name):
-    """Values and gradients, with lengths, resets at borders of blocks, and a learned memory."""
+def test_cell_in_chunks_matches_the_reference_scan(name):
+    """Values and gradients, with lengths, resets at borders of chunks, and a learned memory."""
     case = CASES[name]
-    cell, state, xs = made(case)
+    cell, state, xs = draw_arguments(case)
     assert not case.strong or decays_are_strong(case, cell, xs)
-    want = everything(seqmem.ReferenceScan(), cell, state, xs)
+    want = outputs_and_gradients(seqmem.ReferenceScan(), cell, state, xs)
     for method in METHODS:
-        assert_trees_close(everything(method, cell, state, xs), want, 1e-9)
+        assert_trees_close(outputs_and_gradients(method, cell, state, xs), want, 1e-9)

@@ -1,7 +1,7 @@
-"""Fast weights compute and learn as other people's code says, whose numbers stand in
-reference/fast_weights.npz; make_fast_weights.py there wrote them.
+"""Fast weights match the code of other libraries in outputs, final states and gradients.
 
-Their layouts are [batch, time, heads, ...], and their states [heads, key, value].
+The reference numbers are in tests/reference/fast_weights.npz, written by make_fast_weights.py in
+that folder. Their layout is [batch, time, heads, ...]; their states are [heads, key, value].
 """
 
 import pathlib
@@ -19,19 +19,19 @@ from seqmem import Memory, Write
 from tests.helpers.slow import slow
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "fast_weights.npz") as file:
-    TOLD = dict(file)
+    REFERENCE = dict(file)
 METHODS = (
     slow(seqmem.ReferenceScan()),
     seqmem.Parallel(chunk_size=16),
     slow(seqmem.Parallel(chunk_size=64)),
 )
-PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, which no sequence has of its own
+PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, the same for all sequences
 
 
 class GivenWrites(seqmem.AbstractFastWeightCell):
-    """The input is the write, and the output the reading."""
+    """A cell whose inputs are a query and a write, and whose outputs are the readings."""
 
-    start: Memory
+    learned: Memory
     write_axes: int = eqx.field(static=True)
 
     @property
@@ -39,7 +39,7 @@ class GivenWrites(seqmem.AbstractFastWeightCell):
         return (None, None), (None,) * self.write_axes
 
     def init_state(self):
-        return self.start
+        return self.learned
 
     def project(self, x):
         query, write = x
@@ -63,7 +63,7 @@ def scaled(query):
 
 
 def delta_product(query, keys, values, betas, log_decay=None):
-    """Unscaled, as it stands there; their writes of a step follow each other in time."""
+    """Without the scale of the query; in their layout the writes of a step follow in time."""
 
     def of_steps(array):  # [batch, time · writes, heads, ...] as [batch, time, heads, writes, ...]
         steps = array.reshape(array.shape[0], query.shape[1], -1, *array.shape[2:])
@@ -96,24 +96,24 @@ def qwen3_next(query, key, value, log_decay, beta):
 
 
 def mamba2(value, dt, A_log, B, C, D, dt_bias):
-    """Keys and queries are shared by the heads."""
+    """The heads share keys and queries."""
     dt = jax.nn.softplus(dt + dt_bias)[..., None]
     return Write(C[..., None, :], B[..., None, :], dt * value, -jnp.exp(A_log)[:, None] * dt)
 
 
 class Reference(NamedTuple):
-    """What the other code is in our terms, and their states in ours."""
+    """The write, memory and outputs of ours that correspond to their inputs, states and outputs."""
 
-    write: Callable  # of its inputs
+    write: Callable  # from their inputs
     inputs: tuple[str, ...]
     states: tuple[str, ...] = ("state",)
     memory: Callable = lambda state: Memory(state.mT)
-    ended: Callable = lambda memory: (memory.matrix.mT,)
+    states_of: Callable = lambda memory: (memory.matrix.mT,)
     outputs: Callable = lambda reading, *inputs: reading
 
 
 def per_head(fn):
-    """`fn`, whose inputs behind query, key and value are numbers, one for each head."""
+    """`fn`, whose inputs after query, key and value have one number per head."""
     return lambda *inputs: fn(*inputs[:3], *(array[..., None] for array in inputs[3:]))
 
 
@@ -145,7 +145,7 @@ REFERENCES = {
         (*QKV, "input_gate", "forget_gate"),
         states=("state", "n", "m"),
         memory=lambda c, n, m: Memory(jnp.concatenate([c.mT, n[..., None, :]], -2), m),
-        ended=lambda end: (end.matrix[..., :-1, :].mT, end.matrix[..., -1, :], end.log_scale),
+        states_of=lambda end: (end.matrix[..., :-1, :].mT, end.matrix[..., -1, :], end.log_scale),
         outputs=normalised,
     ),
     "Qwen3-Next": Reference(per_head(qwen3_next), (*QKV, "log_decay", "beta")),
@@ -154,7 +154,7 @@ REFERENCES = {
         ("value", "dt", "A_log", "B", "C", "D", "dt_bias"),
         states=("ssm_state",),
         memory=Memory,
-        ended=lambda memory: (memory.matrix,),
+        states_of=lambda memory: (memory.matrix,),
         outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
     ),
 }
@@ -163,42 +163,44 @@ every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 
 def run(reference, method, inputs, states=None):
-    """Their outputs and final states, from their inputs and initial states."""
+    """Our outputs and final states in their layout, from their inputs and initial states."""
     write = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), reference.write(*inputs))
-    nothing = (jnp.zeros_like(TOLD[own]) for own in reference.states)
-    cell = GivenWrites(reference.memory(*nothing), write.key.ndim - 2)
+    zeros = (jnp.zeros_like(REFERENCE[name]) for name in reference.states)
+    cell = GivenWrites(reference.memory(*zeros), write.key.ndim - 2)
     start = cell.init_state() if states is None else reference.memory(*states)
     xs = write.query, write._replace(query=None)
     memory, readings = seqmem.unroll(cell, start, xs, method=method)
     readings = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), readings)
-    return reference.outputs(readings, *inputs), reference.ended(memory)
+    return reference.outputs(readings, *inputs), reference.states_of(memory)
 
 
 def theirs(name, *, sequences=slice(None)):
     outputs, *finals = (
-        TOLD[f"{name}: {own}"][sequences]
-        for own in ("outputs", *(f"final {state}" for state in REFERENCES[name].states))
+        REFERENCE[f"{name}: {key}"][sequences]
+        for key in ("outputs", *(f"final {state}" for state in REFERENCES[name].states))
     )
     return outputs, tuple(finals)
 
 
-def behind_zeros(*arrays):
+def after_zeros(*arrays):
     return tuple(jnp.stack([jnp.zeros_like(array), array]) for array in arrays)
 
 
 def assert_same(ours, expected):
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
-    for own, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
-        assert own.shape == other.shape
-        np.testing.assert_allclose(own, other, rtol=0, atol=1e-12)
+    for got, want in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("float64")
 @every_method
 @every_reference
-def test_from_nothing_it_computes_what_the_other_code_does(name, method):
+def test_outputs_from_an_empty_memory_match_the_reference(name, method):
     reference, first = REFERENCES[name], slice(1)
-    inputs = [TOLD[own] if own in PER_HEAD else TOLD[own][first] for own in reference.inputs]
+    inputs = [
+        REFERENCE[key] if key in PER_HEAD else REFERENCE[key][first] for key in reference.inputs
+    ]
     ours = jax.jit(lambda *inputs: run(reference, method, inputs))(*inputs)
     assert_same(ours, theirs(name, sequences=first))
 
@@ -206,26 +208,26 @@ def test_from_nothing_it_computes_what_the_other_code_does(name, method):
 @pytest.mark.usefixtures("float64")
 @every_method
 @every_reference
-def test_it_computes_and_learns_what_the_other_code_does(name, method):
-    """The first sequence begins with nothing; what is learned, is from the second alone."""
+def test_outputs_and_gradients_match_the_reference(name, method):
+    """The first sequence starts from an empty memory; the gradients are of the second alone."""
     reference = REFERENCES[name]
-    inputs = tuple(TOLD[own] for own in reference.inputs)
-    states = behind_zeros(*(TOLD[own] for own in reference.states))
+    inputs = tuple(REFERENCE[key] for key in reference.inputs)
+    states = after_zeros(*(REFERENCE[key] for key in reference.states))
     weights = (
-        *behind_zeros(TOLD["weight"]),
-        behind_zeros(*(TOLD[f"weight of {own}"] for own in reference.states)),
+        *after_zeros(REFERENCE["weight"]),
+        after_zeros(*(REFERENCE[f"weight of {key}"] for key in reference.states)),
     )
 
     @jax.jit
     def compute(inputs, states):
-        ours, pull = jax.vjp(lambda *given: run(reference, method, *given), inputs, states)
+        ours, pull = jax.vjp(lambda *arguments: run(reference, method, *arguments), inputs, states)
         return ours, pull(weights)
 
     ours, (by_inputs, by_states) = compute(inputs, states)
     assert_same(ours, theirs(name))
     gradients = zip((*reference.inputs, *reference.states), (*by_inputs, *by_states), strict=True)
-    for own, gradient in gradients:
-        expected = TOLD[f"{name}: gradient of {own}"]
-        if own not in PER_HEAD:
-            (expected,) = behind_zeros(expected)
+    for key, gradient in gradients:
+        expected = REFERENCE[f"{name}: gradient of {key}"]
+        if key not in PER_HEAD:
+            (expected,) = after_zeros(expected)
         assert_same(gradient, expected)

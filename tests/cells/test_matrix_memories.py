@@ -1,4 +1,4 @@
-"""What is known exactly of memories that are matrices."""
+"""Exact results about matrix memories: replacement, counting, recall and its error."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def normal(seed, *shape):
 
 
 def recalled(keys, values, queries, beta=None):
-    """What is read after all was written, by both methods."""
+    """The readings after all writes, by both methods."""
     nothing = jnp.zeros_like(keys[:1])
     write = seqmem.Write(
         jnp.concatenate([jnp.zeros_like(keys), queries])[:, None],
@@ -33,7 +33,7 @@ def recalled(keys, values, queries, beta=None):
         yield ys[len(keys) :, 0]
 
 
-def test_a_value_written_again_is_replaced():
+def test_delta_rule_replaces_a_value_written_again():
     """The rewrite test: keys e_1 twice, β = 1."""
     keys = jnp.zeros((2, 3)).at[:, 0].set(1.0)
     values = jnp.array([[1.0, 2.0, 3.0], [-1.0, 5.0, 7.0]])

@@ -1,7 +1,7 @@
-"""The papers of the fast-weight cells, in NumPy, head by head, each in its own words.
+"""The equations of the fast-weight cells' papers as loops over heads and steps, in NumPy.
 
-A loop below is `paper(cell, state, xs) -> (state, ys)`, on a cell of NumPy arrays; PAPERS names a
-cell's loop, and what the cell is made with beside its sizes.
+A loop is `paper(cell, state, xs) -> (state, ys)`, given a cell of NumPy arrays. PAPERS has the loop
+of every cell, and the arguments of the cell other than its input size and key.
 """
 
 import numpy as np
@@ -24,12 +24,12 @@ def unit(x):
     return x / np.sqrt((x * x).sum() + 1e-6)
 
 
-def heads(cell, x):
-    """An array for each head."""
+def split_heads(cell, x):
+    """One array per head."""
     return np.split(x, cell.num_heads)
 
 
-def stacked(memory, matrices):
+def with_matrices(memory, matrices):
     return memory._replace(matrix=np.stack(matrices))
 
 
@@ -43,38 +43,38 @@ def linear_attention(cell, memory, xs):
     z = [head[-1] for head in memory.matrix]
     ys = []
     for x in xs:
-        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
         y = []
         for h in range(cell.num_heads):
             S[h] = S[h] + np.outer(v[h], phi(k[h]))
             z[h] = z[h] + phi(k[h])
             y.append(S[h] @ phi(q[h]) / (z[h] @ phi(q[h])))
         ys.append(np.concatenate(y))
-    return stacked(memory, [np.vstack([S[h], z[h]]) for h in range(cell.num_heads)]), ys
+    return with_matrices(memory, [np.vstack([S[h], z[h]]) for h in range(cell.num_heads)]), ys
 
 
 def ret_net(cell, memory, xs):
     """Sun et al. 2023, equations 6 and 8, without rotation."""
     S, ys = list(memory.matrix), []
     for x in xs:
-        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
         for h in range(cell.num_heads):
             gamma = 1 - 2.0 ** (-5 - h)
             S[h] = gamma * S[h] + np.outer(v[h], k[h]) / np.sqrt(len(k[h]))
         ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def gla(cell, memory, xs):
     """Yang et al. 2023, equation 3 and section 4.4."""
     S, ys = list(memory.matrix), []
     for x in xs:
-        q, k, v = (heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
-        alpha = heads(cell, sigmoid(cell.W_a @ cell.V_a @ x + cell.b) ** (1 / 16))
+        q, k, v = (split_heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        alpha = split_heads(cell, sigmoid(cell.W_a @ cell.V_a @ x + cell.b) ** (1 / 16))
         for h in range(cell.num_heads):
             S[h] = S[h] @ np.diag(alpha[h]) + np.outer(v[h], k[h])
         ys.append(np.concatenate([S[h] @ q[h] for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def hgrn2(cell, memory, xs):
@@ -82,11 +82,13 @@ def hgrn2(cell, memory, xs):
     S, ys = list(memory.matrix), []
     for x in xs:
         f = cell.lower_bound + (1 - cell.lower_bound) * sigmoid(cell.W_f @ x)
-        f, i, o = (heads(cell, leaf) for leaf in (f, silu(cell.W_i @ x), sigmoid(cell.W_o @ x)))
+        f, i, o = (
+            split_heads(cell, leaf) for leaf in (f, silu(cell.W_i @ x), sigmoid(cell.W_o @ x))
+        )
         for h in range(cell.num_heads):
             S[h] = S[h] @ np.diag(f[h]) + np.outer(i[h], 1 - f[h])
         ys.append(np.concatenate([S[h] @ o[h] for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def ssd(cell, memory, xs):
@@ -116,7 +118,7 @@ def mlstm(cell, memory, xs):
     ys = []
     for x in xs:
         q, k, v, o = (W @ x + b for W, b in zip(cell.W, cell.b, strict=True))
-        q, k, v = (heads(cell, leaf) for leaf in (q, k, v))
+        q, k, v = (split_heads(cell, leaf) for leaf in (q, k, v))
         log_i, f = cell.w_i @ x + cell.b_i, sigmoid(cell.w_f @ x + cell.b_f)
         y = []
         for h in range(cell.num_heads):
@@ -134,21 +136,21 @@ def delta_rule(cell, memory, xs):
     """Yang et al. 2024, section 2.2; β up to 2 as in Grazzi et al. 2024."""
     S, ys = list(memory.matrix), []
     for x in xs:
-        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = cell.beta_max * sigmoid(cell.W_beta @ x)
         for h in range(cell.num_heads):
             key = unit(k[h])
             old = S[h] @ key
             S[h] = S[h] - beta[h] * np.outer(old - v[h], key)
         ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def gated_delta_rule(cell, memory, xs):
     """Yang, Kautz & Hatamizadeh 2024, third version, equation 10."""
     S, ys = list(memory.matrix), []
     for x in xs:
-        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = cell.beta_max * sigmoid(cell.W_beta @ x)
         alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.b))
         for h in range(cell.num_heads):
@@ -156,7 +158,7 @@ def gated_delta_rule(cell, memory, xs):
             transition = alpha[h] * (np.eye(len(key)) - beta[h] * np.outer(key, key))
             S[h] = S[h] @ transition + beta[h] * np.outer(v[h], key)
         ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def delta_product(cell, memory, xs):
@@ -164,30 +166,30 @@ def delta_product(cell, memory, xs):
     S, ys = list(memory.matrix), []
     for x in xs:
         for j in range(len(cell.W_k)):
-            k, v = (heads(cell, silu(W[j] @ x)) for W in (cell.W_k, cell.W_v))
+            k, v = (split_heads(cell, silu(W[j] @ x)) for W in (cell.W_k, cell.W_v))
             beta = cell.beta_max * sigmoid(cell.W_beta[j] @ x)
             for h in range(cell.num_heads):
                 key = unit(k[h])
                 reflection = np.eye(len(key)) - beta[h] * np.outer(key, key)
                 S[h] = S[h] @ reflection + beta[h] * np.outer(v[h], key)
-        q = heads(cell, silu(cell.W_q @ x))
+        q = split_heads(cell, silu(cell.W_q @ x))
         ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def kda(cell, memory, xs):
     """Kimi Team 2025, equation 1 and section 4."""
     S, ys = list(memory.matrix), []
     for x in xs:
-        q, k, v = (heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
         beta = sigmoid(cell.W_beta @ x)
-        step = heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
+        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
         for h in range(cell.num_heads):
             key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
-            faded = S[h] * alpha
-            S[h] = faded - beta[h] * np.outer(faded @ key - v[h], key)
+            decayed = S[h] * alpha
+            S[h] = decayed - beta[h] * np.outer(decayed @ key - v[h], key)
         ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 def rwkv7(cell, memory, xs):
@@ -197,17 +199,17 @@ def rwkv7(cell, memory, xs):
         k = cell.W_k @ x
         w = np.exp(-np.exp(-0.5) * sigmoid(cell.w_0 + cell.W_w @ np.tanh(cell.V_w @ x)))
         a = sigmoid(cell.a_0 + cell.W_a @ cell.V_a @ x)
-        written = k * (1 + (a - 1) * cell.alpha)
-        leaves = (cell.W_r @ x, cell.W_v @ x, written, cell.xi * k, w, a, cell.rho)
-        r, v, written, kappa, w, a, rho = (heads(cell, leaf) for leaf in leaves)
+        written_key = k * (1 + (a - 1) * cell.alpha)
+        leaves = (cell.W_r @ x, cell.W_v @ x, written_key, cell.xi * k, w, a, cell.rho)
+        r, v, written_key, kappa, w, a, rho = (split_heads(cell, leaf) for leaf in leaves)
         y = []
         for h in range(cell.num_heads):
             removed = unit(kappa[h])
             transition = np.diag(w[h]) - np.outer(removed, a[h] * removed)
-            S[h] = S[h] @ transition + np.outer(v[h], written[h])
-            y.append(S[h] @ r[h] + (r[h] @ (rho[h] * written[h])) * v[h])
+            S[h] = S[h] @ transition + np.outer(v[h], written_key[h])
+            y.append(S[h] @ r[h] + (r[h] @ (rho[h] * written_key[h])) * v[h])
         ys.append(np.concatenate(y))
-    return stacked(memory, S), ys
+    return with_matrices(memory, S), ys
 
 
 SIZES = {"hidden_size": 6, "num_heads": HEADS}

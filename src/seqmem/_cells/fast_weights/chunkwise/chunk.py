@@ -77,6 +77,7 @@ def _chunk_with_removal(
     write: Write, decays: CumulativeDecay | None, from_start: Array | None, resets: Resets | None
 ) -> Chunk:
     q, k, v, _, r, e, _ = write
+    assert r is not None
     Q, Y_0 = _read_start(q, from_start, resets)
     from_start_before = None if from_start is None else _shift_later(from_start, 1)
     if from_start_before is not None and resets is not None:
