@@ -1,15 +1,16 @@
-"""Cells without memory: what they compute, that they keep every law, that no loop is needed."""
+"""Pointwise cells: their outputs, every law, no loop in their programs; residuals around cells."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.helpers.programs import lowered
-from tests.helpers.slow import slow_but
 
 import seqmem
 from seqmem.layers import Embedding, LayerByLayer, LayerNorm, Map, Residual, RMSNorm, Stack
+from tests.helpers.programs import lowered
+from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow_but
 
 KEY = jax.random.key(0)
 TIME, BATCH, SIZE, TOKENS = 7, 3, 5, 11
@@ -17,10 +18,13 @@ TIME, BATCH, SIZE, TOKENS = 7, 3, 5, 11
 # a cell, and one of its inputs
 CELLS = {
     "Map": lambda: (Map(eqx.nn.Linear(2, 3, key=KEY)), jnp.zeros(2)),
-    "Map of a function": lambda: (Map(jnp.tanh, input_axes=2), jnp.zeros((2, 3))),
+    "Map of a function": lambda: (Map(jnp.tanh, input_shape=(None, None)), jnp.zeros((2, 3))),
     "Embedding": lambda: (Embedding(TOKENS, SIZE, key=KEY), jnp.array(TOKENS - 1)),
     "LayerNorm": lambda: (LayerNorm(SIZE), jnp.zeros(SIZE)),
-    "RMSNorm with_states": lambda: (seqmem.with_states(RMSNorm(SIZE)), jnp.zeros(SIZE)),
+    "RMSNorm with_input_dropout": lambda: (
+        seqmem.with_input_dropout(RMSNorm(SIZE), 0.5, (), key=KEY),
+        jnp.zeros(SIZE),
+    ),
     "Stack": lambda: (
         Stack([Embedding(TOKENS, SIZE, key=KEY), Residual(block()), RMSNorm(SIZE)]),
         jnp.array(TOKENS - 1),
@@ -37,7 +41,7 @@ def normal(*shape):
 
 
 @pytest.mark.parametrize("name", slow_but({"Embedding"}, CELLS))
-def test_a_cell_without_memory_keeps_every_law_on_every_method(name):
+def test_pointwise_cell_passes_every_law_on_every_method(name):
     cell, x = CELLS[name]()
     methods = [LayerByLayer()] if name == "Stack" else None
     report = seqmem.testing.check_cell(cell, x, methods=methods)
@@ -45,15 +49,15 @@ def test_a_cell_without_memory_keeps_every_law_on_every_method(name):
 
 
 @pytest.mark.parametrize("method", [seqmem.Newton(), seqmem.QuasiNewton()], ids=repr)
-def test_newtons_methods_have_nothing_to_find_in_it(method):
+def test_newton_takes_no_iteration_for_a_pointwise_cell(method):
     cell, xs = RMSNorm(SIZE), jnp.asarray(normal(TIME, BATCH, SIZE), jnp.float32)
-    _, ys, report = seqmem.solve(cell, (), xs, method=method)
-    np.testing.assert_array_equal(ys, seqmem.unroll(cell, (), xs)[1])
-    assert report.converged.all()
-    assert not report.iterations.any()
+    solution = seqmem.solve(cell, (), xs, method=method)
+    np.testing.assert_array_equal(solution.outputs, seqmem.unroll(cell, (), xs)[1])
+    assert solution.stats.converged.all()
+    assert not solution.stats.iterations.any()
 
 
-def test_nothing_is_run_in_a_loop():
+def test_pointwise_cell_has_no_loop():
     cell, xs = Map(eqx.nn.Linear(SIZE, 2, key=KEY)), jnp.ones((TIME, BATCH, SIZE))
 
     def loss(cell, xs):
@@ -63,7 +67,7 @@ def test_nothing_is_run_in_a_loop():
 
 
 @pytest.mark.usefixtures("float64")
-def test_norms_are_those_of_their_papers():
+def test_norms_match_the_equations_of_their_papers():
     x, scale, shift = normal(3, SIZE)
     rms = eqx.tree_at(lambda cell: cell.scale, RMSNorm(SIZE, eps=0.1), jnp.asarray(scale))
     layer = LayerNorm(SIZE, eps=0.1)
@@ -74,48 +78,48 @@ def test_norms_are_those_of_their_papers():
     np.testing.assert_allclose(z, scale * standard + shift, rtol=1e-13)
 
 
-def test_a_norm_in_16_bits_is_made_in_32():
-    """The squares of these have no place in 16 bits side by side."""
+def test_norm_of_16_bit_inputs_is_computed_in_32_bits():
+    """In 16 bits the sum of these squares would lose the small ones."""
     x = jnp.concatenate([jnp.full(1, 100.0), jnp.full(2000, 1.0)]).astype(jnp.bfloat16)
     narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), RMSNorm(x.size))
     _, y = narrow((), x)
-    want = np.asarray(x, np.float64)
-    want = want / np.sqrt((want**2).mean())
+    expected = np.asarray(x, np.float64)
+    expected = expected / np.sqrt((expected**2).mean())
     assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(y.astype(jnp.float32), want, rtol=2**-8)
+    np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=2**-8)
 
 
-def test_a_token_is_a_row_and_a_wrong_one_is_seen():
+def test_embedding_of_a_token_is_its_row_and_of_an_unknown_token_nan():
     cell = Embedding(TOKENS, SIZE, key=KEY)
     _, ys = seqmem.unroll(cell, (), jnp.array([[3, 0], [TOKENS, -1]]))
     np.testing.assert_array_equal(ys[0], cell.E[jnp.array([3, 0])])
     assert jnp.isnan(ys[1]).all()
 
 
-def test_a_token_that_is_no_whole_number_is_refused():
+def test_embedding_refuses_tokens_that_are_not_whole_numbers():
     cell = Embedding(TOKENS, SIZE, key=KEY)
-    with pytest.raises(ValueError, match=r"Embedding.project refused.*\n.*input_axes = 0"):
+    with pytest.raises(ValueError, match=r"Embedding.project refused.*\n.*shape \(\)"):
         seqmem.unroll(cell, (), jnp.ones((TIME, BATCH)))
 
 
 @pytest.mark.parametrize("inner", [seqmem.LSTM, seqmem.LRU])
-def test_a_residual_is_the_input_and_the_cell(inner):
+def test_residual_adds_the_input_to_the_output_of_its_layer(inner):
     cell, xs = inner(SIZE, SIZE, key=KEY), jnp.asarray(normal(TIME, BATCH, SIZE), jnp.float32)
-    state, ys = seqmem.unroll(Residual(cell), cell.init_state(), xs)
-    alone, want = seqmem.unroll(cell, cell.init_state(), xs)
-    np.testing.assert_array_equal(ys, xs + want)
-    for own, other in zip(jax.tree.leaves(state), jax.tree.leaves(alone), strict=True):
-        np.testing.assert_array_equal(own, other)
+    state, ys = seqmem.unroll(Residual(cell), None, xs)
+    inner_state, inner_ys = seqmem.unroll(cell, None, xs)
+    np.testing.assert_array_equal(ys, xs + inner_ys)
+    for leaf, expected in zip(jax.tree.leaves(state), jax.tree.leaves(inner_state), strict=True):
+        np.testing.assert_array_equal(leaf, expected)
 
 
-def test_a_residual_block_runs_each_of_its_layers_by_its_own_method():
-    """Where no layer needs a loop, there is none."""
+def test_residual_runs_each_layer_by_the_default_method_of_the_layer():
+    """The program has a loop only if a layer needs one."""
     cells = RMSNorm(SIZE), seqmem.DepthwiseConv(SIZE, width=3, key=KEY), Map(jax.nn.gelu)
     cell, xs = Residual(Stack(cells)), jnp.ones((TIME, BATCH, SIZE))
 
     def loops(method):
         def run(xs):
-            return seqmem.unroll(cell, cell.init_state(), xs, method=method)[1]
+            return seqmem.unroll(cell, None, xs, method=method)[1]
 
         return len(lowered(run, xs, platform="cpu").inner)
 
@@ -123,15 +127,13 @@ def test_a_residual_block_runs_each_of_its_layers_by_its_own_method():
     assert loops(LayerByLayer(None, seqmem.Scan(), None)) == 1
 
 
-def test_a_residual_of_another_size_is_refused():
+def test_residual_refuses_an_output_of_another_size():
     cell = Residual(seqmem.GRU(SIZE, 1, key=KEY))
-    with pytest.raises(ValueError, match=r"Residual got \(1,\).*\(5,\).*\n.*shape of the input"):
-        seqmem.unroll(cell, cell.init_state(), jnp.ones((TIME, SIZE)))
+    message = "Residual got {array (1,)} from its layer for an input of {array (5,)}."
+    assert_refused(message, seqmem.unroll, cell, None, jnp.ones((TIME, SIZE)))
 
 
-def test_two_methods_for_one_cell_are_refused():
+def test_residual_refuses_two_methods_for_one_layer():
     cell = Residual(seqmem.GRU(SIZE, SIZE, key=KEY))
-    with pytest.raises(ValueError, match=r"2 methods for one layer.*\n.*none, or one"):
-        seqmem.unroll(
-            cell, cell.init_state(), jnp.ones((TIME, SIZE)), method=LayerByLayer(None, None)
-        )
+    method, message = LayerByLayer(None, None), "LayerByLayer got 2 methods for 1 layers."
+    assert_refused(message, seqmem.unroll, cell, None, jnp.ones((TIME, SIZE)), method=method)

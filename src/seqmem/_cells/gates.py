@@ -1,4 +1,4 @@
-"""Gates by name: their place in a fused matrix is an implementation detail."""
+"""Gates by name: access to the rows of a fused matrix that belong to one gate."""
 
 import functools
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from .._core.errors import bad_input
 
 
 class Gate(NamedTuple):
-    """The parameters of one gate: input matrix, recurrent matrix and bias. A gate that never looks
-    at the state has no recurrent matrix.
+    """The parameters of one gate: input weights, recurrent weights and bias. U is None for a gate
+    that does not depend on the state.
     """
 
     W: Float[Array, "hidden input"]
@@ -24,14 +24,14 @@ class Gate(NamedTuple):
 
 @functools.singledispatch
 def gate(cell: AbstractCell, name: str) -> Gate:
-    """The matrices and the bias of one gate.
+    """The weights and the bias of one gate.
 
     Args:
         cell: a cell with gates.
         name: one of `cell.gates`.
 
     Raises:
-        ValueError: where the cell has no such gate.
+        ValueError: for a cell without that gate.
 
     Example:
         >>> import jax, seqmem
@@ -53,10 +53,17 @@ def with_gate(
     U: Float[Array, "hidden state"] | None = None,
     b: Float[Array, " hidden"] | float | None = None,
 ) -> AbstractCell:
-    """The same cell with some parameters of one gate written anew; None leaves one as it is.
+    """A copy of the cell with other parameters for one gate.
+
+    Args:
+        cell: a cell with gates.
+        name: one of `cell.gates`.
+        W: input weights of the gate, or one number for all entries; None does not change them.
+        U: recurrent weights, as W.
+        b: bias, as W.
 
     Raises:
-        ValueError: where the cell has no such gate or parameter, or a shape does not fit.
+        ValueError: for a cell without that gate or parameter, or a shape that does not fit.
 
     Example:
         >>> import jax, seqmem
@@ -68,60 +75,62 @@ def with_gate(
     for field, value in {"W": W, "U": U, "b": b}.items():
         if value is None:
             continue
-        own = getattr(cell, field, None)
-        if own is None:
+        fused = getattr(cell, field, None)
+        if fused is None:
             raise bad_input(
                 f"{type(cell).__name__} has no {field}.",
-                f"parameters that gate {name!r} has.",
-                f"leave {field} out; its gates do not look at the state.",
+                f"parameters of gate {name!r}.",
+                f"leave {field} out; the gates of this cell do not depend on the state.",
             )
-        if jnp.shape(value) not in (own.shape[1:], ()):
+        if jnp.shape(value) not in (fused.shape[1:], ()):
             raise bad_input(
                 f"{field} of gate {name!r} has shape {jnp.shape(value)}.",
-                f"{own.shape[1:]}, or one number for all entries.",
-                "write a matrix or bias of the gate's own shape.",
+                f"{fused.shape[1:]}, or one number for all entries.",
+                "pass an array of that shape, or a number.",
             )
-        written = own.at[index].set(jnp.asarray(value).astype(own.dtype))
-        cell = eqx.tree_at(lambda tree, field=field: getattr(tree, field), cell, written)
+        fused = fused.at[index].set(jnp.asarray(value).astype(fused.dtype))
+        cell = eqx.tree_at(lambda tree, field=field: getattr(tree, field), cell, fused)
     return cell
 
 
 def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray) -> AbstractCell:
-    """The same cell, its gates opened at the start for lags up to `longest_lag`.
+    """A copy of the cell with gate biases for lags up to `longest_lag`: chrono initialisation.
 
         b_f ~ ln U[1, T − 1],    b_i = −b_f
 
-    where T is the longest lag, f the gate that keeps (forget; update in a GRU) and i the gate that
-    lets in (input; a GRU has none). A forget gate of bias ln(T − 1) keeps 1 − 1/T of the memory at
-    each step.
+    where T is the longest lag, f the gate that multiplies the old state (forget; update in a GRU)
+    and i the gate of the candidate (input; a GRU has none). A forget gate with bias ln(T − 1) keeps
+    1 − 1/T of the memory at each step.
 
     Source: Tallec & Ollivier 2018, arXiv:1804.11188, equation 16 (section 2).
 
     Args:
         cell: a cell with a gate "forget" and a gate "input", or "update".
         longest_lag: T, in steps, > 2.
-        key: for the draw.
+        key: random key for the biases.
 
     Raises:
-        ValueError: where the cell has no such gates, or the lag is too short.
+        ValueError: for a cell without these gates, or a lag of at most 2.
     """
     if longest_lag <= 2:
         raise bad_input(
             f"with_chrono_bias got longest_lag={longest_lag}.",
             "more than 2 steps: biases are drawn from ln U[1, T − 1].",
-            "give the longest dependency that the cell should bridge, in steps.",
+            "pass the longest dependency in the data, in steps.",
         )
-    # An update gate that looks at the input alone lets in; only a GRU's keeps.
-    keeps = "update" if "update" in cell.gates and gate(cell, "update").U is not None else "forget"
-    if not (keeps == "update" or {"forget", "input"} <= set(cell.gates)):
+    # The update gate of a MinGRU depends on the input alone and multiplies the candidate.
+    old_gate = (
+        "update" if "update" in cell.gates and gate(cell, "update").U is not None else "forget"
+    )
+    if not (old_gate == "update" or {"forget", "input"} <= set(cell.gates)):
         raise bad_input(
             f"{type(cell).__name__} has the gates {cell.gates}.",
             "a gate 'forget' and a gate 'input', or the gate 'update' of a GRU.",
             "use it on an LSTM or a GRU.",
         )
-    shape = gate(cell, keeps).b.shape
+    shape = gate(cell, old_gate).b.shape
     bias = jnp.log(jax.random.uniform(key, shape, minval=1.0, maxval=longest_lag - 1.0))
-    cell = with_gate(cell, keeps, b=bias)
+    cell = with_gate(cell, old_gate, b=bias)
     return with_gate(cell, "input", b=-bias) if "input" in cell.gates else cell
 
 
@@ -129,7 +138,7 @@ def _index(cell: AbstractCell, name: str) -> int:
     if name not in cell.gates:
         raise bad_input(
             f"gate {name!r} of {type(cell).__name__}.",
-            f"one of {cell.gates}." if cell.gates else "a cell with gates; this one has none.",
+            f"one of {cell.gates}." if cell.gates else "a cell with gates.",
             "look at cell.gates.",
         )
     return cell.gates.index(name)

@@ -1,8 +1,8 @@
-"""The diagonal family: the state moves linearly, each entry on its own.
+"""The diagonal family: linear recurrences with a diagonal matrix.
 
     s_t = a_t ∘ s_{t−1} + b_t    where a_t and b_t depend on the input alone
 
-`update` says so in its own words; a and b are read off it by one `jax.jvp`.
+A cell writes `update` in any form; one `jax.jvp` of it gives a and b.
 """
 
 import dataclasses
@@ -91,17 +91,17 @@ def _solve_in_parallel(problem: Problem, chunk_size: int | None) -> Solution:
 
 def _transition_of(problem: Problem) -> DiagonalTransition:
     """The transition of all steps."""
-    one = vmap_batch(
+    transition_of_step = vmap_batch(
         functools.partial(step_transition, problem.init), problem.cell, problem.batch_axes
     )
     first = -1 if problem.reverse else 0
     others = slice(None, -1) if problem.reverse else slice(1, None)
-    begin = one(*jax.tree.map(lambda leaf: leaf[first], problem.steps))
-    rest = jax.tree.map(lambda leaf: leaf[others], problem.steps)
+    first_step = jax.tree.map(lambda leaf: leaf[first], problem.steps)
+    other_steps = jax.tree.map(lambda leaf: leaf[others], problem.steps)
     return jax.lax.scan(
-        lambda so_far, step: (_compose(so_far, one(*step)), None),
-        begin,
-        rest,
+        lambda transition, step: (_compose(transition, transition_of_step(*step)), None),
+        transition_of_step(*first_step),
+        other_steps,
         reverse=problem.reverse,
     )[0]
 
@@ -128,8 +128,8 @@ def _leaves(transition: DiagonalTransition) -> list[recurrence.AffineMap]:
 
 @dataclasses.dataclass(frozen=True)
 class DiagonalRule(AbstractVJPRule):
-    """a_t depends on the input alone, so it is computed for a whole tile, and λ_{t−1} = a_t ∘ λ_t
-    is all that the backward loop does.
+    """a_t depends on the input alone, so it is computed for a whole tile, and the backward loop is
+    λ_{t−1} = a_t ∘ λ_t alone, where λ is the cotangent of the state.
     """
 
     saves_prepared = False
@@ -164,8 +164,8 @@ def _check(cell: AbstractCell, init: State) -> None:
             raise bad_input(
                 f"the state{jax.tree_util.keystr(path)} of {type(cell).__name__}, a diagonal cell, "
                 f"is {leaf.dtype}.",
-                "real or complex numbers: the state moves by s ↦ a ∘ s + b.",
-                "count in floating point, or make the cell an AbstractCell, which may hold "
+                "real or complex numbers, since update is s ↦ a ∘ s + b.",
+                "use floating point, or derive the cell from AbstractCell, whose state may have "
                 "integers.",
             )
 
@@ -195,11 +195,11 @@ DIAGONAL = Family(
 
 
 class AbstractDiagonalCell(AbstractCell):
-    """A cell with the promise that `update(s, u)` is a ∘ s + b with a and b functions of u.
+    """A cell with the promise that `update(s, u)` is a ∘ s + b, where a and b are functions of u.
 
-    The update is affine over the complex numbers where the state is complex (no conjugate, real
-    part, imaginary part or absolute value of the state), and every leaf of the state is real or
-    complex. The promise lets `Parallel` compute all states at once.
+    For a complex state the update is affine over the complex numbers (no conjugate, real part,
+    imaginary part or absolute value of the state). Every leaf of the state is real or complex. The
+    promise lets `Parallel` compute all states at once.
     """
 
     family = DIAGONAL

@@ -1,12 +1,11 @@
-"""The gated family: one product with the state per step, and everything else a function of each
-unit.
+"""The gated family: an affine map with the recurrent weights, then an elementwise function.
 
-    z_t = mix(s_{t−1}, u_t)       affine in both; holds the recurrent weights
-    s_t = gate(s_{t−1}, z_t)      everything else
+    z_t = mix(s_{t−1}, u_t)       affine in both; uses the recurrent weights
+    s_t = gate(s_{t−1}, z_t)      elementwise
 
-z are the pre-activations. They are all that the backward pass needs besides the states, which is
-why `mix` takes the drive: an LSTM then keeps one array of four gates per step, not one from the
-input and one from the state.
+z are the pre-activations. The backward pass needs only z and the states. This is why `mix` takes
+the drive: an LSTM then saves one array of four gates per step, not one from the input and one from
+the state.
 """
 
 import abc
@@ -42,9 +41,9 @@ def gate(cell: Any, state: State, z: PyTree, /) -> State:
 
 @dataclasses.dataclass(frozen=True)
 class GatedRule(AbstractVJPRule):
-    """The pre-activations z are kept, so the backward loop computes no product again: at each step
-    it pulls the cotangent through the gate at (s, z), entry by entry, and through the transpose of
-    mix.
+    """The pre-activations z are saved, so the backward loop recomputes no product: at each step it
+    pulls the cotangent back through the gate at (s, z), entry by entry, and through the transpose
+    of mix.
     """
 
     saves_prepared = True
@@ -59,7 +58,7 @@ class GatedRule(AbstractVJPRule):
         return gate(cell, state, saved)
 
     def linearise(self, tile):
-        # mix is affine: its transpose is the same everywhere, and no value here is computed.
+        # mix is affine: its transpose is the same at every step, so step 0 stands for all.
         one_state, one_input = jax.tree.map(lambda leaf: leaf[0], (tile.states, tile.inputs))
 
         def apply_mix(state: State) -> PyTree:
@@ -83,7 +82,9 @@ class GatedRule(AbstractVJPRule):
         def mixes(cell: AbstractCell, inputs: PyTree) -> PyTree:
             return vmap_batch(_mix_input, cell, tile.batch_axes, time=True)(tile.states, inputs)
 
-        (d_cell,) = pull_to(gates, d_states, tile.cell)  # dead code unless gates hold parameters
+        (d_cell,) = pull_to(
+            gates, d_states, tile.cell
+        )  # removed by XLA unless the gate uses parameters
         d_cell_mix, d_inputs = pull_to(mixes, pulled, tile.cell, tile.inputs)
         return jax.tree.map(jnp.add, d_cell, d_cell_mix), d_inputs
 
@@ -93,7 +94,7 @@ def _mix_input(cell: AbstractCell, state: State, x: PyTree) -> PyTree:
 
 
 def update_gated(cell: AbstractCell, state: State, drive: Drive) -> State:
-    """update(s, u) = gate(s, mix(s, u)), each in its own precision."""
+    """update(s, u) = gate(s, mix(s, u)): mix in the parameters' precision, gate in the state's."""
     return gate(cell, state, mix(cell, state, drive))
 
 
@@ -125,7 +126,7 @@ def _equations(cell: Any, draws: Any) -> Iterator[tuple[str, PyTree, PyTree]]:
             return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, a, b)
 
         yield (
-            "a mix that is affine in s and in u: mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
+            "mix is affine in s and in u: mix(a·s + (1−a)·s', a·u + (1−a)·u') = "
             "a·mix(s, u) + (1−a)·mix(s', u')",
             cell.mix(blend(near, far), blend(drive, other)),
             blend(z, z_far),
@@ -144,10 +145,9 @@ GATED = Family(
 class AbstractGatedCell(AbstractCell):
     """A cell with the promise `update(s, u) = gate(s, mix(s, u))`, `mix` affine in s and in u.
 
-    The promise lets the sequential loop of the backward pass have one product per step, the
-    transpose of `mix`, and lets weight gradients be one product per tile. `gate` should hold no
-    matrix: its derivatives are taken entry by entry. Write products as `h @ U.mT`, which is faster
-    on a CPU than `U @ h`.
+    With this promise the loop of the backward pass has one product per step, the transpose of
+    `mix`, and the gradient of the weights is one product per tile. `gate` should be elementwise,
+    without matrices. Write products as `h @ U.mT`, which is faster on a CPU than `U @ h`.
     """
 
     family = GATED

@@ -16,20 +16,20 @@ def gate_jacobian_diagonal(
 ) -> Callable[[State, Drive], State]:
     """(state, drive) ↦ diag ∂gate(s, mix(s, u))/∂s.
 
-    The diagonal of `mix` is the same everywhere, since mix is affine: it is taken once, at `drive`.
-    The gate is taken to work entry by entry, and the last axes of z to be those of a leaf of the
-    state; otherwise the result is an approximation, and only the number of iterations changes.
+    Since mix is affine, its diagonal does not depend on the step: it is computed once, at `drive`.
+    The result is exact if the gate is elementwise and the last axes of z are those of a leaf of the
+    state. Otherwise it is an approximation, which changes the number of iterations only.
     """
 
-    def mix_derivative(place: int, direction: complex) -> PyTree:
-        """∂z/∂(the entry of one leaf at the same place), in that direction."""
-        leaf = jax.tree.leaves(init)[place]
+    def mix_derivative(leaf_index: int, direction: complex) -> PyTree:
+        """∂z/∂(the entry of one leaf with the same index), in that direction."""
+        leaf = jax.tree.leaves(init)[leaf_index]
 
-        def column(one: Array) -> PyTree:
-            tangent = tangent_of_leaf(init, place, one.reshape(leaf.shape))
+        def column(unit: Array) -> PyTree:
+            tangent = tangent_of_leaf(init, leaf_index, unit.reshape(leaf.shape))
             return jax.jvp(lambda s: mix(cell, s, drive), (init,), (tangent,))[1]
 
-        def own_entries(columns: Array) -> Array:
+        def diagonal_entries(columns: Array) -> Array:
             z = columns.shape[1:]
             if leaf.ndim > len(z) or z[len(z) - leaf.ndim :] != leaf.shape:
                 return jnp.zeros(z, columns.dtype)
@@ -37,24 +37,25 @@ def gate_jacobian_diagonal(
             return jnp.diagonal(square, axis1=0, axis2=2).reshape(z)
 
         basis = jnp.asarray(direction, leaf.dtype) * jnp.eye(leaf.size, dtype=leaf.dtype)
-        return jax.tree.map(own_entries, jax.vmap(column)(basis))
+        return jax.tree.map(diagonal_entries, jax.vmap(column)(basis))
 
-    mixed = {
-        (place, direction): mix_derivative(place, direction)
-        for place, leaf in enumerate(jax.tree.leaves(init))
+    mix_derivatives = {
+        (leaf_index, direction): mix_derivative(leaf_index, direction)
+        for leaf_index, leaf in enumerate(jax.tree.leaves(init))
         for direction in directions_of(leaf)
     }
 
     def diagonal(state, drive):
         z = mix(cell, state, drive)
 
-        def of_leaf(place: int, direction: complex) -> Array:
-            leaf = jax.tree.leaves(state)[place]
-            all_ = jnp.full(leaf.shape, jnp.asarray(direction, leaf.dtype))
-            tangents = tangent_of_leaf(state, place, all_), mixed[place, direction]
-            moved = jax.jvp(lambda s, z: gate(cell, s, z), (state, z), tangents)[1]
-            return jax.tree.leaves(moved)[place]
+        def derivative(leaf_index: int, direction: complex) -> Array:
+            leaf = jax.tree.leaves(state)[leaf_index]
+            ones = jnp.full(leaf.shape, jnp.asarray(direction, leaf.dtype))
+            d_state = tangent_of_leaf(state, leaf_index, ones)
+            d_z = mix_derivatives[leaf_index, direction]
+            d_next = jax.jvp(lambda s, z: gate(cell, s, z), (state, z), (d_state, d_z))[1]
+            return jax.tree.leaves(d_next)[leaf_index]
 
-        return diagonal_by_leaf(state, of_leaf)
+        return diagonal_by_leaf(state, derivative)
 
     return diagonal
