@@ -7,6 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from seqmem.decoding import beam_search, greedy, sample
+from tests.helpers.refusals import assert_refused
 from tests.helpers.token_model import (
     BEGIN,
     END,
@@ -166,15 +167,14 @@ def test_arrays_in_a_step_are_arguments_of_one_program():
         (beam_search, {"max_length": 0, "width": 3}, "beam_search got max_length=0"),
         (beam_search, {"width": 0}, "beam_search got width=0"),
         (beam_search, {"width": 3, "alpha": -1.0}, "beam_search got alpha=-1.0"),
-        (greedy, {"begin": jnp.ones((2, 3), int)}, r"greedy got begin of shape \(2, 3\)"),
-        (greedy, {"begin": np.zeros(0, int)}, r"greedy got begin of shape \(0,\)"),
+        (greedy, {"begin": jnp.ones((2, 3), int)}, "greedy got begin of shape (2, 3)"),
+        (greedy, {"begin": np.zeros(0, int)}, "greedy got begin of shape (0,)"),
         (greedy, {"begin": 0.5}, "greedy got begin of dtype float64"),
-        (greedy, {"end": jnp.array([1, 2])}, r"greedy got begin of shape \(1,\) and end of"),
+        (greedy, {"end": jnp.array([1, 2])}, "greedy got begin of shape (1,) and end of"),
     ],
 )
 def test_decoder_refuses_wrong_options_in_three_parts(decode, options, message):
-    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
-        decode(step(), states(1)[0], **{**LIMITS, **options})
+    assert_refused(message, decode, step(), states(1)[0], **{**LIMITS, **options})
 
 
 @pytest.mark.parametrize(
@@ -188,5 +188,4 @@ def test_decoder_refuses_wrong_options_in_three_parts(decode, options, message):
     ],
 )
 def test_decoder_refuses_a_wrong_step_in_three_parts(wrong_step, message):
-    with pytest.raises(ValueError, match=rf"(?s)^{message}.*Expected: .*What to do: "):
-        greedy(wrong_step, states(1)[0], **LIMITS)
+    assert_refused(message, greedy, wrong_step, states(1)[0], **LIMITS)
