@@ -11,12 +11,13 @@ three operations on a trace e and the Jacobian J of a step:
 import abc
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Trace = tuple[Array | None, ...]  # one array per real parameter
+Trace = tuple[Any, ...]  # an array for each real parameter, or None
 
 
 class AbstractTraceForm(abc.ABC):
@@ -35,7 +36,7 @@ class AbstractTraceForm(abc.ABC):
         """The trace after a step."""
 
     @abc.abstractmethod
-    def contract(self, d_vector: Float[Array, " n"], trace: Trace) -> list[Array | None]:
+    def contract(self, d_vector: Float[Array, " n"], trace: Trace) -> Trace:
         """The derivatives of a loss by the parameters, from its gradient by v."""
 
 
@@ -53,7 +54,7 @@ class FullTrace(AbstractTraceForm):
         return tuple(jnp.tensordot(J, old, 1) + new for old, new in zip(trace, direct, strict=True))
 
     def contract(self, d_vector, trace):
-        return [jnp.tensordot(d_vector, array, 1) for array in trace]
+        return tuple(jnp.tensordot(d_vector, array, 1) for array in trace)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ class UnitTrace(AbstractTraceForm):
     def advance(self, J, trace, direct):
         blocks = J.reshape(len(J), -1, self.num_units)
 
-        def of_parameter(axis: int | None, old: Array | None, new: Array | None) -> Array | None:
+        def of_parameter(axis: int | None, old: Any, new: Any) -> Array | None:
             return None if axis is None else _unit_products(blocks, old, axis) + new
 
         return tuple(map(of_parameter, self.unit_axes, trace, direct))
@@ -89,10 +90,10 @@ class UnitTrace(AbstractTraceForm):
     def contract(self, d_vector, trace):
         rows = d_vector.reshape(1, -1, self.num_units)
 
-        def of_parameter(axis: int | None, array: Array | None) -> Array | None:
+        def of_parameter(axis: int | None, array: Any) -> Array | None:
             return None if axis is None else _unit_products(rows, array, axis)[0]
 
-        return list(map(of_parameter, self.unit_axes, trace))
+        return tuple(map(of_parameter, self.unit_axes, trace))
 
 
 def _unit_products(

@@ -1,7 +1,6 @@
 """The bias of truncated gradients against the window."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..._core.errors import bad_input
 from .._recommend_window import Recommendation
@@ -24,9 +23,11 @@ def window_bias(
     Raises:
         ValueError: for anything but recommendations.
     """
-    named = {"window": recommendations} if _is_recommendation(recommendations) else recommendations
+    named: Mapping[str, Recommendation]
+    is_single = isinstance(recommendations, Recommendation)
+    named = {"window": recommendations} if is_single else recommendations
     check_named(named)
-    if not all(map(_is_recommendation, named.values())):
+    if not all(isinstance(value, Recommendation) for value in named.values()):
         raise bad_input(
             f"{', '.join(type(value).__name__ for value in named.values())} to plot.",
             "a Recommendation, or several by name.",
@@ -54,10 +55,6 @@ def window_bias(
             marker_labels["v"] = "0"
     add_legend(axes, marker_labels)
     return figure
-
-
-def _is_recommendation(value: Any) -> bool:
-    return isinstance(value, Recommendation)
 
 
 def _set_log_scales(axes: Axes) -> None:
