@@ -118,7 +118,7 @@ def test_forget_bias_of_ln_t_minus_1_passes_1_over_e_of_the_gradient_over_t_step
 def test_gradient_of_a_perturbation_is_the_product_of_the_later_jacobians(name):
     time = 5
     cell = as_precision(CELLS[name](), jnp.dtype(jnp.float64))
-    xs = jnp.asarray(draw(13, time, 2))
+    xs = jnp.asarray(draw(13, time, *cell.input_shape))
     start, unravel = ravel_pytree(cell.init_state())
 
     def step(vector, x):
