@@ -1,6 +1,7 @@
 """Sizes and activations: what constructors refuse, before anything is drawn."""
 
 import jax
+import numpy as np
 import pytest
 
 import seqmem
@@ -39,6 +40,14 @@ def test_cell_refuses_a_size_that_is_not_a_positive_whole_number(cell_type):
         assert_refused(message, cell_type, size, HIDDEN, key=KEY, **options)
 
 
+def test_cell_takes_sizes_of_numpy():
+    sizes = np.array([INPUT, HIDDEN])
+    cell, expected = seqmem.LSTM(*sizes, key=KEY), seqmem.LSTM(INPUT, HIDDEN, key=KEY)
+    assert cell.input_shape == (INPUT,)
+    for leaf, expected_leaf in zip(jax.tree.leaves(cell), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, expected_leaf)
+
+
 @pytest.mark.parametrize(
     ("cell_type", "option"), OPTIONAL_SIZES, ids=[cls.__name__ for cls, _ in OPTIONAL_SIZES]
 )
@@ -68,3 +77,30 @@ def test_cell_refuses_the_name_of_an_activation(cell_type):
 )
 def test_lru_refuses_a_ring_that_is_empty_or_outside_of_the_unit_disc(options):
     assert_refused("LRU got r_min=", seqmem.LRU, INPUT, HIDDEN, key=KEY, **options)
+
+
+CELLS = {
+    "LSTM": lambda key: seqmem.LSTM(INPUT, HIDDEN, key=key),
+    "RNN": lambda key: seqmem.RNN(INPUT, HIDDEN, output_size=2, key=key),
+    "MGU": lambda key: seqmem.MGU(INPUT, HIDDEN, key=key),
+    "S4D": lambda key: seqmem.S4D(INPUT, HIDDEN, key=key),
+    "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
+    "CausalConv": lambda key: seqmem.CausalConv(INPUT, 2, width=3, key=key),
+    "SlidingWindowAttention": lambda key: seqmem.SlidingWindowAttention(
+        6, num_heads=3, window=2, key=key
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_parameters_of_each_example_give_the_outputs_of_separate_cells(name):
+    """Sizes are the last axes of the parameters, so that batch axes may stand in front of them."""
+    keys = jax.random.split(KEY, 2)
+    cells = jax.vmap(CELLS[name])(keys)
+    batched = jax.tree.map(seqmem.PerExample, cells)
+    assert batched.input_shape == cells.input_shape == CELLS[name](KEY).input_shape
+    xs = np.random.default_rng(5).normal(size=(7, 2, *batched.input_shape)).astype("float32")
+    ys = seqmem.unroll(batched, None, xs)[1]
+    for example, key in enumerate(keys):
+        expected = seqmem.unroll(CELLS[name](key), None, xs[:, example])[1]
+        np.testing.assert_allclose(ys[:, example], expected, rtol=1e-4, atol=1e-5)

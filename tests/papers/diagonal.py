@@ -21,7 +21,7 @@ def min_gru(cell, h, xs):
     return h, ys
 
 
-def look(cell, name, x):
+def pre_activation(cell, name, x):
     """W x + b of one gate."""
     gate = seqmem.gate(cell, name)
     return gate.W @ x + gate.b
@@ -31,8 +31,8 @@ def min_lstm(cell, h, xs):
     """Feng et al. 2024, algorithm 3."""
     ys = []
     for x in xs:
-        f, i = sigmoid(look(cell, "forget", x)), sigmoid(look(cell, "input", x))
-        h = f / (f + i) * h + i / (f + i) * look(cell, "candidate", x)
+        f, i = sigmoid(pre_activation(cell, "forget", x)), sigmoid(pre_activation(cell, "input", x))
+        h = f / (f + i) * h + i / (f + i) * pre_activation(cell, "candidate", x)
         ys.append(h)
     return h, ys
 
@@ -41,7 +41,10 @@ def gilr(cell, h, xs):
     """Martin & Cundy 2018, section 3.1, τ = tanh."""
     ys = []
     for x in xs:
-        g, impulse = sigmoid(look(cell, "forget", x)), np.tanh(look(cell, "candidate", x))
+        g, impulse = (
+            sigmoid(pre_activation(cell, "forget", x)),
+            np.tanh(pre_activation(cell, "candidate", x)),
+        )
         h = g * h + (1 - g) * impulse
         ys.append(h)
     return h, ys
@@ -49,8 +52,11 @@ def gilr(cell, h, xs):
 
 def qrnn(cell, c, xs):
     """Bradbury et al. 2017, fo-pooling, all gates of all steps first."""
-    Z = np.tanh([look(cell, "candidate", x) for x in xs])
-    F, O = (sigmoid(np.array([look(cell, name, x) for x in xs])) for name in ("forget", "output"))
+    Z = np.tanh([pre_activation(cell, "candidate", x) for x in xs])
+    F, O = (
+        sigmoid(np.array([pre_activation(cell, name, x) for x in xs]))
+        for name in ("forget", "output")
+    )
     ys = []
     for z, f, o in zip(Z, F, O, strict=True):
         c = f * c + (1 - f) * z
@@ -62,8 +68,8 @@ def sru(cell, c, xs):
     """Lei et al. 2018, a single layer, v_f = v_r = 0."""
     ys = []
     for x in xs:
-        f, r = sigmoid(look(cell, "forget", x)), sigmoid(look(cell, "reset", x))
-        c = f * c + (1 - f) * look(cell, "candidate", x)
+        f, r = sigmoid(pre_activation(cell, "forget", x)), sigmoid(pre_activation(cell, "reset", x))
+        c = f * c + (1 - f) * pre_activation(cell, "candidate", x)
         ys.append(r * c + (1 - r) * x)
     return c, ys
 
@@ -73,8 +79,8 @@ def rg_lru(cell, h, xs):
     a = sigmoid(cell.Lambda)
     ys = []
     for x in xs:
-        a_t = a ** (8 * sigmoid(look(cell, "recurrence", x)))
-        h = a_t * h + np.sqrt(1 - a_t**2) * (sigmoid(look(cell, "input", x)) * x)
+        a_t = a ** (8 * sigmoid(pre_activation(cell, "recurrence", x)))
+        h = a_t * h + np.sqrt(1 - a_t**2) * (sigmoid(pre_activation(cell, "input", x)) * x)
         ys.append(h)
     return h, ys
 
@@ -84,15 +90,15 @@ def hgrn(cell, h, xs):
     lower = sigmoid(cell.Gamma)
     ys = []
     for x in xs:
-        real, imaginary = look(cell, "real", x), look(cell, "imaginary", x)
+        real, imaginary = pre_activation(cell, "real", x), pre_activation(cell, "imaginary", x)
         c = real * sigmoid(real) + 1j * imaginary * sigmoid(imaginary)
-        kept = lower + (1 - lower) * sigmoid(look(cell, "forget", x))
-        h = kept * np.exp(1j * cell.theta) * h + (1 - kept) * c
+        decay = lower + (1 - lower) * sigmoid(pre_activation(cell, "forget", x))
+        h = decay * np.exp(1j * cell.theta) * h + (1 - decay) * c
         gate = sigmoid(
-            np.hstack([look(cell, f"output {part}", x) for part in ("real", "imaginary")])
+            np.hstack([pre_activation(cell, f"output {part}", x) for part in ("real", "imaginary")])
         )
-        shown = gate * np.hstack([h.real, h.imag])
-        ys.append(cell.V @ ((shown - shown.mean()) / np.sqrt(shown.var() + 1e-5)) + cell.d)
+        gated = gate * np.hstack([h.real, h.imag])
+        ys.append(cell.V @ ((gated - gated.mean()) / np.sqrt(gated.var() + 1e-5)) + cell.d)
     return h, ys
 
 

@@ -13,7 +13,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def look(cell, name, x, h):
+def pre_activation(cell, name, x, h):
     """W x + U h + b of one gate."""
     gate = seqmem.gate(cell, name)
     return gate.W @ x + gate.U @ h + gate.b
@@ -43,10 +43,10 @@ def lstm(cell, state, xs):
     """Hochreiter & Schmidhuber 1997, the memory scaled by Gers et al.'s forget gate."""
     (h, c), ys = state, []
     for x in xs:
-        i = sigmoid(look(cell, "input", x, h))
-        f = sigmoid(look(cell, "forget", x, h))
-        o = sigmoid(look(cell, "output", x, h))
-        c = f * c + i * np.tanh(look(cell, "cell", x, h))
+        i = sigmoid(pre_activation(cell, "input", x, h))
+        f = sigmoid(pre_activation(cell, "forget", x, h))
+        o = sigmoid(pre_activation(cell, "output", x, h))
+        c = f * c + i * np.tanh(pre_activation(cell, "cell", x, h))
         h = o * np.tanh(c)
         ys.append(h)
     return (h, c), ys
@@ -57,10 +57,10 @@ def peephole_lstm(cell, state, xs):
     (h, c), ys = state, []
     W_ci, W_cf, W_co = (np.diag(p) for p in cell.p)
     for x in xs:
-        i = sigmoid(look(cell, "input", x, h) + W_ci @ c)
-        f = sigmoid(look(cell, "forget", x, h) + W_cf @ c)
-        c = f * c + i * np.tanh(look(cell, "cell", x, h))
-        o = sigmoid(look(cell, "output", x, h) + W_co @ c)
+        i = sigmoid(pre_activation(cell, "input", x, h) + W_ci @ c)
+        f = sigmoid(pre_activation(cell, "forget", x, h) + W_cf @ c)
+        c = f * c + i * np.tanh(pre_activation(cell, "cell", x, h))
+        o = sigmoid(pre_activation(cell, "output", x, h) + W_co @ c)
         h = o * np.tanh(c)
         ys.append(h)
     return (h, c), ys
@@ -71,10 +71,10 @@ def projected_lstm(cell, state, xs):
     (m, c), ys = state, []
     r = cell.R @ m
     for x in xs:
-        i = sigmoid(look(cell, "input", x, r))
-        f = sigmoid(look(cell, "forget", x, r))
-        c = f * c + i * np.tanh(look(cell, "cell", x, r))
-        o = sigmoid(look(cell, "output", x, r))
+        i = sigmoid(pre_activation(cell, "input", x, r))
+        f = sigmoid(pre_activation(cell, "forget", x, r))
+        c = f * c + i * np.tanh(pre_activation(cell, "cell", x, r))
+        o = sigmoid(pre_activation(cell, "output", x, r))
         m = o * np.tanh(c)
         r = cell.R @ m
         ys.append(r)
@@ -85,8 +85,8 @@ def gru(cell, h, xs):
     """PyTorch's and cuDNN's form: the reset gate multiplies U_n h + c, not h."""
     n, ys = seqmem.gate(cell, "candidate"), []
     for x in xs:
-        r = sigmoid(look(cell, "reset", x, h))
-        z = sigmoid(look(cell, "update", x, h))
+        r = sigmoid(pre_activation(cell, "reset", x, h))
+        z = sigmoid(pre_activation(cell, "update", x, h))
         candidate = np.tanh(n.W @ x + n.b + r * (n.U @ h + cell.c))
         h = z * h + (1 - z) * candidate
         ys.append(h)
@@ -97,9 +97,9 @@ def reset_before_gru(cell, h, xs):
     """Cho et al. 2014, equations 5 to 8."""
     ys = []
     for x in xs:
-        r = sigmoid(look(cell, "reset", x, h))
-        z = sigmoid(look(cell, "update", x, h))
-        h = z * h + (1 - z) * np.tanh(look(cell, "candidate", x, r * h))
+        r = sigmoid(pre_activation(cell, "reset", x, h))
+        z = sigmoid(pre_activation(cell, "update", x, h))
+        h = z * h + (1 - z) * np.tanh(pre_activation(cell, "candidate", x, r * h))
         ys.append(h)
     return h, ys
 
@@ -122,14 +122,14 @@ def slstm(cell, state, xs):
     h, c, n, m = state
     c, n, ys = np.exp(m) * c, np.exp(m) * n, []
 
-    def see(name, x, h):
+    def mix(name, x, h):
         gate = seqmem.gate(cell, name)
-        mixed = [U @ own for U, own in zip(gate.U, np.split(h, len(gate.U)), strict=True)]
-        return gate.W @ x + np.concatenate(mixed) + gate.b
+        recurrent = [U @ head for U, head in zip(gate.U, np.split(h, len(gate.U)), strict=True)]
+        return gate.W @ x + np.concatenate(recurrent) + gate.b
 
     for x in xs:
-        log_i, f = see("input", x, h), sigmoid(see("forget", x, h))
-        z, o = np.tanh(see("cell", x, h)), sigmoid(see("output", x, h))
+        log_i, f = mix("input", x, h), sigmoid(mix("forget", x, h))
+        z, o = np.tanh(mix("cell", x, h)), sigmoid(mix("output", x, h))
         c, n = f * c + np.exp(log_i) * z, f * n + np.exp(log_i)
         h, m = o * c / n, np.maximum(np.log(f) + m, log_i)
         ys.append(h)

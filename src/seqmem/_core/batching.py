@@ -44,6 +44,11 @@ class PerExample(eqx.Module):
 
     value: PyTree
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a value that is one array, batch axes in front."""
+        return self.value.shape
+
 
 def is_per_example(node: Any) -> bool:
     """Whether a node of a tree differs between examples."""

@@ -1,5 +1,6 @@
 """Checks of arguments that occur in many places."""
 
+from numbers import Integral
 from typing import Any
 
 from .errors import bad_input
@@ -20,7 +21,7 @@ def check_count(
     Raises:
         ValueError: for another type, a bool, or a smaller number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise bad_input(
             f"{owner} got {name}={value!r}.", f"a whole number, at least {at_least}.", remedy
         )

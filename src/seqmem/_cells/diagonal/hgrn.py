@@ -93,7 +93,7 @@ class HGRN(AbstractDiagonalCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        zeros = jnp.zeros(self.b.shape[1], state_dtype(self.b))
+        zeros = jnp.zeros(self.b.shape[-1], state_dtype(self.b))
         return jax.lax.complex(zeros, zeros)
 
     def project(self, x):

@@ -77,14 +77,14 @@ class LRU(AbstractDiagonalCell):
 
     @property
     def input_shape(self):
-        return self.D.shape
+        return self.D.shape[-1:]
 
     def eigenvalues(self) -> Complex[Array, " hidden"]:
         """The eigenvalues λ of the recurrence."""
         return jnp.exp(jax.lax.complex(-jnp.exp(self.nu), jnp.exp(self.theta)))
 
     def init_state(self):
-        zeros = jnp.zeros(self.nu.shape, state_dtype(self.nu))
+        zeros = jnp.zeros(self.nu.shape[-1], state_dtype(self.nu))
         return jax.lax.complex(zeros, zeros)
 
     def project(self, x):

@@ -48,7 +48,7 @@ class MinGRU(AbstractDiagonalCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
+        return jnp.zeros(self.b.shape[-1], state_dtype(self.b))
 
     def project(self, x):
         z, c = x @ self.W.mT + self.b

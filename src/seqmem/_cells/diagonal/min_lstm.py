@@ -58,7 +58,7 @@ class MinLSTM(AbstractDiagonalCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.b.shape[1], state_dtype(self.b))
+        return jnp.zeros(self.b.shape[-1], state_dtype(self.b))
 
     def project(self, x):
         return x @ self.W.mT + self.b

@@ -53,10 +53,10 @@ class S4D(AbstractDiagonalCell):
 
     @property
     def input_shape(self):
-        return self.D.shape
+        return self.D.shape[-1:]
 
     def init_state(self):
-        zeros = jnp.zeros(self.A_log.shape, state_dtype(self.D))
+        zeros = jnp.zeros(self.A_log.shape[-2:], state_dtype(self.D))
         return jax.lax.complex(zeros, zeros)
 
     def project(self, x):

@@ -72,10 +72,10 @@ class S5(AbstractDiagonalCell):
 
     @property
     def input_shape(self):
-        return self.D.shape
+        return self.D.shape[-1:]
 
     def init_state(self):
-        zeros = jnp.zeros(self.log_delta.shape, state_dtype(self.D))
+        zeros = jnp.zeros(self.log_delta.shape[-1], state_dtype(self.D))
         return jax.lax.complex(zeros, zeros)
 
     def project(self, x):

@@ -61,10 +61,10 @@ class S6(AbstractDiagonalCell):
 
     @property
     def input_shape(self):
-        return self.D.shape
+        return self.D.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.A_log.shape, state_dtype(self.D))
+        return jnp.zeros(self.A_log.shape[-2:], state_dtype(self.D))
 
     def project(self, x):
         delta = softplus(x @ self.V_delta.mT @ self.W_delta.mT + self.b)

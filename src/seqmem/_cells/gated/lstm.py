@@ -72,7 +72,7 @@ class LSTM(AbstractGatedCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        size, dtype = self.b.shape[1], state_dtype(self.b)
+        size, dtype = self.b.shape[-1], state_dtype(self.b)
         return LSTMState(*(jnp.zeros(size, dtype) for _ in LSTMState._fields))
 
     def project(self, x):

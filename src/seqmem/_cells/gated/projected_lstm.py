@@ -80,7 +80,7 @@ class ProjectedLSTM(AbstractGatedCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        size, dtype = self.b.shape[1], state_dtype(self.b)
+        size, dtype = self.b.shape[-1], state_dtype(self.b)
         return ProjectedLSTMState(*(jnp.zeros(size, dtype) for _ in ProjectedLSTMState._fields))
 
     def project(self, x):

@@ -81,7 +81,7 @@ class SLSTM(AbstractGatedCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        size, dtype = self.b.shape[1], state_dtype(self.b)
+        size, dtype = self.b.shape[-1], state_dtype(self.b)
         return SLSTMState(*(jnp.zeros(size, dtype) for _ in SLSTMState._fields))
 
     def project(self, x):

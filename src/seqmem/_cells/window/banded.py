@@ -1,7 +1,7 @@
 """Banded attention: softmax attention of every step to the last n entries, for all steps at once.
 
-Time is cut into blocks of n queries. A block attends to its own entries and to the n before it, so
-that cost and memory grow as time · n.
+Time is cut into blocks of n queries. A block attends to the entries in it and to the n before it,
+so that cost and memory grow as time · n.
 """
 
 import math
@@ -115,7 +115,7 @@ class _Blocks(NamedTuple):
 
     @property
     def keys(self) -> int:
-        """The entries that a block sees: n before it, and its own."""
+        """The entries that a block attends to: n before the block, and those in it."""
         return self.n + self.length
 
     @property

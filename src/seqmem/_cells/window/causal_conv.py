@@ -69,7 +69,7 @@ class CausalConv(AbstractWindowCell):
         return self.W.shape[-1:]
 
     def init_state(self):
-        width, _, input_size = self.W.shape
+        width, _, input_size = self.W.shape[-3:]
         return jnp.zeros((self.dilation * (width - 1) + 1, input_size), state_dtype(self.W))
 
     def project(self, x):

@@ -49,7 +49,7 @@ class DepthwiseConv(AbstractWindowCell):
         return self.w.shape[-1:]
 
     def init_state(self):
-        return jnp.zeros(self.w.shape, state_dtype(self.w))
+        return jnp.zeros(self.w.shape[-2:], state_dtype(self.w))
 
     def project(self, x):
         return x, None

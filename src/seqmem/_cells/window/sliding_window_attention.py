@@ -18,8 +18,8 @@ class SlidingWindowAttention(AbstractWindowCell):
         y_t = W_o concat(Σ_j a_tj v_{t−j})                           over the heads
 
     for every head. RoPE rotates q and k before the product, ALiBi adds a bias to it. Query heads
-    share key and value heads in groups, in order. Before the first input and before a reset there
-    are no inputs to attend to: the softmax is over the others.
+    share key and value heads in groups, in order. Steps before the first input or before a
+    reset are left out of the softmax.
 
     Shapes: x and y (input,), state: keys and values (n, num_key_value_heads, d) and flags (n,) of
     valid entries, the oldest first. Cost per step: O(input² + n · input), none of it sequential.
@@ -88,10 +88,10 @@ class SlidingWindowAttention(AbstractWindowCell):
     @property
     def head_size(self) -> int:
         """d, the features of one head."""
-        return self.W_q.shape[0] // self.num_heads
+        return self.W_q.shape[-2] // self.num_heads
 
     def init_state(self):
-        shape = self.window, self.W_k.shape[0] // self.head_size, self.head_size
+        shape = self.window, self.W_k.shape[-2] // self.head_size, self.head_size
         dtype = state_dtype(self.W_q)
         return Entry(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros(shape[0], dtype))
 
