@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from .._core.batching import PerExample
-from .._core.cell import AbstractLayer
+from .._core.cell import AbstractCell, AbstractLayer
 from .._core.container import AbstractContainer
 from .._core.errors import bad_input
 from .._core.precision import precision, state_dtype
@@ -64,7 +64,7 @@ def with_input_dropout(
             functools.partial(with_input_dropout, rate=rate, batch_shape=batch_shape, key=key)
         )
     size = vector_size(cell.input_shape)
-    if size is None:
+    if size is None or not isinstance(cell, AbstractCell):
         raise bad_input(
             f"with_input_dropout got a {type(cell).__name__} with input_shape={cell.input_shape}.",
             "a cell of vectors of a known size.",

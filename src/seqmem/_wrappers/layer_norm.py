@@ -103,7 +103,8 @@ def with_layer_norm(cell: AbstractCell, *, eps: float = 1e-5) -> AbstractCell:
             "use seqmem.layers.LayerNorm before the cell; in a stack, apply it to the cells.",
         )
     check_positive("with_layer_norm", "eps", eps, remedy="leave it out for 1e-5.")
-    zero_state, zero_input = _zeros(cell)
-    shapes = jax.eval_shape(lambda: cell.mix(zero_state, cell.project(zero_input)))
+    gated: Any = cell  # which has `mix`
+    zero_state, zero_input = _zeros(gated)
+    shapes = jax.eval_shape(lambda: gated.mix(zero_state, gated.project(zero_input)))
     ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
     return WrappedCell(cell, LayerNormed(ones, jax.tree.map(jnp.copy, ones), eps))

@@ -91,7 +91,7 @@ def attend_sequence(
         visible = visible & (distance <= since_reset[..., None])
         visible = jnp.concatenate([visible, blocks.visible_init(since_reset)], -1)
         entries = jax.tree.map(blocks.append_init, entries, history.init)
-        positions = jnp.minimum(since_reset, query), blocks.key_positions(history)
+        positions = jnp.minimum(since_reset, query), blocks.key_positions(history.steps_since_reset)
     outputs = attend(
         encoding,
         blocks.queries_of(queries),
@@ -147,12 +147,12 @@ class _Blocks(NamedTuple):
         """Which entries of the initial window a query sees: the last n − 1 − since_reset."""
         return jnp.arange(self.n) > since_reset[..., None]
 
-    def key_positions(self, history: History) -> Int[Array, "block keys"]:
+    def key_positions(self, steps_since_reset: Int[Array, " time"]) -> Int[Array, "block keys"]:
         """The positions of a block's entries, counted from the last reset before each, and those of
         the initial window.
         """
-        before_first = jnp.full((self.n,), 2 * self.n, history.steps_since_reset.dtype)
-        since_reset = jnp.concatenate([before_first, history.steps_since_reset])
+        before_first = jnp.full((self.n,), 2 * self.n, steps_since_reset.dtype)
+        since_reset = jnp.concatenate([before_first, steps_since_reset])
         positions = jnp.minimum(self.keys_of(since_reset), jnp.arange(self.keys))
         init = jnp.broadcast_to(jnp.arange(-self.n, 0), (self.count, self.n))
         return jnp.concatenate([positions, init], 1)
