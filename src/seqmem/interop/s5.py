@@ -62,7 +62,7 @@ def to_s5(cell: S5) -> Weights:
     """The inverse of `from_s5`.
 
     The module has zero-order hold and conjugate symmetry, both the default, and
-    `P=cell.hidden_size`.
+    `P=len(cell.log_delta)`.
 
     Raises:
         ValueError: for another cell.
