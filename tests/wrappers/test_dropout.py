@@ -50,15 +50,6 @@ CELLS = {
     "CausalConv with_zoneout": lambda: zoneout_case(seqmem.CausalConv(INPUT, 3, width=2, key=KEY)),
 }
 QUICK = "RNN with_variational_dropout"
-GATED = {
-    "RNN": seqmem.RNN,
-    "LSTM": seqmem.LSTM,
-    "PeepholeLSTM": seqmem.PeepholeLSTM,
-    "GRU": seqmem.GRU,
-    "IndRNN": seqmem.IndRNN,
-    "SLSTM": seqmem.SLSTM,
-    "ProjectedLSTM": lambda *sizes, key: seqmem.ProjectedLSTM(*sizes, output_size=3, key=key),
-}
 
 
 def normal(*shape):
@@ -182,67 +173,6 @@ def test_zoneout_matches_its_paper_in_training_and_at_test_time(is_random):
 def test_cell_with_zoneout_has_its_family_where_the_promise_holds(cell, family, has_family):
     assert with_zoneout(cell).family is (family if has_family else seqmem.UNSTRUCTURED)
     assert with_input_dropout(cell, RATE, (), key=MASK_KEY).family is family
-
-
-@pytest.mark.parametrize("name", [*GATED, "MGU", "ResetBeforeGRU"])
-def test_weight_dropout_drops_recurrent_weights_and_no_others(name):
-    make = GATED.get(name) or getattr(seqmem, name)
-    cell = make(INPUT, HIDDEN, key=KEY)
-    recurrent = "u" if name == "IndRNN" else "U"
-    dropped = with_weight_dropout(cell, 0.75, key=MASK_KEY)
-    pairs = zip(jax.tree.leaves_with_path(cell), jax.tree.leaves(dropped), strict=True)
-    for (path, weights), leaf in pairs:
-        if jax.tree_util.keystr(path) == f".{recurrent}":
-            mask = np.asarray(leaf) != 0
-            assert 0 < mask.sum() < mask.size
-            np.testing.assert_allclose(leaf, np.where(mask, 4 * weights, 0), rtol=1e-6)
-        else:
-            np.testing.assert_array_equal(leaf, weights)
-
-
-@pytest.mark.usefixtures("float64")
-def test_weight_dropout_reaches_a_wrapped_cell_and_dropped_weights_have_no_gradient():
-    cell = in_float64(seqmem.with_learned_state(seqmem.GRU(INPUT, HIDDEN, key=KEY)))
-    xs = normal(TIME, INPUT)
-
-    def loss(cell):
-        dropped = with_weight_dropout(cell, RATE, key=MASK_KEY)
-        return seqmem.unroll(dropped, None, xs)[1].sum()
-
-    mask = with_weight_dropout(cell, RATE, key=MASK_KEY).cell.U != 0
-    np.testing.assert_array_equal(jax.grad(loss)(cell).cell.U != 0, mask)
-
-
-class UserCell(seqmem.AbstractCell):
-    """A cell with a parameter u that does not multiply the state."""
-
-    u: jax.Array
-    V: jax.Array
-
-    def init_state(self):
-        return jnp.zeros(self.u.shape)
-
-    def project(self, x):
-        return self.u * x[0]
-
-    def update(self, h, drive):
-        return jnp.tanh(self.V @ h + drive)
-
-    def readout(self, h, drive):
-        return h
-
-
-class UserCellWithNames(UserCell):
-    recurrent_weights = ("V",)
-
-
-def test_weight_dropout_refuses_a_cell_that_names_no_recurrent_weights():
-    parameters = jnp.ones(HIDDEN), jnp.ones((HIDDEN, HIDDEN))
-    message = "with_weight_dropout got a UserCell, which names no recurrent weights."
-    assert_refused(message, with_weight_dropout, UserCell(*parameters), RATE, key=MASK_KEY)
-    dropped = with_weight_dropout(UserCellWithNames(*parameters), RATE, key=MASK_KEY)
-    np.testing.assert_array_equal(dropped.u, 1)
-    assert set(np.unique(dropped.V)) == {0, 1 / (1 - RATE)}
 
 
 @pytest.mark.parametrize("batch_shape", [(), (BATCH,)])
