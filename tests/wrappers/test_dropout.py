@@ -256,3 +256,15 @@ REFUSED = {
 @pytest.mark.parametrize("message", REFUSED)
 def test_wrapper_refuses_cells_and_rates_that_do_not_fit(message):
     assert_refused(message, REFUSED[message])
+
+
+@pytest.mark.parametrize(
+    "wrap", [seqmem.with_input_dropout, seqmem.with_variational_dropout], ids=lambda f: f.__name__
+)
+def test_mask_of_another_batch_is_refused_where_its_axes_look_right(wrap):
+    """A mask [3, 2] of three examples with two entries has the axes of a batch (3, 2) in front."""
+    cell = wrap(seqmem.GRU(2, 2, key=jax.random.key(0)), 0.5, (3,), key=jax.random.key(1))
+    with pytest.raises(
+        ValueError, match=r"dropout mask.*\n.*each example.*\n.*batch_shape"
+    ):
+        seqmem.unroll(cell, None, jnp.ones((7, 3, 2, 2)))

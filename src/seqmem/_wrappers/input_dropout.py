@@ -3,7 +3,6 @@
 import functools
 from typing import ClassVar
 
-import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from .._core.batching import PerExample
@@ -13,7 +12,7 @@ from .._core.errors import bad_input
 from .._core.precision import precision, state_dtype
 from .._core.shapes import vector_size
 from .._core.validation import check_rate
-from .masks import dropout_mask, per_example
+from .masks import apply_mask, dropout_mask, per_example
 from .wrapper import AbstractWrapper, WrappedCell
 
 
@@ -23,7 +22,7 @@ class InputDropout(AbstractWrapper):
     mask: Array | PerExample
 
     def project(self, cell, x):
-        return cell.project(jax.lax.stop_gradient(self.mask) * x)
+        return cell.project(apply_mask(self.mask, x))
 
 
 def with_input_dropout(

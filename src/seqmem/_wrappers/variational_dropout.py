@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from .._cells.gated.family import GATED
@@ -13,7 +12,7 @@ from .._core.errors import bad_input
 from .._core.precision import precision
 from .._core.problem import State
 from .._core.validation import check_rate
-from .masks import dropout_mask, per_example
+from .masks import apply_mask, dropout_mask, per_example
 from .wrapper import AbstractWrapper, WrappedCell
 
 
@@ -24,7 +23,7 @@ class VariationalDropout(AbstractWrapper):
     masks: State | PerExample
 
     def mix(self, cell, state, drive):
-        return cell.mix(jax.tree.map(jnp.multiply, jax.lax.stop_gradient(self.masks), state), drive)
+        return cell.mix(apply_mask(self.masks, state), drive)
 
 
 def with_variational_dropout(
