@@ -264,7 +264,5 @@ def test_wrapper_refuses_cells_and_rates_that_do_not_fit(message):
 def test_mask_of_another_batch_is_refused_where_its_axes_look_right(wrap):
     """A mask [3, 2] of three examples with two entries has the axes of a batch (3, 2) in front."""
     cell = wrap(seqmem.GRU(2, 2, key=jax.random.key(0)), 0.5, (3,), key=jax.random.key(1))
-    with pytest.raises(
-        ValueError, match=r"dropout mask.*\n.*each example.*\n.*batch_shape"
-    ):
+    with pytest.raises(ValueError, match=r"dropout mask.*\n.*each example.*\n.*batch_shape"):
         seqmem.unroll(cell, None, jnp.ones((7, 3, 2, 2)))

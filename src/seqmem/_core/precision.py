@@ -26,8 +26,8 @@ def precision(tree: PyTree) -> jnp.dtype | None:
 
 
 def as_precision(tree: PyTree, dtype: jnp.dtype | None) -> PyTree:
-    """`tree` with every real leaf cast to `dtype`, and every complex leaf to the complex dtype of the
-    same width. None casts nothing.
+    """`tree` with every real leaf cast to `dtype`, and every complex leaf to the complex dtype of
+    the same width. None casts nothing.
     """
     if dtype is None or all(leaf_dtype == dtype for leaf_dtype in _real_dtypes(tree)):
         return tree

@@ -1,5 +1,5 @@
-"""The shape of one input: `()` for a token, `(3,)` for a vector, `(None,)` for any vector, or a tree
-of shapes.
+"""The shape of one input: `()` for a token, `(3,)` for a vector, `(None,)` for any vector, or a
+tree of shapes.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""From arguments to a solution: lengths, masks, resets and directions become flags of a `Problem`."""
+"""From arguments to a solution: lengths, masks and resets become flags of a `Problem`."""
 
 import functools
 from typing import Any, NamedTuple

@@ -60,8 +60,8 @@ def directions_of(leaf: Array) -> tuple[complex, ...]:
 
 
 def diagonal_by_leaf(state: State, of_leaf: Callable[[int, complex], Array]) -> State:
-    """The diagonals of all leaves, from `of_leaf(place, direction)`, the derivative of each entry of
-    a leaf with respect to itself in that direction.
+    """The diagonals of all leaves, from `of_leaf(place, direction)`, the derivative of each entry
+    of a leaf with respect to itself in that direction.
 
     Of complex entries it is Wirtinger's derivative ½ (∂/∂re − i ∂/∂im), which exists for updates
     that are not holomorphic too.
