@@ -274,7 +274,7 @@ def test_no_two_public_names_differ_by_case_only():
             for name, value in vars(module).items()
             if not name.startswith("_") and not inspect.ismodule(value)
         ]
-        lower = [name.lower() for name in names if not name.isupper()]
+        lower = [name.lower() for name in names]
         twice = {name for name in lower if lower.count(name) > 1}
         assert not twice, (module.__name__, twice)
 
