@@ -77,7 +77,13 @@ from ._cells.window.history import History as History
 from ._cells.window.positions import ALiBi as ALiBi, RoPE as RoPE
 from ._cells.window.sliding_window_attention import SlidingWindowAttention as SlidingWindowAttention
 from ._core.batching import PerExample as PerExample, vmap_batch as vmap_batch
-from ._core.cell import AbstractCell as AbstractCell, AbstractLayer as AbstractLayer
+from ._core.cell import (
+    AbstractCell as AbstractCell,
+    AbstractLayer as AbstractLayer,
+    project as project,
+    readout as readout,
+    update as update,
+)
 from ._core.container import (
     AbstractContainer as AbstractContainer,
     AbstractContainerCell as AbstractContainerCell,
@@ -239,12 +245,15 @@ __all__ = [
     "layers",
     "models",
     "precision",
+    "project",
+    "readout",
     "solve",
     "state_dtype",
     "tasks",
     "testing",
     "training",
     "unroll",
+    "update",
     "vmap_batch",
     "with_chrono_bias",
     "with_gate",

@@ -36,7 +36,7 @@ def check_layer(cell: Any) -> None:
 
 
 def check_method(cell: AbstractLayer, method: Any, remat_every: Any) -> None:
-    """Refuse a method that is none, and chunks of time that cannot be rematerialised."""
+    """Refuse what is no method, and chunks of time that cannot be rematerialised."""
     if method is not None and not isinstance(method, AbstractMethod):
         raise bad_input(
             f"unroll got method={method!r}.",

@@ -29,7 +29,7 @@ def diagonal_states(
 ) -> Inexact[Array, "time ..."]:
     """s_t = a_t ∘ s_{t−1} + b_t for all t, and s_t = b_t where the step is cut off.
 
-    The recurrence is one linear system, s − a ∘ shift(s) = b, and JAX is told so
+    The recurrence is one linear system, s − a ∘ shift(s) = b, and JAX knows it as one
     (`lax.custom_linear_solve`): every mode of differentiation works, keeps the states and nothing
     else over time, and solves the transposed system by the same schedule.
 

@@ -75,7 +75,7 @@ def states_before(cell: AbstractCell, state: State | None, xs: PyTree, **options
 def _previous_valid_step(
     valid: Bool[Array, "time *batch"], reverse: bool
 ) -> Int[Array, "time *batch"]:
-    """The index of the last valid step that is run before each step; −1 where there is none."""
+    """The index of the last valid step that is run before each step; −1 if no step does."""
     time = len(valid)
     valid = valid[::-1] if reverse else valid
     order = jnp.arange(time).reshape(-1, *[1] * (valid.ndim - 1))

@@ -49,5 +49,5 @@ class Embedding(AbstractPointwiseCell):
 def looked_up(
     E: Float[Array, "tokens size"], ids: Int[Array | np.ndarray, "*ids"]
 ) -> Float[Array, "*ids size"]:
-    """The vectors of some tokens; NaN for a number that is none."""
+    """The vectors of some tokens; NaN for a number outside the table."""
     return E.at[ids].get(mode="fill", fill_value=jax.numpy.nan, wrap_negative_indices=False)

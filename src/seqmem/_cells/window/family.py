@@ -32,8 +32,8 @@ def _solve_at_once(problem: Problem, chunk_size: int | None) -> Solution:
     axes, flags = problem.batch_axes, problem.flags
     drives = drives_of(problem.cell, problem.init, problem.inputs, axes)
     solve_one = functools.partial(_solve_one, problem.init, problem.reverse)
-    run = vmap_batch(solve_one, problem.cell, axes, in_axes=(0, 1, 1, 1), out_axes=(0, 1))
-    return Solution(*run(problem.state, drives, flags.reset, flags.padding))
+    run = vmap_batch(solve_one, problem.cell, axes, in_axes=(0, 1, 1), out_axes=(0, 1))
+    return Solution(*run(problem.state, drives, (flags.reset, flags.padding)))
 
 
 def _solve_one(
@@ -42,8 +42,7 @@ def _solve_one(
     cell: AbstractCell,
     state: State,
     drives: Drive,
-    reset: Array | None,
-    padding: Array | None,
+    flags: tuple[Array | None, Array | None],
 ) -> tuple[State, PyTree]:
     """One example. The steps are put in the order in which they run: padding is then last, or first
     with `reverse`, where the state replaces the padding right before the first valid step.
@@ -52,7 +51,7 @@ def _solve_one(
     def in_run_order(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree) if reverse else tree
 
-    drives, reset, padding = in_run_order((drives, reset, padding))
+    drives, (reset, padding) = in_run_order((drives, flags))
     entry, _ = drives
     entries = jax.tree.map(lambda s, e: jnp.concatenate([s, e]), state, entry)
     time = jax.tree.leaves(entry)[0].shape[0]

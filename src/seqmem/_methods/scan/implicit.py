@@ -17,7 +17,7 @@ def differentiate_along_recurrence(problem: Problem, states: State) -> State:
 
     Their gradient is the backward pass of `Scan`, whatever method found the states.
     """
-    return _implicit(*split(problem), jax.lax.stop_gradient(states))
+    return _implicit(*split(problem), states)
 
 
 @jax.custom_vjp
