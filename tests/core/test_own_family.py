@@ -10,15 +10,9 @@ import pytest
 import seqmem
 
 
-def project(cell, x, state):
-    """The drive of one step: the parameters in their own precision, the drive in the state's."""
-    x = seqmem.as_precision(x, seqmem.precision(cell))
-    return seqmem.as_precision(cell.project(x), seqmem.precision(state))
-
-
 def drives_of(problem):
     def project_one(cell, x):
-        return project(cell, x, problem.init)
+        return seqmem.project(cell, x, problem.init)
 
     run = seqmem.vmap_batch(project_one, problem.cell, problem.batch_axes, time=True)
     return run(problem.inputs)
@@ -117,10 +111,9 @@ class OneByOne(seqmem.AbstractMethod):
 
     def run(self, problem):
         def step(cell, state, inputs, flags):
-            drive = project(cell, inputs, state)
+            drive = seqmem.project(cell, inputs, state)
             state = seqmem.advance(cell, problem.init, state, drive, flags)
-            wide_cell = seqmem.as_precision(cell, seqmem.precision(state))
-            return state, wide_cell.readout(state, drive)
+            return state, seqmem.readout(cell, state, drive)
 
         run_step = seqmem.vmap_batch(step, problem.cell, problem.batch_axes)
         state, outputs, states = problem.state, [None] * problem.time, [None] * problem.time
