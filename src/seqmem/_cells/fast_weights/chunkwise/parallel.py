@@ -12,6 +12,7 @@ from jaxtyping import Array
 from ...._core.batching import vmap_batch
 from ...._core.precision import as_precision, precision
 from ...._core.problem import Problem, Solution
+from ...._methods.readouts import has_known_time
 from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
 from ..write import Memory
@@ -25,6 +26,8 @@ def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
     """The solution of a run of a fast-weight cell."""
     if problem.flags.perturbation is not None or problem.return_states:
         return Scan().run(problem)  # every state is made in any case: chunks would save nothing
+    if not has_known_time(problem):
+        return Scan().run(problem)
     steps, extra, chunk_size = project_writes(problem, chunk_size)
     run_chunk = jax.checkpoint(functools.partial(_run_chunk, problem.init, reverse=problem.reverse))
 
