@@ -53,11 +53,11 @@ def state_dtype(*parameters: PyTree) -> jnp.dtype:
     return jnp.dtype(jnp.float64 if is_double else jnp.float32)
 
 
-def split(tree: PyTree) -> tuple[PyTree, PyTree]:
+def split_inexact(tree: PyTree) -> tuple[PyTree, PyTree]:
     """The differentiable leaves of `tree`, and the others; `equinox.combine` is the inverse."""
     return eqx.partition(tree, eqx.is_inexact_array)
 
 
-def inexact(tree: PyTree) -> PyTree:
+def keep_inexact(tree: PyTree) -> PyTree:
     """`tree` with its differentiable leaves; None in place of the others."""
     return eqx.filter(tree, eqx.is_inexact_array)

@@ -7,18 +7,18 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 
 
 def values_and_vjp(
     fn: Callable, cotangents: Callable[[PyTree], PyTree], *args: Any
 ) -> tuple[PyTree, tuple[PyTree, ...]]:
     """`fn(*args)`, and the gradients of `args` for `cotangents(fn(*args))`."""
-    differentiable, constant = split(args)
+    differentiable, constant = split_inexact(args)
 
     def call(*differentiable: PyTree) -> tuple[PyTree, PyTree]:
         result = fn(*eqx.combine(differentiable, constant))
-        return inexact(result), result
+        return keep_inexact(result), result
 
     _, pull, result = jax.vjp(call, *differentiable, has_aux=True)
     return result, pull(cotangents(result))

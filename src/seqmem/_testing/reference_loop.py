@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core.cell import AbstractCell, project, readout, update
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from .._core.problem import Output, State
 from .compiler import compiled
 from .gradients import vjp
@@ -97,7 +97,7 @@ def run_reference(
         order = list(step_order(flags, i, reverse=reverse))
         values = Values(d_finals[i], d_outputs[i], d_states[i])
         results.append(_run_sequence(cell, Sequence(states[i], inputs[i], order, values)))
-    total = zeros_like(inexact(cell))
+    total = zeros_like(keep_inexact(cell))
     for result in results:
         total = jax.tree.map(np.add, total, result["gradient of the parameters"])
     per_step = {
@@ -124,9 +124,9 @@ def _run_sequence(cell: AbstractCell, sequence: Sequence) -> dict[str, PyTree]:
         states[t] = state
 
     d_state, d_ys, d_states = sequence.cotangents
-    d_cell = zeros_like(inexact(cell))
-    d_xs = [zeros_like(inexact(x)) for x in sequence.xs]
-    d_perturbations = [zeros_like(inexact(state))] * len(sequence.xs)
+    d_cell = zeros_like(keep_inexact(cell))
+    d_xs = [zeros_like(keep_inexact(x)) for x in sequence.xs]
+    d_perturbations = [zeros_like(keep_inexact(state))] * len(sequence.xs)
     no_perturbation = zeros_like(state)
 
     def start(d_cell: PyTree, d_state: State) -> tuple[PyTree, State]:

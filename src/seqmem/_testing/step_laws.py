@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell, project, readout, update
 from .._core.method import AbstractMethod
-from .._core.precision import as_precision, inexact, precision, split
+from .._core.precision import as_precision, keep_inexact, precision, split_inexact
 from .._unroll import unroll
 from .comparison import EXACT, LawBroken, NotTested, label, largest_difference, not_finite
 from .compiler import compiled
@@ -46,7 +46,7 @@ def pure(cell: AbstractCell, x: PyTree) -> None:
     def draw() -> tuple[PyTree, PyTree]:
         """A state and an input."""
         both = jax.tree.map(jnp.asarray, (cell.init_state(), x))
-        differentiable, constant = split(as_precision(both, np.dtype(np.float64)))
+        differentiable, constant = split_inexact(as_precision(both, np.dtype(np.float64)))
         moved = jax.tree.map(lambda leaf: leaf + normal(rng, leaf), differentiable)
         return eqx.combine(moved, constant)
 
@@ -133,7 +133,7 @@ def _check_gradient_types(cell: AbstractCell, x: PyTree, method: AbstractMethod)
 
     def gradients(cell, state, xs):
         run = functools.partial(unroll, lengths=LENGTHS, resets=RESETS, method=method)
-        (final, _), (d_cell, d_state, _) = values_and_vjp(run, inexact, cell, state, xs)
+        (final, _), (d_cell, d_state, _) = values_and_vjp(run, keep_inexact, cell, state, xs)
         return {
             "the final state": final,
             "the gradient of the parameters": d_cell,
@@ -198,7 +198,7 @@ def finite(subject: Subject) -> None:
     }
     for where, state in states.items():
         new, y = compiled(step)(subject.cell, state, zero)
-        ones = jax.tree.map(np.ones_like, inexact((new, y)))
+        ones = jax.tree.map(np.ones_like, keep_inexact((new, y)))
         d_cell, d_state, d_x, _ = compiled(vjp, 0)(
             perturbed_step, ones, subject.cell, state, zero, zeros_like(state)
         )

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell
 from .._core.method import AbstractMethod
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from .._unroll import unroll
 from .comparison import LawBroken, NotTested
 from .compiler import compiled
@@ -144,7 +144,7 @@ def _first_and_last(methods: tuple[AbstractMethod, ...]) -> tuple[AbstractMethod
 
 def ensembles(subject: Subject) -> None:
     """`jax.vmap` over parameters matches one cell after another."""
-    if not jax.tree.leaves(inexact(subject.cell)):
+    if not jax.tree.leaves(keep_inexact(subject.cell)):
         raise NotTested("the cell has no parameters")
     members = [subject.cell, jax.tree.map(subject.near, subject.cell)]
     cells = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
@@ -185,7 +185,7 @@ def second_order(subject: Subject) -> None:
     d_state, d_ys, _ = subject.cotangents
     state, d_state = jax.tree.map(lambda leaf: leaf[0], (subject.state, d_state))
     xs, d_ys = jax.tree.map(lambda leaf: leaf[:SHORT, 0], (subject.xs, d_ys))
-    second = jax.tree.map(subject.normal, inexact((subject.cell, state, xs)))
+    second = jax.tree.map(subject.normal, keep_inexact((subject.cell, state, xs)))
     args = subject.cell, state, xs, (d_state, d_ys), second
     expected = compiled(_second_gradients, 0)(_unroll_by_hand, *args)
     for method in _first_and_last(subject.methods):

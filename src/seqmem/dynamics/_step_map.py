@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.cell import AbstractCell, project, update
 from .._core.errors import bad_input
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 from .._core.problem import State
 
 
@@ -53,11 +53,11 @@ class StepMap:
 
     def vector(self, state: State) -> Float[Array, " n"]:
         """v, in the order of `jax.flatten_util.ravel_pytree`."""
-        return ravel_pytree(inexact(state))[0]
+        return ravel_pytree(keep_inexact(state))[0]
 
     def map_at(self, state: State, x: PyTree) -> Callable[[Array], Array]:
         """v_{t−1} ↦ v_t for one input, the other entries of the state held constant."""
-        differentiable, constant = split(state)
+        differentiable, constant = split_inexact(state)
         _, unravel = ravel_pytree(differentiable)
         return lambda v: self.vector(self.step(eqx.combine(unravel(v), constant), x))
 

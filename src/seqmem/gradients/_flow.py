@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.errors import bad_input
 from .._core.perturbations import PerturbationRecorder, ZeroPerturbations
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 from .._core.problem import State
 from .._core.trees import tree_norm
 
@@ -76,7 +76,7 @@ def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
     """
 
     def value_grad_and_flow_of(model: PyTree, *args: Any, **options: Any) -> tuple:
-        differentiable, constant = split(model)
+        differentiable, constant = split_inexact(model)
 
         def call(differentiable: PyTree, perturbations: PyTree) -> Any:
             model = eqx.combine(differentiable, constant)
@@ -85,7 +85,7 @@ def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
         recorder = PerturbationRecorder()
         result = jax.eval_shape(call, differentiable, recorder)
         _check_scalar(result[0] if has_aux else result)
-        zeros, counters = split(recorder.map(_zero_perturbations))
+        zeros, counters = split_inexact(recorder.map(_zero_perturbations))
 
         def call_perturbed(differentiable: PyTree, zeros: PyTree) -> Any:
             return call(differentiable, eqx.combine(zeros, counters))
@@ -94,7 +94,7 @@ def value_grad_and_flow(loss: Callable, *, has_aux: bool = False) -> Callable:
         value, (grads, d_perturbations) = gradient(differentiable, zeros)
         leading_axes = recorder.map(lambda _, leading_axes: leading_axes)
         flow = jax.tree.map(
-            lambda axes, d: Flow(inexact(d.values), axes), leading_axes, d_perturbations
+            lambda axes, d: Flow(keep_inexact(d.values), axes), leading_axes, d_perturbations
         )
         return value, grads, flow
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 
 from .._core.errors import bad_input
-from .._core.precision import split
+from .._core.precision import split_inexact
 
 MEBIBYTE = 2**20
 
@@ -57,7 +57,7 @@ def memory_report(loss: Callable, model: Any, *args: Any) -> MemoryReport:
         >>> temporaries(seqmem.Scan(recompute=True)) < temporaries(seqmem.ReferenceScan()) / 2
         True
     """
-    differentiable, constant = split(model)
+    differentiable, constant = split_inexact(model)
 
     def call(differentiable: Any, *args: Any) -> Any:
         return loss(eqx.combine(differentiable, constant), *args)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.batching import vmap_batch
 from .._core.cell import AbstractCell, project, update
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from .._core.problem import State
 from .._core.trees import tree_norm
 from .._methods.scan.vjp_rules import pull_to
@@ -40,11 +40,11 @@ def norm_penalty(
 
     def penalty(cell: AbstractCell, state: State, x: PyTree, d_state: State) -> Array:
         def step(state: State) -> State:
-            return inexact(update(cell, state, project(cell, x, state)))
+            return keep_inexact(update(cell, state, project(cell, x, state)))
 
         norm = tree_norm(d_state)
         is_positive = norm > 0
-        norm_before = tree_norm(inexact(pull_to(step, d_state, state)[0]))
+        norm_before = tree_norm(keep_inexact(pull_to(step, d_state, state)[0]))
         ratio = norm_before / jnp.where(is_positive, norm, 1.0)
         return jnp.where(is_positive, jnp.square(ratio - 1), 0.0)
 

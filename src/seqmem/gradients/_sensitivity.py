@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 from .._core.trees import tree_norm
 from .._methods.scan.reference import ReferenceScan
 
@@ -20,7 +20,7 @@ def random_direction(key: PRNGKeyArray, tree: PyTree) -> PyTree:
         key: random key.
         tree: the model.
     """
-    leaves, structure = jax.tree.flatten(inexact(tree))
+    leaves, structure = jax.tree.flatten(keep_inexact(tree))
     keys = jax.random.split(key, len(leaves))
     draws = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
     norm = tree_norm(draws)
@@ -55,7 +55,7 @@ def sensitivity(predict: Callable, *, leading: int = 1) -> Callable:
     def norms(
         model: PyTree, direction: PyTree, *args: Any, **options: Any
     ) -> Float[Array, "time ..."]:
-        differentiable, constant = split(model)
+        differentiable, constant = split_inexact(model)
 
         def predictions(differentiable: PyTree) -> Array:
             model = eqx.combine(differentiable, constant)

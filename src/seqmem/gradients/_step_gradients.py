@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.batching import vmap_batch
 from .._core.cell import AbstractCell, project, update
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from .._core.problem import Drive, State
 from .._core.trees import tree_norm
 from .._methods.scan.vjp_rules import pull_to
@@ -45,7 +45,7 @@ def gate_gradients(
 
     def gradient_of_drive(cell: AbstractCell, state: State, x: PyTree, d_state: State) -> Array:
         def updated(drive: Drive) -> State:
-            return inexact(update(cell, state, drive))
+            return keep_inexact(update(cell, state, drive))
 
         return pull_to(updated, d_state, project(cell, x, state))[0]
 
@@ -79,7 +79,7 @@ def contribution(
 
     def updated(cell: AbstractCell) -> State:
         def step(cell: AbstractCell, state: State, x: PyTree) -> State:
-            return inexact(update(cell, state, project(cell, x, state)))
+            return keep_inexact(update(cell, state, project(cell, x, state)))
 
         return vmap_batch(step, cell, batch_axes)(before, x)
 

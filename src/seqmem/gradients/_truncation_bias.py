@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 from .._core.trees import tree_norm
 from .._methods.scan.gradient_transforms import Detach
 from .._methods.scan.scan import Scan
@@ -68,7 +68,7 @@ def gradient_with(loss: Callable, method: Scan) -> Callable:
     """The gradient of a loss that takes `method`, with respect to the model's inexact arrays."""
 
     def gradient(model: PyTree, *args: Any, **options: Any) -> PyTree:
-        differentiable, constant = split(model)
+        differentiable, constant = split_inexact(model)
 
         def call(differentiable: PyTree) -> Any:
             return loss(eqx.combine(differentiable, constant), *args, method=method, **options)
@@ -80,7 +80,7 @@ def gradient_with(loss: Callable, method: Scan) -> Callable:
 
 def bias_between(truncated: PyTree, full: PyTree) -> Bias:
     """The `Bias` of a truncated gradient, over all leaves."""
-    difference = tree_norm(jax.tree.map(jnp.subtract, inexact(truncated), inexact(full)))
+    difference = tree_norm(jax.tree.map(jnp.subtract, keep_inexact(truncated), keep_inexact(full)))
     truncated_norm, full_norm = tree_norm(truncated), tree_norm(full)
 
     def cosine_part(d_truncated: Array, d_full: Array) -> Array:

@@ -5,7 +5,7 @@ from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from ._real_parameters import real_leaves
 from ._traces import UnitTrace
 
@@ -31,7 +31,7 @@ def unit_trace(cell: AbstractCell, unit_axes: PyTree) -> UnitTrace:
         )
     (num_units,) = states[0].shape
     axes = _axes_of_leaves(cell, unit_axes)
-    for (path, leaf), axis in zip(jax.tree.leaves_with_path(inexact(cell)), axes, strict=True):
+    for (path, leaf), axis in zip(jax.tree.leaves_with_path(keep_inexact(cell)), axes, strict=True):
         if axis == NO_UNITS:
             continue
         if not 0 <= axis < leaf.ndim or leaf.shape[axis] != num_units:
@@ -52,7 +52,9 @@ def _axes_of_leaves(cell: AbstractCell, unit_axes: PyTree) -> list[int]:
         return jax.tree.map(lambda _: NO_UNITS if axis is None else axis, part)
 
     try:
-        axes = jax.tree.map(repeat, unit_axes, inexact(cell), is_leaf=lambda node: node is None)
+        axes = jax.tree.map(
+            repeat, unit_axes, keep_inexact(cell), is_leaf=lambda node: node is None
+        )
     except (ValueError, TypeError) as error:
         raise bad_input(
             f"RTRL got unit_axes={unit_axes!r}.",

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 
 from .._core.errors import bad_input
-from .._core.precision import split
+from .._core.precision import split_inexact
 from .._core.validation import check_count
 from ._loss import check_loss
 from ._segments import num_steps, slice_time
@@ -60,7 +60,7 @@ def with_burn_in(loss: Callable, steps: int) -> Callable:
             return loss(model, state, segment, **options)
 
         # Without gradients of the parameters, nothing is saved for a backward pass.
-        params, static = split(model)
+        params, static = split_inexact(model)
         constant_model = eqx.combine(jax.lax.stop_gradient(params), static)
         _, _, state = check_loss(run(constant_model, 0, steps, state))
         return run(model, steps, time, jax.lax.stop_gradient(state), **options)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from .._core.precision import inexact
+from .._core.precision import keep_inexact
 from ._gradient import Carry
 
 
@@ -48,5 +48,5 @@ def begin_training(
         return jnp.array(leaf) if isinstance(leaf, jax.Array | np.ndarray) else leaf
 
     zero = np.zeros((), np.int32)
-    state = TrainingState(model, optimiser.init(inexact(model)), carry, zero, zero)  # pyright: ignore
+    state = TrainingState(model, optimiser.init(keep_inexact(model)), carry, zero, zero)  # pyright: ignore
     return jax.tree.map(copy, state)

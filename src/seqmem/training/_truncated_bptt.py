@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .. import gradients
 from .._core.errors import bad_input
-from .._core.precision import split
+from .._core.precision import split_inexact
 from .._core.problem import State
 from .._core.validation import check_count
 from ._gradient import AbstractGradient, Carry, Gradient
@@ -167,7 +167,7 @@ class TruncatedBPTT(AbstractGradient):
             is_flow = lambda leaf: isinstance(leaf, gradients.Flow)  # noqa: E731
             norms = jax.tree.map(lambda flow: flow.norm(), flow, is_leaf=is_flow)
         else:
-            params, static = split(model)
+            params, static = split_inexact(model)
             (total, (weight, state, oldest)), grads = jax.value_and_grad(
                 lambda params: run(eqx.combine(params, static)), has_aux=True
             )(params)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, PyTree
 
-from .._core.precision import inexact, split
+from .._core.precision import keep_inexact, split_inexact
 from .._core.trees import tree_norm
 from ._gradient import AbstractGradient, Gradient
 from ._state import TrainingState
@@ -33,7 +33,7 @@ def update(
     """
     loss, grads = result.value, result.mean_grads
     gradient_norm = tree_norm(grads)
-    params, static = split(state.model)
+    params, static = split_inexact(state.model)
     # Adam takes a float to the power of an integer, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = optimiser.update(grads, state.opt_state, params)
@@ -60,7 +60,9 @@ def update(
 
 def _stays_finite(old: PyTree, new: PyTree) -> Bool[Array, ""]:
     """Whether every finite number of the old tree is finite in the new one."""
-    has_broken = jax.tree.map(
-        lambda a, b: (jnp.isfinite(a) & ~jnp.isfinite(b)).any(), inexact(old), inexact(new)
+    is_broken = jax.tree.map(
+        lambda a, b: (jnp.isfinite(a) & ~jnp.isfinite(b)).any(),
+        keep_inexact(old),
+        keep_inexact(new),
     )
-    return ~functools.reduce(jnp.logical_or, jax.tree.leaves(has_broken), jnp.zeros((), bool))
+    return ~functools.reduce(jnp.logical_or, jax.tree.leaves(is_broken), jnp.zeros((), bool))

@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell, project
 from ..._core.family import Family, Law
-from ..._core.precision import as_precision, inexact, precision
+from ..._core.precision import as_precision, keep_inexact, precision
 from ..._core.problem import Drive, State
 from ..._core.vjp_rule import AbstractVJPRule
 from ..._methods.scan.vjp_rules import pull_to, tiles_of_products
@@ -65,7 +65,7 @@ class GatedRule(AbstractVJPRule):
             return vmap_batch(_mix_input, tile.cell, tile.batch_axes)(state, one_input)
 
         def apply_gate(state: State, z: PyTree) -> State:
-            return inexact(vmap_batch(gate, tile.cell, tile.batch_axes)(state, z))
+            return keep_inexact(vmap_batch(gate, tile.cell, tile.batch_axes)(state, z))
 
         def pull(step: tuple[State, PyTree], d_state: State) -> tuple[State, PyTree]:
             d_state, d_z = pull_to(apply_gate, d_state, *step)
@@ -77,7 +77,7 @@ class GatedRule(AbstractVJPRule):
     def pull_to_inputs(self, tile, d_states, pulled):
         def gates(cell: AbstractCell) -> State:
             run = vmap_batch(gate, cell, tile.batch_axes, time=True)
-            return inexact(run(tile.states, tile.saved))
+            return keep_inexact(run(tile.states, tile.saved))
 
         def mixes(cell: AbstractCell, inputs: PyTree) -> PyTree:
             return vmap_batch(_mix_input, cell, tile.batch_axes, time=True)(tile.states, inputs)

@@ -17,7 +17,7 @@ from jaxtyping import Array, PyTree
 from ..._core.batching import vmap_axes, vmap_batch
 from ..._core.cell import AbstractCell
 from ..._core.perturbations import ZeroPerturbations
-from ..._core.precision import as_precision, inexact, precision
+from ..._core.precision import as_precision, keep_inexact, precision
 from ..._core.problem import Problem, Solution, State, StepFlags
 from ..._core.step import select
 from ..._core.vjp_rule import BackwardTile
@@ -71,7 +71,11 @@ def pull_back(
     def tile(sums: _Sums, segment: tuple) -> tuple[_Sums, tuple[PyTree, PyTree]]:
         (inputs, flags, states, saved, d_outputs, d_states), first = segment
         d_cell_readout, d_readout, d_inputs_readout = pull_to(
-            lambda *args: inexact(outputs_of(*args, axes)), d_outputs, problem.cell, states, inputs
+            lambda *args: keep_inexact(outputs_of(*args, axes)),
+            d_outputs,
+            problem.cell,
+            states,
+            inputs,
         )
         if d_states is not None:
             d_readout = jax.tree.map(jnp.add, d_readout, d_states)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from ..._core.precision import split
+from ..._core.precision import split_inexact
 from ..._core.problem import State
 from ..._core.trees import tree_norm
 from ..._core.validation import check_count, check_positive
@@ -118,7 +118,7 @@ def _forward(transform, state, step_index):
 
 
 def _backward(transform, step_index, d_state):
-    differentiable, constant = split(d_state)
+    differentiable, constant = split_inexact(d_state)
     return eqx.combine(transform(differentiable, step_index), constant), None
 
 

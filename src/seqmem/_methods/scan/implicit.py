@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._core.precision import split
+from ..._core.precision import split_inexact
 from ..._core.problem import Problem, Solution, State
 from .backward import Residuals, pull_back
 from .scan import Scan
@@ -17,7 +17,7 @@ def differentiate_along_recurrence(problem: Problem, states: State) -> State:
 
     Their gradient is the backward pass of `Scan`, whatever method found the states.
     """
-    return _implicit(*split(problem), states)
+    return _implicit(*split_inexact(problem), states)
 
 
 @jax.custom_vjp

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from ..._core.errors import bad_input
 from ..._core.method import AbstractMethod
-from ..._core.precision import inexact, split
+from ..._core.precision import keep_inexact, split_inexact
 from ..._core.problem import Problem, Solution
 from ..._core.validation import check_count
 from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
@@ -71,7 +71,7 @@ class Scan(AbstractMethod):
             return solve_without_steps(problem)
         if not has_known_time(problem):
             return ReferenceScan(self.transform).run(problem)
-        solution: Any = _scan(self, *split(problem))
+        solution: Any = _scan(self, *split_inexact(problem))
         return solution
 
 
@@ -103,7 +103,7 @@ def _scan_forward(
 
 
 def _scan_backward(method: Scan, residuals: Residuals, d_solution: Solution) -> tuple[PyTree, None]:
-    return pull_back(method, residuals, outputs_of, inexact(d_solution)), None
+    return pull_back(method, residuals, outputs_of, keep_inexact(d_solution)), None
 
 
 _scan.defvjp(_scan_forward, _scan_backward)

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell, project, update
-from ..._core.precision import inexact, split
+from ..._core.precision import keep_inexact, split_inexact
 from ..._core.problem import State
 from ..._core.vjp_rule import AbstractVJPRule, BackwardTile, TileSizes
 
@@ -32,11 +32,11 @@ class PlainRule(AbstractVJPRule):
     def linearise(self, tile):
         def pull(step, d_state):
             state, drive = step
-            differentiable, constant = split(state)
+            differentiable, constant = split_inexact(state)
 
             def advance(differentiable):
                 state = eqx.combine(differentiable, constant)
-                return inexact(vmap_batch(update, tile.cell, tile.batch_axes)(state, drive))
+                return keep_inexact(vmap_batch(update, tile.cell, tile.batch_axes)(state, drive))
 
             return jax.vjp(advance, differentiable)[1](d_state)[0], None
 
@@ -67,7 +67,7 @@ def pull_through_updates(tile: BackwardTile, d_states: State) -> tuple[PyTree, P
 
     def updates(cell: AbstractCell, inputs: PyTree) -> State:
         def step(cell: AbstractCell, state: State, x: PyTree) -> State:
-            return inexact(update(cell, state, project(cell, x, state)))
+            return keep_inexact(update(cell, state, project(cell, x, state)))
 
         return vmap_batch(step, cell, tile.batch_axes, time=True)(tile.states, inputs)
 
@@ -76,7 +76,7 @@ def pull_through_updates(tile: BackwardTile, d_states: State) -> tuple[PyTree, P
 
 def pull_to(fn: Callable, d_result: PyTree, *args: PyTree) -> tuple[PyTree, ...]:
     """The cotangents of the differentiable parts of `args`, from one of `fn(*args)`."""
-    differentiable, constant = split(args)
+    differentiable, constant = split_inexact(args)
 
     def call(*differentiable: PyTree) -> PyTree:
         return fn(*eqx.combine(differentiable, constant))
