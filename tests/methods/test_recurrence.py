@@ -1,5 +1,8 @@
 """All states of a linear recurrence at once are those of one step after another."""
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 
 import seqmem
 from seqmem._methods.recurrence import dense_states, diagonal_states
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow_but
 
 SIZE = 3
 
@@ -36,10 +39,12 @@ def draw_recurrence(time, is_complex):
     return (draw(time, SIZE), draw(time, SIZE), draw(SIZE)), rng.normal(size=(time, SIZE)) > 1
 
 
-@pytest.mark.parametrize("chunk_size", [None, 1, 4])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("is_complex", [False, True])
-@pytest.mark.parametrize("time", [1, slow(3), slow(4), 5, 23])
+CASES = list(itertools.product([1, 3, 4, 5, 23], [False, True], [False, True], [None, 1, 4]))
+QUICK = {(time, time == 5, reverse, 4) for time in (1, 5, 23) for reverse in (False, True)}
+QUICK |= {(5, True, True, None), (23, False, True, 1)}
+
+
+@pytest.mark.parametrize(("time", "is_complex", "reverse", "chunk_size"), slow_but(QUICK, CASES))
 def test_diagonal_states_and_derivatives_match_a_loop(time, is_complex, reverse, chunk_size):
     args, cut = draw_recurrence(time, is_complex)
 
@@ -76,9 +81,8 @@ def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size):
     a[4:] = 0.5
     cut = np.zeros((9, 2), bool)
     cut[4] = True
-    states = diagonal_states(
-        *map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)), chunk_size=chunk_size
-    )
+    solve = jax.jit(functools.partial(diagonal_states, chunk_size=chunk_size))
+    states = solve(*map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)))
     want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
     np.testing.assert_allclose(states[:, 0], want)
 
@@ -102,9 +106,8 @@ def test_dense_states_match_a_loop(time, reverse, chunk_size):
     A, b = rng.normal(size=(time, SIZE, SIZE)), rng.normal(size=(time, SIZE))
     for cut in (rng.random(time) < 0.3, np.zeros(time, bool)):
         flags = jnp.asarray(cut) if cut.any() else None
-        states = dense_states(
-            jnp.asarray(A), jnp.asarray(b), flags, reverse=reverse, chunk_size=chunk_size
-        )
+        solve = functools.partial(dense_states, reverse=reverse, chunk_size=chunk_size)
+        states = jax.jit(solve)(jnp.asarray(A), jnp.asarray(b), flags)
         np.testing.assert_allclose(states, dense_loop(A, b, cut, reverse), rtol=1e-11)
 
 
@@ -114,7 +117,8 @@ def test_dense_recurrence_passes_nothing_through_a_cut(chunk_size):
     A[5:] = 0.5 * np.eye(2)
     cut = np.zeros(9, bool)
     cut[4] = True
-    states = dense_states(*map(jnp.asarray, (A, np.ones((9, 2)), cut)), chunk_size=chunk_size)
+    solve = jax.jit(functools.partial(dense_states, chunk_size=chunk_size))
+    states = solve(*map(jnp.asarray, (A, np.ones((9, 2)), cut)))
     np.testing.assert_allclose(states[4:, 0], [1, 1.5, 1.75, 1.875, 1.9375])
 
 
