@@ -75,7 +75,7 @@ def axes_of_complex_cell(cell):
 
 def axes_of_learned_state(cell):
     axes = jax.tree.map(lambda _: 1, cell)
-    return eqx.tree_at(lambda tree: tree.wrapper.learned, axes, 0)
+    return eqx.tree_at(lambda tree: tree.wrapper.state, axes, 0)
 
 
 def with_learned_state(cell):

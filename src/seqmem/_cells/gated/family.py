@@ -49,7 +49,7 @@ class GatedRule(AbstractVJPRule):
     saves_prepared = True
 
     def tile_sizes(self, batch, entries):
-        return tiles_of_products(batch)
+        return tiles_of_products(batch, entries)
 
     def prepare(self, cell, state, drive, /):
         return mix(cell, state, drive)

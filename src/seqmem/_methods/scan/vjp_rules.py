@@ -21,7 +21,7 @@ class PlainRule(AbstractVJPRule):
     saves_prepared = False
 
     def tile_sizes(self, batch, entries):
-        return tiles_of_products(batch)
+        return tiles_of_products(batch, entries)
 
     def prepare(self, cell, state, drive, /):
         return drive
@@ -46,11 +46,13 @@ class PlainRule(AbstractVJPRule):
         return pull_through_updates(tile, d_states)
 
 
-def tiles_of_products(batch: int) -> TileSizes:
+def tiles_of_products(batch: int, entries: int) -> TileSizes:
     """For cells with a product per step: few unrolled steps forward, so that their projection stays
-    in the cache; about 512 rows of steps × batch for the products of the backward pass.
+    in the cache; for the products of the backward pass 512 rows of steps × batch, or as many as
+    make 2¹⁶ entries of the state, if these are more.
     """
-    return TileSizes(4, 4, min(max(16, 512 // max(1, batch)), 128))
+    rows = max(512, 2**16 // max(1, entries))
+    return TileSizes(4, 4, min(max(16, rows // max(1, batch)), 128))
 
 
 def tiles_of_entries(batch: int, entries: int) -> TileSizes:
