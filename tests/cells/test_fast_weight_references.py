@@ -16,7 +16,7 @@ import pytest
 
 import seqmem
 from seqmem import Memory, Write
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow, slow_but
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "fast_weights.npz") as file:
     REFERENCE = dict(file)
@@ -158,7 +158,8 @@ REFERENCES = {
         outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
     ),
 }
-every_reference = pytest.mark.parametrize("name", REFERENCES)
+QUICK = {"KDA", "RWKV-7", "gated DeltaProduct", "mLSTM", "Mamba-2"}
+every_reference = pytest.mark.parametrize("name", slow_but(QUICK, REFERENCES))
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 

@@ -9,6 +9,7 @@ import pytest
 import seqmem
 from seqmem._cells.window.banded import Entry, attend
 from seqmem._cells.window.positions import NoPositions
+from tests.helpers.slow import slow
 from tests.helpers.windows import KEY, TIME, close, in_float64, normal
 
 
@@ -31,7 +32,7 @@ def plain_attention(cell, xs):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("positions", [seqmem.RoPE(), seqmem.ALiBi(), None], ids=repr)
-@pytest.mark.parametrize("window", [1, 5, TIME, 29])
+@pytest.mark.parametrize("window", [slow(1), 5, slow(TIME), slow(29)])
 def test_attention_matches_a_masked_softmax(window, positions):
     cell = in_float64(
         seqmem.SlidingWindowAttention(

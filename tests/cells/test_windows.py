@@ -34,7 +34,7 @@ def state_after_two(cell, *batch):
 
 @pytest.mark.parametrize(
     ("time", "reverse"),
-    [(1, False), slow(4, True), slow(5, False), slow(6, True), (TIME, False), (TIME, True)],
+    [slow(1, False), slow(4, True), slow(5, False), slow(6, True), slow(TIME, False), (TIME, True)],
 )
 @float64
 @every_cell

@@ -14,6 +14,7 @@ from seqmem._testing import check, runs, subject, time_laws, transform_laws
 from seqmem._testing.comparison import NotTested
 from seqmem.testing import LawBroken, check_cell
 from tests.helpers.faultless import HIDDEN, INPUT, Gated, Plain
+from tests.helpers.slow import slow_but
 
 REFERENCE = seqmem.ReferenceScan()
 
@@ -213,7 +214,11 @@ FAULTY_METHODS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTY_METHODS)
+QUICK_FAULTS = {"stops_the_gradient", "ignores_resets", "returns_the_states_before"}
+QUICK_FAULTS |= {"runs_over_the_padding", "is_wrong_in_its_second_derivative"}
+
+
+@pytest.mark.parametrize("fault", slow_but(QUICK_FAULTS, FAULTY_METHODS))
 def test_check_cell_names_the_law_that_a_method_breaks(fault):
     law, sentence = FAULTY_METHODS[fault]
     with pytest.raises(LawBroken, match=rf"(?s)^{law}: .*{sentence}"):

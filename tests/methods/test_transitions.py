@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from tests.helpers.slow import slow_but
 from tests.helpers.unrolling import normal
 
 KEY = jax.random.key(0)
@@ -40,8 +41,11 @@ def run_by_transitions(cell, xs, resets, state):
     return rule.apply(so_far, state)
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", CELLS)
+POISONS = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("poison", POISONS)
+@pytest.mark.parametrize("name", slow_but({"GILR"}, CELLS))
 def test_nothing_before_a_reset_on_another_share_is_seen_after_it(name, poison):
     cell, state = CELLS[name](), CELLS[name]().init_state()
     xs = normal(TIME, 2).astype(np.float32)

@@ -6,7 +6,7 @@ rule, step by step from the last to the first.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +123,8 @@ def _run_sequence(cell: AbstractCell, sequence: Sequence) -> dict[str, PyTree]:
         state, ys[t] = compiled(step)(cell, before[t], sequence.xs[t])
         states[t] = state
 
-    d_state, d_ys, d_states = sequence.cotangents
+    d_state, d_ys = sequence.cotangents[:2]
+    d_states: Any = sequence.cotangents.states
     d_cell = zeros_like(keep_inexact(cell))
     d_xs = [zeros_like(keep_inexact(x)) for x in sequence.xs]
     d_perturbations = [zeros_like(keep_inexact(state))] * len(sequence.xs)

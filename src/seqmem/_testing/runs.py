@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core.cell import AbstractCell
@@ -42,9 +43,9 @@ class RunOptions(NamedTuple):
 class StepInputs(NamedTuple):
     """The optional arguments of `solve` that describe the steps."""
 
-    lengths: Int[Array, "*batch"] | None = None
-    resets: Bool[Array, "time *batch"] | None = None
-    mask: Bool[Array, "time *batch"] | None = None
+    lengths: Int[Array | np.ndarray, "*batch"] | None = None
+    resets: Bool[Array | np.ndarray, "time *batch"] | None = None
+    mask: Bool[Array | np.ndarray, "time *batch"] | None = None
     perturbations: State | None = None
 
 
