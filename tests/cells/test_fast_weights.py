@@ -10,7 +10,7 @@ import pytest
 
 import seqmem
 from tests.helpers.given_writes import KINDS, GivenWrites, draw_cell, gentle, strong
-from tests.helpers.slow import slow, slow_but
+from tests.helpers.slow import slow
 
 TIME = 200
 LENGTHS = np.array([1, 2, 63, 64, 65, 200, 0])
@@ -57,16 +57,12 @@ def draw_resets(time, batch):
     return jnp.asarray(resets)
 
 
-# A write of every sort, each with a decay, a removal, several writes or gains.
-QUICK_KINDS = {"decay per channel", "gated delta rule", "gains", "shared keys"}
-QUICK_KINDS |= {"several writes, decay per channel"}
-
 run = jax.jit(outputs_and_gradients, static_argnums=0, static_argnames="reverse")
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("draw_log_decay", [gentle, slow(strong)], ids=lambda draw: draw.__name__)
-@pytest.mark.parametrize("kind", slow_but(QUICK_KINDS, KINDS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_chunks_match_single_writes(kind, draw_log_decay):
     """Values and gradients, with lengths, resets at borders of chunks, and a learned memory."""
     args = draw_cell(KINDS[kind], draw_log_decay, TIME, BATCH)

@@ -81,7 +81,7 @@ CELLS = {
 # One of each family, and of each kind of state: trees, complex numbers, those of a stack, learned
 # ones. With them a test is quick; with the rest of the list it is slow.
 KINDS = {
-    *("LSTM", "GRU", "IndRNN", "MinGRU", "LRU"),
+    *("RNN", "LSTM", "GRU", "ResetBeforeGRU", "IndRNN", "MinGRU", "LRU", "S6"),
     *("DeltaRule", "DepthwiseConv"),
     *("MGU with_learned_state", "Stack"),
 }

@@ -59,7 +59,6 @@ def test_ensemble_of_loops_is_compiled_correctly(float64):
     assert error() < 1e-12
 
 
-@pytest.mark.slow
 def test_ensemble_of_loops_is_compiled_correctly_without_flags():
     folder = str(pathlib.Path(__file__).parent)
     code = (
