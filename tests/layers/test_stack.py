@@ -102,3 +102,35 @@ def test_dropout_has_the_gradient_of_its_mask():
 def test_dropout_with_a_key_has_no_single_step():
     with pytest.raises(ValueError, match=r"no single step.*\n.*\n.*LayerByLayer"):
         seqmem.unroll(Dropout(0.5, key=KEY), None, jnp.ones((TIME, 3)), method=seqmem.Scan())
+
+
+@pytest.mark.parametrize("wrap", [seqmem.with_learned_state, seqmem.with_zoneout])
+def test_wrapped_stack_runs_as_one_cell(wrap):
+    stack = Stack([seqmem.RNN(2, 5, key=KEY), seqmem.GRU(5, 3, key=KEY)])
+    cell, xs = wrap(stack), normal(TIME, BATCH, 2).astype(np.float32)
+    inputs = xs
+    if wrap is seqmem.with_zoneout:
+        inputs = xs, jax.tree.map(jnp.zeros_like, stack.init_state(TIME, BATCH))
+    _, ys = seqmem.unroll(cell, None, inputs)
+    np.testing.assert_allclose(ys, seqmem.unroll(stack, None, xs)[1], rtol=1e-5, atol=1e-6)
+
+
+def test_input_dropout_of_a_network_that_begins_with_dropout_is_refused():
+    network = Stack([Dropout(0.5), seqmem.GRU(2, 5, key=KEY)])
+    with pytest.raises(ValueError, match=r"Dropout as the first layer.*\n.*cell.*\n.*first cell"):
+        seqmem.with_input_dropout(network, 0.5, (BATCH,), key=KEY)
+
+
+def test_flow_of_a_bidirectional_stack_is_the_gradient_of_each_layers_states():
+    network = deep(seqmem.RNN, 2, 5, num_layers=2, bidirectional=True, dropout=0.5, key=KEY)
+    xs = jnp.asarray(normal(TIME, BATCH, 2), jnp.float32)
+
+    def loss(network, perturbations):
+        return jnp.sum(seqmem.unroll(network, None, xs, perturbations=perturbations)[1] ** 2)
+
+    _, _, flow = seqmem.gradients.value_grad_and_flow(loss)(network)
+    zeros = jax.tree.map(jnp.zeros_like, flow.d_states)
+    step = jax.tree.map(lambda leaf: leaf.at[3].set(1e-2), zeros)
+    change = loss(network, step) - loss(network, jax.tree.map(jnp.negative, step))
+    predicted = sum(jnp.sum(d[3]) for d in jax.tree.leaves(flow.d_states))
+    np.testing.assert_allclose(change / 2e-2, predicted, rtol=1e-2)

@@ -15,6 +15,7 @@ from .._cells.fast_weights.family import FAST_WEIGHTS
 from .._cells.gates import Gate, gate, with_gate
 from .._cells.window.family import WINDOW
 from .._core.cell import AbstractCell, readout, update
+from .._core.container import AbstractContainer
 from .._core.family import UNSTRUCTURED, Family
 from .._core.problem import Drive, Output, State
 
@@ -73,7 +74,8 @@ class WrappedCell(AbstractCell):
     @property
     def family(self) -> Family:  # pyright: ignore
         has_fixed_update = self.cell.family in (FAST_WEIGHTS, WINDOW)
-        if self.wrapper.has_new_update and has_fixed_update:
+        is_broken = self.wrapper.has_new_update and has_fixed_update
+        if is_broken or isinstance(self.cell, AbstractContainer):  # which runs as one cell then
             return UNSTRUCTURED
         return self.cell.family
 

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._core.container import AbstractContainerCell
+from .._core.errors import bad_input
 from .._core.problem import Solution
 from .._core.validation import check_rate
 from .._methods.layer_by_layer import COMPOSITE
@@ -64,7 +65,11 @@ class Dropout(AbstractContainerCell):
         return drive
 
     def map_first(self, change):
-        return change(self)
+        raise bad_input(
+            "a Dropout as the first layer, which has no cell to change.",
+            "a network that begins with a cell.",
+            "put the call on the first cell.",
+        )
 
     def run_parts(self, problem, methods):
         states = () if problem.return_states else None
@@ -75,13 +80,13 @@ class Dropout(AbstractContainerCell):
             return xs
         leaves, structure = jax.tree.flatten(xs)
         keys = jax.random.split(self.key, len(leaves))
-        kept = [
+        masks = [
             jax.random.bernoulli(key, 1 - self.rate, x.shape)
             for key, x in zip(keys, leaves, strict=True)
         ]
         scaled = [
-            jax.numpy.where(keep, x / (1 - self.rate), 0)
-            for keep, x in zip(kept, leaves, strict=True)
+            jax.numpy.where(mask, x / (1 - self.rate), 0)
+            for mask, x in zip(masks, leaves, strict=True)
         ]
         return structure.unflatten(scaled)
 

@@ -104,7 +104,7 @@ class Stack(AbstractContainerCell):
         return Stack([change(first), *above])
 
     def run_parts(self, problem: Problem, methods: tuple[AbstractMethod | None, ...]) -> Solution:
-        if problem.flags.perturbation is not None:
+        if problem.flags.perturbation is not None and self.can_step:
             return self._run_perturbed(problem, methods)
         x, stats, solutions = problem.inputs, None, []
         for index in range(len(self.layers)):
@@ -120,7 +120,8 @@ class Stack(AbstractContainerCell):
         self, problem: Problem, methods: tuple[AbstractMethod | None, ...]
     ) -> Solution:
         """A perturbation is added to all states after the step: within the step no layer sees that
-        of another, but the output is made of them all.
+        of another, but the output is made of them all. A stack without a single step has no such
+        order; there each layer passes its perturbation on to the layers above.
         """
         x, stats, finals, states = problem.inputs, None, [], []
         for index, cell in enumerate(self.layers):
