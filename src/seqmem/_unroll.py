@@ -148,13 +148,17 @@ def solve(
     try:
         return evaluate(run, method, bool(reverse), bool(return_states))
     except (TypeError, NotImplementedError, jax.errors.InconclusiveDimensionOperation) as error:
-        raise _explained(error, method) from error
+        explanation = _explain(error, method)
+        if explanation is None:
+            raise
+        raise explanation from error
 
 
-def _explained(error: Exception, method: AbstractMethod) -> Exception:
-    """JAX's error in words of the caller's, where it is known what causes it."""
+def _explain(error: Exception, method: AbstractMethod) -> ValueError | None:
+    """What the caller can do about an error of JAX; None for an error of another cause."""
     message = str(error)
-    if "custom_vjp" in message or "custom_lin" in message:
+    is_forward_mode = "forward-mode" in message and "custom_vjp" in message
+    if is_forward_mode or "custom_lin" in message:
         return bad_input(
             f"forward-mode differentiation (jax.jvp, jax.jacfwd) of {method}.",
             "a method that JAX differentiates by itself.",
@@ -166,7 +170,7 @@ def _explained(error: Exception, method: AbstractMethod) -> Exception:
             "a number of steps that is known when the program is traced.",
             "pass method=seqmem.ReferenceScan(), or make the batch alone symbolic.",
         )
-    return error
+    return None
 
 
 def _checked(

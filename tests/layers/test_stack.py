@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from seqmem._core.batching import is_per_example
 from seqmem.layers import Bidirectional, Dropout, Map, Residual, Stack, deep, with_dropout_keys
 from tests.helpers.unrolling import close, normal
 
@@ -134,3 +135,15 @@ def test_flow_of_a_bidirectional_stack_is_the_gradient_of_each_layers_states():
     change = loss(network, step) - loss(network, jax.tree.map(jnp.negative, step))
     predicted = sum(jnp.sum(d[3]) for d in jax.tree.leaves(flow.d_states))
     np.testing.assert_allclose(change / 2e-2, predicted, rtol=1e-2)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_input_dropout_of_a_network_is_that_of_its_first_cells(bidirectional):
+    network = deep(seqmem.GRU, 2, 5, num_layers=2, bidirectional=bidirectional, key=KEY)
+    dropped = seqmem.with_input_dropout(network, 0.5, (BATCH,), key=KEY)
+    xs = normal(TIME, BATCH, 2).astype(np.float32)
+    _, ys = seqmem.unroll(dropped, None, xs)
+    mask = np.asarray(jax.tree.leaves(dropped.layers[0], is_leaf=is_per_example)[-1].value)
+    _, want = seqmem.unroll(network, None, xs * mask)
+    np.testing.assert_allclose(ys, want, rtol=1e-5, atol=1e-6)
+    assert dropped.output_shape == network.output_shape

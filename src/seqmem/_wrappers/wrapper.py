@@ -80,6 +80,11 @@ class WrappedCell(AbstractCell):
         return self.cell.family
 
     @property
+    def output_shape(self) -> PyTree:
+        """That of the wrapped cell: no wrapper changes it."""
+        return self.cell.output_shape
+
+    @property
     def gates(self) -> tuple[str, ...]:  # pyright: ignore
         return self.cell.gates
 

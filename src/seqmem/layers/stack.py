@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from .._core.batching import per_example_parts
 from .._core.cell import AbstractLayer, project, readout, update
 from .._core.container import AbstractContainerCell
 from .._core.errors import bad_input
@@ -77,7 +78,8 @@ class Stack(AbstractContainerCell):
 
     @property
     def output_shape(self) -> PyTree:
-        return self.layers[-1].output_shape if not self.can_step else super().output_shape
+        has_single_step = self.can_step and not per_example_parts(self)
+        return super().output_shape if has_single_step else self.layers[-1].output_shape
 
     def init_state(self) -> State:
         return tuple(layer.init_state() for layer in self.layers)
@@ -173,7 +175,12 @@ def _check_sizes(index: int, below: AbstractLayer, above: AbstractLayer) -> None
     if None in jax.tree.leaves(below.input_shape, is_leaf=lambda node: node is None):
         return
     expected = jax.tree.leaves(above.input_shape, is_leaf=is_shape)
-    shape = below.output_shape
+    try:
+        shape = below.output_shape
+    except ValueError:
+        if per_example_parts(below):  # a single step, from which the shape follows, is refused
+            return
+        raise
     given = jax.tree.leaves(shape, is_leaf=is_shape)
     if len(expected) == 1 and len(given) == 1:
         fits = len(expected[0]) == len(given[0]) and all(
