@@ -92,6 +92,7 @@ from ._core.family import (
     UNSTRUCTURED as UNSTRUCTURED,
     Family as Family,
     Law as Law,
+    PerPlatform as PerPlatform,
     TransitionRule as TransitionRule,
 )
 from ._core.method import AbstractMethod as AbstractMethod
@@ -99,6 +100,7 @@ from ._core.perturbations import (
     PerturbationRecorder as PerturbationRecorder,
     ZeroPerturbations as ZeroPerturbations,
 )
+from ._core.platform import target_platform as target_platform
 from ._core.precision import (
     as_precision as as_precision,
     precision as precision,
@@ -210,6 +212,7 @@ __all__ = [
     "Parallel",
     "PeepholeLSTM",
     "PerExample",
+    "PerPlatform",
     "PerturbationRecorder",
     "PlainRule",
     "Problem",
@@ -249,6 +252,7 @@ __all__ = [
     "readout",
     "solve",
     "state_dtype",
+    "target_platform",
     "tasks",
     "testing",
     "training",

@@ -72,7 +72,8 @@ def unroll(
         perturbations: added to the state after each step: the gradient with respect to zeros of
             the states' shapes, [time, *batch, ...], is ∂L/∂s_t.
         reverse: run from the last valid step to the first; `ys[t]` belongs to `xs[t]`.
-        method: how the recurrence is evaluated; None picks the default of the cell's family.
+        method: how the recurrence is evaluated; None picks the default of the cell's family on
+            the platform that the program is traced for (`seqmem.target_platform`).
         remat_every: keep one state every so many steps for the backward pass, and compute the
             steps between again. Memory then grows as time/remat_every + remat_every.
 

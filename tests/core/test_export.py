@@ -1,4 +1,8 @@
-"""Every cell and method is lowered for CPU, CUDA and TPU, forward and gradient, in float32."""
+"""Every cell and method is lowered for CPU, CUDA and TPU, forward and gradient, in float32; and its
+default method as it is traced for each of them.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,8 @@ import seqmem
 from tests.helpers.cells import CELLS, KINDS
 from tests.helpers.slow import slow, slow_but
 
+PLATFORMS = ("cpu", "cuda", "tpu")
+FAMILIES = {"LSTM", "ResetBeforeGRU", "LRU", "DeltaRule", "DepthwiseConv", "Stack"}
 METHODS = [
     seqmem.Scan(),
     slow(seqmem.Scan(recompute=True)),
@@ -17,18 +23,36 @@ METHODS = [
 ]
 
 
+def loss_of(cell):
+    """A loss of the cell's leaves, the inputs and the lengths, and the leaves."""
+    leaves, tree = jax.tree.flatten(cell)
+
+    def loss(leaves, xs, lengths, **options):
+        cell = jax.tree.unflatten(tree, leaves)
+        run = seqmem.unroll(cell, None, xs, lengths=lengths, **options)
+        return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(run))
+
+    return loss, leaves
+
+
+def export(loss, leaves, cell, *platforms):
+    program = jax.export.export(jax.jit(jax.value_and_grad(loss)), platforms=platforms)
+    return program(leaves, jnp.ones((11, 3, *cell.input_shape)), jnp.array([11, 0, 7]))
+
+
 @pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize("name", slow_but(KINDS, CELLS))
 def test_values_and_gradients_lower_for_every_platform(name, method):
     cell = CELLS[name]()
-    leaves, tree = jax.tree.flatten(cell)
+    loss, leaves = loss_of(cell)
+    loss = functools.partial(loss, method=method, remat_every=5)
+    assert export(loss, leaves, cell, *PLATFORMS).platforms == PLATFORMS
 
-    def loss(leaves, xs, lengths):
-        cell = jax.tree.unflatten(tree, leaves)
-        run = seqmem.unroll(cell, None, xs, lengths=lengths, method=method, remat_every=5)
-        return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(run))
 
-    exported = jax.export.export(
-        jax.jit(jax.value_and_grad(loss)), platforms=("cpu", "cuda", "tpu")
-    )(leaves, jnp.ones((11, 3, *cell.input_shape)), jnp.array([11, 0, 7]))
-    assert exported.platforms == ("cpu", "cuda", "tpu")
+@pytest.mark.parametrize("platform", PLATFORMS[1:])
+@pytest.mark.parametrize("name", slow_but(FAMILIES, CELLS))
+def test_default_methods_lower_for_the_platform_that_they_are_traced_for(name, platform):
+    cell = CELLS[name]()
+    with seqmem.target_platform(platform):
+        exported = export(*loss_of(cell), cell, platform)
+    assert exported.platforms == (platform,)

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+import seqmem
+
 
 @dataclasses.dataclass
 class Loop:
@@ -22,8 +24,10 @@ class Loop:
 
 
 def lowered(fn: Any, *args: Any, platform: str) -> Loop:
-    """The loops of `fn` as lowered for a platform, whether or not there is one."""
-    module = jax.jit(fn).trace(*args).lower(lowering_platforms=(platform,)).compiler_ir("stablehlo")
+    """The loops of `fn` as traced and lowered for a platform, whether or not there is one."""
+    with seqmem.target_platform(platform):
+        traced = jax.jit(fn).trace(*args)
+    module = traced.lower(lowering_platforms=(platform,)).compiler_ir("stablehlo")
     functions = {op.name.value: op for op in module.body.operations if hasattr(op, "name")}
     return _loop(functions["main"].regions[0].blocks[0], functions, [])
 

@@ -9,7 +9,8 @@ from seqmem._methods.scan.vjp_rules import tiles_of_products
 from tests.helpers.programs import lowered
 
 T, B, D, H = 64, 11, 5, 7
-TILE = tiles_of_products(B, H).forward
+PLATFORMS = {"cpu": "cpu", "cuda": "gpu"}
+TILES = {name: tiles_of_products(B, H, platform) for name, platform in PLATFORMS.items()}
 key = jax.random.key(0)
 CELLS = {
     "RNN": seqmem.RNN(D, H, key=key),
@@ -18,7 +19,7 @@ CELLS = {
     "GRU": seqmem.GRU(D, H, key=key),
 }
 xs = jax.ShapeDtypeStruct((T, B, D), jnp.float32)
-platforms = pytest.mark.parametrize("platform", ["cpu", "cuda"])
+platforms = pytest.mark.parametrize("platform", PLATFORMS)
 
 
 def forward(cell, xs):
@@ -36,7 +37,7 @@ def loss(method):
 @pytest.mark.parametrize("name", CELLS)
 def test_forward_pass_makes_one_product_per_step_and_one_projection_per_tile(name, platform):
     (loop,) = lowered(forward, CELLS[name], xs, platform=platform).innermost
-    assert loop.products == TILE + 1
+    assert loop.products == TILES[platform].forward + 1
 
 
 @platforms
@@ -46,8 +47,8 @@ def test_backward_pass_makes_one_product_per_step(name, recompute, platform):
     method = seqmem.Scan(recompute=recompute)
     program = lowered(jax.grad(loss(method)), CELLS[name], xs, platform=platform)
     ahead, back = program.innermost
-    assert ahead.products == TILE + 1
-    assert back.products == 1
+    assert ahead.products == TILES[platform].forward + 1
+    assert back.products == TILES[platform].backward_unroll
 
 
 @platforms

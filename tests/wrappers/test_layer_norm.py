@@ -80,6 +80,6 @@ def test_layer_norm_of_inputs_is_outside_of_the_loop_and_a_step_has_one_product(
         return seqmem.unroll(cell, None, xs)[1].sum()
 
     forward, backward = lowered(jax.grad(loss), cell, xs, platform="cpu").innermost
-    steps = tiles_of_products(BATCH, HIDDEN).forward
+    steps = tiles_of_products(BATCH, HIDDEN, "cpu").forward
     assert forward.products == steps + 3  # the inputs, and a state and an input of zeros
     assert backward.products == 1

@@ -43,6 +43,21 @@ class Law(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class PerPlatform:
+    """A default method for each platform that a program may be traced for.
+
+    Attributes:
+        cpu: the method on a CPU.
+        gpu: the method on a GPU.
+        tpu: the method on a TPU.
+    """
+
+    cpu: AbstractMethod
+    gpu: AbstractMethod
+    tpu: AbstractMethod
+
+
+@dataclasses.dataclass(frozen=True)
 class Family:
     """A promise that cells make, and what each method does with it.
 
@@ -50,7 +65,8 @@ class Family:
 
     Attributes:
         name: in messages.
-        default: the method of `unroll(method=None)`; None is `Scan()`.
+        default: the method of `unroll(method=None)`, perhaps one for each platform; None is
+            `Scan()`.
         vjp_rule: how `Scan` takes the update apart for its backward pass; None linearises each
             step by itself.
         parallel: (problem, chunk_size) -> solution, which `Parallel` runs; None refuses.
@@ -66,7 +82,7 @@ class Family:
     """
 
     name: str
-    default: AbstractMethod | None = None
+    default: AbstractMethod | PerPlatform | None = None
     vjp_rule: AbstractVJPRule | None = None
     parallel: Callable[[Problem, int | None], Solution] | None = None
     transition: TransitionRule | None = None

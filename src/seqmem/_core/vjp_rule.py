@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import PyTree
 
+from .platform import Platform
 from .problem import Drive, State
 
 
@@ -16,11 +17,13 @@ class TileSizes(NamedTuple):
         forward: steps whose inputs the forward loop projects at once.
         unroll: how many of these are written out one after another.
         backward: steps that the backward pass linearises at once.
+        backward_unroll: how many steps of its loop are written out one after another.
     """
 
     forward: int
     unroll: int
     backward: int
+    backward_unroll: int = 1
 
 
 class BackwardTile(NamedTuple):
@@ -54,8 +57,10 @@ class AbstractVJPRule(abc.ABC):
     saves_prepared: ClassVar[bool]
 
     @abc.abstractmethod
-    def tile_sizes(self, batch: int, entries: int) -> TileSizes:
-        """For a batch of that many sequences and that many real entries of one state."""
+    def tile_sizes(self, batch: int, entries: int, platform: Platform) -> TileSizes:
+        """For a batch of that many sequences, that many real entries of one state, and the platform
+        that the program is traced for: "cpu", "gpu" or "tpu".
+        """
 
     @abc.abstractmethod
     def prepare(self, cell: Any, state: State, drive: Drive, /) -> PyTree:

@@ -7,6 +7,7 @@ from .._core.container import AbstractContainer
 from .._core.errors import bad_input
 from .._core.family import Family
 from .._core.method import AbstractMethod
+from .default import default_method
 from .scan.reference import ReferenceScan
 from .scan.scan import Scan
 
@@ -75,4 +76,4 @@ def method_of_part(
             "write None for a layer that should get its default.",
         )
     chosen = methods[index if len(methods) == count else 0] if methods else None
-    return chosen or part.family.default or Scan()
+    return chosen or default_method(part)

@@ -14,6 +14,7 @@ from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision
 from .._core.problem import Drive, Output, Problem, Solution, State
 from .._core.shapes import tree_names
+from .._methods.default import default_method
 from .._methods.layer_by_layer import COMPOSITE, LayerByLayer, method_of_part
 
 
@@ -75,7 +76,7 @@ class Residual(AbstractContainerCell):
         return Residual(change(self.layer))
 
     def run_parts(self, problem: Problem, methods: tuple[AbstractMethod | None, ...]) -> Solution:
-        default = self.layer.family.default
+        default = default_method(self.layer)
         if isinstance(self.layer, AbstractContainer) and isinstance(default, LayerByLayer):
             method: AbstractMethod = LayerByLayer(*methods)
         else:

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell, project, update
 from ..._core.errors import bad_input
-from ..._core.family import Family, Law, TransitionRule
+from ..._core.family import Family, Law, PerPlatform, TransitionRule
 from ..._core.perturbations import perturbation_values
 from ..._core.problem import Drive, Problem, Solution, State, StepFlags
 from ..._core.step import select
@@ -134,7 +134,7 @@ class DiagonalRule(AbstractVJPRule):
 
     saves_prepared = False
 
-    def tile_sizes(self, batch, entries):
+    def tile_sizes(self, batch, entries, platform):
         return tiles_of_entries(batch, entries)
 
     def prepare(self, cell, state, drive, /):
@@ -184,6 +184,7 @@ def _equations(cell: AbstractCell, draws: Any) -> Iterator[tuple[str, PyTree, Py
 
 DIAGONAL = Family(
     "diagonal",
+    default=PerPlatform(cpu=Scan(), gpu=Parallel(), tpu=Parallel()),
     vjp_rule=DiagonalRule(),
     parallel=_solve_in_parallel,
     transition=TransitionRule(_transition_of, _compose, _apply),

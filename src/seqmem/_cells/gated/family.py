@@ -48,8 +48,8 @@ class GatedRule(AbstractVJPRule):
 
     saves_prepared = True
 
-    def tile_sizes(self, batch, entries):
-        return tiles_of_products(batch, entries)
+    def tile_sizes(self, batch, entries, platform):
+        return tiles_of_products(batch, entries, platform)
 
     def prepare(self, cell, state, drive, /):
         return mix(cell, state, drive)

@@ -162,7 +162,11 @@ def _loop(
     d_readout, flags = xs
     flags = flags._replace(perturbation=None)
     (d_state, d_init), (d_updates, pulled) = jax.lax.scan(
-        step, carry, (linear, d_readout, flags), reverse=not problem.reverse
+        step,
+        carry,
+        (linear, d_readout, flags),
+        reverse=not problem.reverse,
+        unroll=tile_sizes_of(problem).backward_unroll,
     )
     return d_state, d_init, d_updates, pulled
 

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell
 from ..._core.perturbations import ZeroPerturbations
+from ..._core.platform import current_platform
 from ..._core.problem import Drive, Problem, State, StepFlags
 from ..._core.step import apply_padding, apply_reset
 from ..._core.vjp_rule import AbstractVJPRule, TileSizes
@@ -34,7 +35,7 @@ def tile_sizes_of(problem: Problem) -> TileSizes:
     batch = math.prod(problem.batch)
     if not isinstance(batch, int):
         batch = SYMBOLIC_BATCH
-    return rule_of(problem.cell).tile_sizes(batch, entries)
+    return rule_of(problem.cell).tile_sizes(batch, entries, current_platform())
 
 
 def run_forward(

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell, project, update
+from ..._core.platform import Platform
 from ..._core.precision import keep_inexact, split_inexact
 from ..._core.problem import State
 from ..._core.vjp_rule import AbstractVJPRule, BackwardTile, TileSizes
@@ -20,8 +21,8 @@ class PlainRule(AbstractVJPRule):
 
     saves_prepared = False
 
-    def tile_sizes(self, batch, entries):
-        return tiles_of_products(batch, entries)
+    def tile_sizes(self, batch, entries, platform):
+        return tiles_of_products(batch, entries, platform)
 
     def prepare(self, cell, state, drive, /):
         return drive
@@ -46,13 +47,23 @@ class PlainRule(AbstractVJPRule):
         return pull_through_updates(tile, d_states)
 
 
-def tiles_of_products(batch: int, entries: int) -> TileSizes:
+def tiles_of_products(batch: int, entries: int, platform: Platform) -> TileSizes:
     """For cells with a product per step: few unrolled steps forward, so that their projection stays
     in the cache; for the products of the backward pass 512 rows of steps × batch, or as many as
     make 2¹⁶ entries of the state, if these are more.
     """
+    if platform != "cpu":
+        return tiles_of_launches(batch)
     rows = max(512, 2**16 // max(1, entries))
     return TileSizes(4, 4, min(max(16, rows // max(1, batch)), 128))
+
+
+def tiles_of_launches(batch: int) -> TileSizes:
+    """For accelerators, where a step takes as long as its operations take to be launched: unrolled
+    steps in both directions, which XLA makes fewer operations of, and long backward tiles, of 2¹⁴
+    rows of steps × batch but at most 256 steps.
+    """
+    return TileSizes(8, 8, min(max(32, 2**14 // max(1, batch)), 256), 8)
 
 
 def tiles_of_entries(batch: int, entries: int) -> TileSizes:
