@@ -9,14 +9,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from seqmem._core.cpu_cores import available_cores as available_cores
+
 IDLE_CORES = 0.1  # other programs may use this many cores of a machine that counts as idle
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which is also the number of XLA's threads."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def track_other_load() -> Callable[[], float | None]:

@@ -88,6 +88,7 @@ from ._core.container import (
     AbstractContainer as AbstractContainer,
     AbstractContainerCell as AbstractContainerCell,
 )
+from ._core.cpu_cores import use_cpu_cores as use_cpu_cores
 from ._core.family import (
     UNSTRUCTURED as UNSTRUCTURED,
     Family as Family,
@@ -258,6 +259,7 @@ __all__ = [
     "training",
     "unroll",
     "update",
+    "use_cpu_cores",
     "vmap_batch",
     "with_chrono_bias",
     "with_gate",
