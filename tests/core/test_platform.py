@@ -130,17 +130,38 @@ def test_tiles_of_cells_with_products(name):
     cell = CELLS[name]()
     rule = cell.family.vjp_rule or seqmem.PlainRule()
     cpu, gpu, tpu = (rule.tile_sizes(16, HIDDEN, name) for name in ("cpu", "gpu", "tpu"))
-    assert cpu.backward_unroll == 1
-    assert gpu == tpu == seqmem.TileSizes(8, 8, 256, 8)
+    assert (cpu.backward_unroll, cpu.separates_steps) == (1, False)
+    assert gpu == tpu == seqmem.TileSizes(8, 8, 256, 8, separates_steps=True)
     wide = rule.tile_sizes(2**10, HIDDEN, "gpu")
     assert (wide.backward, wide.backward_unroll) == (32, 8)
+
+
+def test_tiles_of_diagonal_cells():
+    rule = CELLS["LRU"]().family.vjp_rule
+    cpu, gpu, tpu = (rule.tile_sizes(16, 256, name) for name in ("cpu", "gpu", "tpu"))
+    assert cpu == seqmem.TileSizes(64, 1, 64)
+    assert gpu == tpu == seqmem.TileSizes(1024, 16, 1024, 16)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_steps_are_separated_on_accelerators_where_they_have_a_product(platform):
+    barriers = {}
+    for name in ("GRU", "MinGRU"):
+        with seqmem.target_platform(platform):
+            run = jax.jit(lambda xs, name=name: seqmem.unroll(CELLS[name](), None, xs)[1])
+            barriers[name] = "optimization_barrier" in run.lower(jnp.ones((8, INPUT))).as_text()
+    assert barriers == {"GRU": platform == "gpu", "MinGRU": False}
 
 
 @pytest.mark.parametrize(
     ("name", "method"),
     slow_but(
         [("LSTM", None), ("LRU", None)],
-        [*((name, None) for name in CELLS), ("LSTM", seqmem.Scan(tile=11))],
+        [
+            *((name, None) for name in CELLS),
+            ("LSTM", seqmem.Scan(tile=11)),
+            ("LRU", seqmem.Scan()),
+        ],
     ),
     ids=str,
 )

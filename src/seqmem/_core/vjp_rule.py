@@ -18,12 +18,15 @@ class TileSizes(NamedTuple):
         unroll: how many of these are written out one after another.
         backward: steps that the backward pass linearises at once.
         backward_unroll: how many steps of its loop are written out one after another.
+        separates_steps: whether the compiler is kept from computing a step of the forward loop
+            again for the steps after it.
     """
 
     forward: int
     unroll: int
     backward: int
     backward_unroll: int = 1
+    separates_steps: bool = False
 
 
 class BackwardTile(NamedTuple):

@@ -135,7 +135,7 @@ class DiagonalRule(AbstractVJPRule):
     saves_prepared = False
 
     def tile_sizes(self, batch, entries, platform):
-        return tiles_of_entries(batch, entries)
+        return tiles_of_entries(batch, entries, platform)
 
     def prepare(self, cell, state, drive, /):
         return drive

@@ -55,6 +55,8 @@ def run_forward(
         start = apply_reset(init, state, flags)
         saved = rule.prepare(cell, start, drive)
         state = apply_padding(state, rule.finish(cell, start, saved), flags)
+        if sizes.separates_steps:
+            state = jax.lax.optimization_barrier(state)
         return state, (state, saved)
 
     def tile(state: State, segment: tuple) -> tuple[State, PyTree]:

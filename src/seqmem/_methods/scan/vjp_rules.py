@@ -59,18 +59,22 @@ def tiles_of_products(batch: int, entries: int, platform: Platform) -> TileSizes
 
 
 def tiles_of_launches(batch: int) -> TileSizes:
-    """For accelerators, where a step takes as long as its operations take to be launched: unrolled
-    steps in both directions, which XLA makes fewer operations of, and long backward tiles, of 2¹⁴
-    rows of steps × batch but at most 256 steps.
+    """For cells with a product per step on accelerators, where a step takes as long as its
+    operations take to be launched: unrolled steps in both directions, which XLA makes fewer
+    operations of, and long backward tiles, of 2¹⁴ rows of steps × batch but at most 256 steps.
     """
-    return TileSizes(8, 8, min(max(32, 2**14 // max(1, batch)), 256), 8)
+    backward = min(max(32, 2**14 // max(1, batch)), 256)
+    return TileSizes(8, 8, backward, 8, separates_steps=True)
 
 
-def tiles_of_entries(batch: int, entries: int) -> TileSizes:
+def tiles_of_entries(batch: int, entries: int, platform: Platform) -> TileSizes:
     """For elementwise cells: as many steps as make 2¹⁸ entries of the state, for which XLA uses all
     cores, in a loop of single steps. Unrolled, their transcendental functions would be computed
-    again for each step.
+    again for each step. On accelerators 2²² entries, and 16 unrolled steps become one operation.
     """
+    if platform != "cpu":
+        steps = max(16, 2**22 // max(1, batch * entries))
+        return TileSizes(steps, 16, steps, 16)
     steps = max(16, 2**18 // max(1, batch * entries))
     return TileSizes(steps, 1, steps)
 
