@@ -1,5 +1,7 @@
 """The backward pass, counted in the lowered program: one product per step, weights outside."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -108,3 +110,21 @@ def test_scan_saves_the_states_and_by_default_the_pre_activations(name):
     pre_activations = {"RNN": 1, "LSTM": 4, "PeepholeLSTM": 4, "GRU": 4}[name]
     assert saved_entries(cell, seqmem.Scan(recompute=True)) == states
     assert saved_entries(cell, seqmem.Scan()) == states + pre_activations
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_no_step_copies_the_weights(name):
+    cell = getattr(seqmem, name)(16, 64, key=key)
+    compiled = jax.jit(forward).lower(cell, jnp.zeros((100, 1, 16))).compile()
+    computations = re.split(r"\n(?=\S)", compiled.as_text())
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", compiled.as_text()))
+    in_loops = [text for text in computations if text.lstrip("%").split(" ")[0] in bodies]
+    assert in_loops
+    for text in in_loops:
+        for shape, operation in re.findall(r"= f32\[([\d,]+)\]\S* ([\w\-]+)\(", text):
+            if operation not in ("get-tuple-element", "bitcast", "parameter"):
+                size = 1
+                for axis in shape.split(","):
+                    size *= int(axis)
+                assert size != cell.U.size, f"{operation} of f32[{shape}] in a loop"

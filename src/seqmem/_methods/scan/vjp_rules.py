@@ -49,13 +49,15 @@ class PlainRule(AbstractVJPRule):
 
 def tiles_of_products(batch: int, entries: int, platform: Platform) -> TileSizes:
     """For cells with a product per step: few unrolled steps forward, so that their projection stays
-    in the cache; for the products of the backward pass 512 rows of steps × batch, or as many as
-    make 2¹⁶ entries of the state, if these are more.
+    in the cache, and one where the states of a batch have 2¹⁶ entries; for the products of the
+    backward pass 512 rows of steps × batch, or as many as make 2¹⁶ entries of the state, if these
+    are more.
     """
     if platform != "cpu":
         return tiles_of_launches(batch)
+    forward = 4 if batch * entries < 2**16 else 1
     rows = max(512, 2**16 // max(1, entries))
-    return TileSizes(4, 4, min(max(16, rows // max(1, batch)), 128))
+    return TileSizes(forward, forward, min(max(1, rows // max(1, batch)), 128))
 
 
 def tiles_of_launches(batch: int) -> TileSizes:
