@@ -37,8 +37,9 @@ def time_interleaved(
     """The seconds of each call in each round. A call must return only when its work is done.
 
     Every call runs once per round, so that noise of the machine affects all of them alike. The
-    order is drawn for each round, so that no call always follows the same one, whose full caches
-    or spinning threads it would meet.
+    order is drawn for each round. A call that is timed follows one of its own that is not, as in a
+    loop of training steps: it meets its own caches, and not the threads of another library, which
+    spin for some milliseconds after their work.
     """
     order = list(calls)
     shuffle = random.Random(seed).shuffle
@@ -49,6 +50,7 @@ def time_interleaved(
     for _ in range(rounds):
         shuffle(order)
         for name in order:
+            calls[name]()
             start = time.perf_counter()
             calls[name]()
             seconds[name].append(time.perf_counter() - start)

@@ -1,11 +1,15 @@
-"""The same LSTM or GRU in every library: one function each, from sizes to calls to be timed.
+"""The same LSTM or GRU in every library: one function each, from a case to calls to be timed.
 
 Every program takes xs [time, batch, input] from a zero state to ys [time, batch, hidden]. The
 forward program returns ys; the gradient program returns the sum of the squares of ys and its
 gradient with respect to the parameters, not to the inputs. A library is imported by its function,
 so that a missing one is reported and the others still run.
+
+A JAX program runs on the first device, as its users run it, or with its batch spread over all
+devices, by `seqmem.training.DataParallel`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +34,22 @@ class Sizes(NamedTuple):
         return ", ".join(map(str, self))
 
 
+class Case(NamedTuple):
+    """What a library is asked to run.
+
+    Attributes:
+        cell: "LSTM" or "GRU".
+        sizes: its sizes.
+        xs: the inputs.
+        devices: over how many devices the batch is spread.
+    """
+
+    cell: str
+    sizes: Sizes
+    xs: np.ndarray
+    devices: int
+
+
 class Program(NamedTuple):
     """Calls that return when their work is done, and XLA's figures of the gradient program."""
 
@@ -40,27 +60,34 @@ class Program(NamedTuple):
     temp_bytes: int | None = None
 
 
-class Peer(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Peer:
     """A library.
 
     Attributes:
         package: its name in the package index.
-        build: (cell, sizes, xs) -> program.
+        build: (case) -> program.
         differs: how its cells or its call differ from seqmem's, for the notes of the report.
         in_jax: whether it counts as a JAX peer.
+        is_sharded: whether the batch is spread over all devices.
     """
 
     package: str
-    build: Callable[[str, Sizes, np.ndarray], Program]
+    build: Callable[[Case], Program]
     differs: str
     in_jax: bool = True
+    is_sharded: bool = False
 
 
-def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, xs: np.ndarray) -> Program:
+def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, case: Case) -> Program:
     def loss(parameters: Any, xs: Any) -> Any:
         return jnp.sum(apply(parameters, xs) ** 2)
 
-    args = jax.device_put((parameters, xs), jax.devices()[0])
+    if case.devices == 1:
+        args = jax.device_put((parameters, case.xs), jax.devices()[0])
+    else:
+        devices = seqmem.training.DataParallel(jax.devices()[: case.devices])
+        args = devices.replicate(parameters), devices.shard(case.xs)
     forward = compile_program(apply, *args)
     gradient = compile_program(jax.value_and_grad(loss), *args)
     return Program(
@@ -72,19 +99,21 @@ def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, xs: np.ndarr
     )
 
 
-def _seqmem(method: Any) -> Callable[[str, Sizes, np.ndarray], Program]:
-    def build(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
-        cell = getattr(seqmem, name)(sizes.input, sizes.hidden, key=jax.random.key(0))
+def _seqmem(method: Any) -> Callable[[Case], Program]:
+    def build(case: Case) -> Program:
+        make = getattr(seqmem, case.cell)
+        cell = make(case.sizes.input, case.sizes.hidden, key=jax.random.key(0))
 
         def apply(cell: Any, xs: Any) -> Any:
             return seqmem.unroll(cell, None, xs, method=method)[1]
 
-        return _jax_program(apply, cell, xs)
+        return _jax_program(apply, cell, case)
 
     return build
 
 
-def _equinox(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+def _equinox(case: Case) -> Program:
+    name, sizes = case.cell, case.sizes
     make = {"LSTM": eqx.nn.LSTMCell, "GRU": eqx.nn.GRUCell}[name]
     cell = make(sizes.input, sizes.hidden, key=jax.random.key(0))
     zero = jnp.zeros((sizes.batch, sizes.hidden))
@@ -96,10 +125,11 @@ def _equinox(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
 
         return jax.lax.scan(step, (zero, zero) if name == "LSTM" else zero, xs)[1]
 
-    return _jax_program(apply, cell, xs)
+    return _jax_program(apply, cell, case)
 
 
-def _flax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+def _flax(case: Case) -> Program:
+    name, sizes = case.cell, case.sizes
     from flax import nnx
 
     make = {"LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}[name]
@@ -111,10 +141,11 @@ def _flax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
     def apply(parameters: Any, xs: Any) -> Any:
         return nnx.merge(graph, parameters)(xs, initial_carry=zero)
 
-    return _jax_program(apply, parameters, xs)
+    return _jax_program(apply, parameters, case)
 
 
-def _haiku(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+def _haiku(case: Case) -> Program:
+    name, sizes = case.cell, case.sizes
     import haiku as hk
 
     def unroll(xs: Any) -> Any:
@@ -122,10 +153,11 @@ def _haiku(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
         return hk.dynamic_unroll(core, xs, core.initial_state(sizes.batch))[0]
 
     init, apply = hk.without_apply_rng(hk.transform(unroll))
-    return _jax_program(apply, init(jax.random.key(0), xs), xs)
+    return _jax_program(apply, init(jax.random.key(0), case.xs), case)
 
 
-def _memax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+def _memax(case: Case) -> Program:
+    name, sizes = case.cell, case.sizes
     from memax.equinox.set_actions.gru import GRU
     from memax.equinox.set_actions.lstm import LSTM
 
@@ -146,17 +178,18 @@ def _memax(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
 
         return jax.vmap(one_example, in_axes=1, out_axes=1)(xs)
 
-    return _jax_program(apply, parameters, xs)
+    return _jax_program(apply, parameters, case)
 
 
-def _torch(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
+def _torch(case: Case) -> Program:
+    name, sizes = case.cell, case.sizes
     import torch
 
     torch.manual_seed(0)
     torch.set_num_threads(available_cores())
     device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"  # the JAX programs' device
     rnn = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[name](sizes.input, sizes.hidden).to(device)
-    x = torch.from_numpy(xs).to(device)
+    x = torch.from_numpy(case.xs).to(device)
     parameters = list(rnn.parameters())
 
     def synchronized(values: Any) -> Any:
@@ -176,9 +209,13 @@ def _torch(name: str, sizes: Sizes, xs: np.ndarray) -> Program:
 
 
 OURS = {
-    "seqmem": Peer("seqmem", _seqmem(None), "", False),
+    "seqmem": Peer("seqmem", _seqmem(None), "its batch is spread over the devices", False, True),
     "seqmem lean": Peer(
-        "seqmem", _seqmem(seqmem.Scan(recompute=True)), "`method=Scan(recompute=True)`", False
+        "seqmem",
+        _seqmem(seqmem.Scan(recompute=True)),
+        "`method=Scan(recompute=True)`",
+        False,
+        True,
     ),
 }
 
@@ -199,4 +236,11 @@ PEERS = {
         "resets before the product",
     ),
     "torch": Peer("torch", _torch, "`nn.LSTM` or `nn.GRU`, two biases per gate", False),
+}
+
+SHARDED = {
+    f"{name} sharded": dataclasses.replace(
+        PEERS[name], differs="as above, its batch spread over the devices", is_sharded=True
+    )
+    for name in ("equinox", "flax")
 }

@@ -6,12 +6,13 @@ from typing import Any
 from ..common.machine import load_note
 from ..common.records import Row, markdown_table, versions_text
 from ..common.timing import geometric_mean
-from .peers import OURS, PEERS, Sizes
+from .peers import OURS, PEERS, SHARDED, Sizes
 
 
 def peer_means(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """For each cell, the geometric means over the shapes of the ratios with backward: of each
-    shape's fastest JAX peer, and of PyTorch.
+    """For each cell, the geometric means and the smallest over the shapes of the ratios with
+    backward: of each shape's fastest JAX peer, run as its users run it and with its batch spread
+    over the devices, and of PyTorch.
     """
 
     def mean(group: Sequence[Row], is_wanted: Callable[[str], bool]) -> dict[str, Any]:
@@ -20,8 +21,10 @@ def peer_means(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
             if is_wanted(row["library"]) and "gradient" in row:
                 case = (row["cell"], *row["sizes"])
                 best[case] = min(row["gradient"]["ratio"], best.get(case, float("inf")))
-        value = geometric_mean(best.values()) if best else None
-        return {"ratio": value, "shapes": len(best)}
+        if not best:
+            return {"ratio": None, "worst": None, "shapes": 0}
+        mean_ratio = geometric_mean(best.values())
+        return {"ratio": mean_ratio, "worst": min(best.values()), "shapes": len(best)}
 
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     groups = {cell: [row for row in rows if row["cell"] == cell] for cell in cells}
@@ -32,6 +35,7 @@ def peer_means(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
             "best JAX peer": mean(
                 group, lambda library: library in PEERS and PEERS[library].in_jax
             ),
+            "best JAX peer sharded": mean(group, SHARDED.__contains__),
             "torch": mean(group, lambda library: library == "torch"),
         }
         for name, group in groups.items()
@@ -44,7 +48,7 @@ def report(record: Mapping[str, Any]) -> str:
     libraries = {row["library"] for row in rows}
     notes = [
         f"* {name}: {peer.differs}."
-        for name, peer in (OURS | PEERS).items()
+        for name, peer in (OURS | PEERS | SHARDED).items()
         if name in libraries and peer.differs
     ]
     notes += dict.fromkeys(
@@ -81,7 +85,7 @@ def _gradient_table(rows: Sequence[Row]) -> str:
 
 
 def _means_table(record: Mapping[str, Any]) -> str:
-    names = ["best JAX peer", "torch"]
+    names = list(next(iter(record["means"].values())))
 
     def text(cell: str, name: str) -> str:
         mean = record["means"][cell][name]
@@ -91,7 +95,7 @@ def _means_table(record: Mapping[str, Any]) -> str:
             row["library"] == "seqmem" and cell in (row["cell"], "both") for row in record["rows"]
         )
         partial = "" if mean["shapes"] == count else f" ({mean['shapes']} of {count} shapes)"
-        return f"{mean['ratio']:.2f}{partial}"
+        return f"{mean['ratio']:.2f}, worst {mean['worst']:.2f}{partial}"
 
     return markdown_table(
         ["with backward, geometric mean", *(f"{name} / seqmem" for name in names)],

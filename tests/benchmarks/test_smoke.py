@@ -18,7 +18,7 @@ COMMANDS = {
     "cost.matrix_memories": "--rules delta --lengths 64 --tokens 128 --rounds 2",
     "cost.memory": "--lengths 16",
     "cost.parallel": "--cells MinGRU --lengths 32 --rounds 2",
-    "cost.speed": f"--cells LSTM --peers equinox {SHAPES}",
+    "cost.speed": f"--cells LSTM --peers equinox --cores {len(jax.devices())} {SHAPES}",
     "cost.training_loop": "--batches 2 --hidden 5 --steps 2 --rounds 2",
     "studies.chaos": "--size 11 --gains 0.8 1.5 --steps 20 --seeds 2",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
