@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,10 +26,8 @@ def package_version(package: str) -> str | None:
         return None
 
 
-def provenance(module: str, packages: Sequence[str]) -> Row:
-    """The machine, versions, date and command of a measurement. The command leaves `--out` out,
-    whose path is private.
-    """
+def command_line(module: str) -> str:
+    """The command of this process, without `--out`, whose path is private."""
     arguments = iter(sys.argv[1:])
     command = ["python", "-m", module]
     for argument in arguments:
@@ -36,6 +35,11 @@ def provenance(module: str, packages: Sequence[str]) -> Row:
             next(arguments, None)
         elif not argument.startswith("--out="):
             command.append(argument)
+    return " ".join(command)
+
+
+def environment(packages: Sequence[str]) -> Row:
+    """The machine, versions and date of a measurement."""
     versions = {package: package_version(package) for package in packages}
     return {
         "machine": machine_kind(),
@@ -45,8 +49,12 @@ def provenance(module: str, packages: Sequence[str]) -> Row:
             **{package: version for package, version in versions.items() if version},
         },
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": " ".join(command),
     }
+
+
+def provenance(module: str, packages: Sequence[str]) -> Row:
+    """The machine, versions, date and command of a measurement."""
+    return environment(packages) | {"command": command_line(module)}
 
 
 def versions_text(record: Mapping[str, Any]) -> str:
@@ -75,13 +83,27 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int
     return "\n".join([line(head), f"| {' | '.join(rule)} |", *map(line, rows)])
 
 
-def as_json(record: Row) -> str:
-    """The record in JSON. JSON has no infinity, so numbers that are not finite become strings."""
+def failure_text(error: BaseException) -> str:
+    """Why something did not run: the error's first line, without private paths."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"missing: no module named {error.name!r}"
+    message = (str(error).splitlines() or [""])[0]
+    return f"error: {type(error).__name__}: {without_paths(message)[:200]}"
+
+
+def without_paths(text: str) -> str:
+    return re.sub(r"/\S+/", "", text)
+
+
+def as_json(record: Row, indent: int | None = 1) -> str:
+    """The record in JSON, in one line with `indent=None`. JSON has no infinity, so numbers that are
+    not finite become strings.
+    """
 
     def as_finite(leaf: Any) -> Any:
         return str(leaf) if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
 
-    return json.dumps(jax.tree.map(as_finite, record), indent=1, allow_nan=False) + "\n"
+    return json.dumps(jax.tree.map(as_finite, record), indent=indent, allow_nan=False) + "\n"
 
 
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:

@@ -16,11 +16,14 @@ from jaxtyping import Array
 
 
 class Compiled(NamedTuple):
-    """A compiled program, the seconds that compiling it took, and the temporaries it allocates."""
+    """A compiled program, the seconds that compiling it took, and the temporaries and outputs that
+    it allocates.
+    """
 
     call: Callable[..., Any]
     seconds: float
     temp_bytes: int
+    output_bytes: int
 
 
 def compile_program(function: Callable[..., Any], *args: Any) -> Compiled:
@@ -28,7 +31,8 @@ def compile_program(function: Callable[..., Any], *args: Any) -> Compiled:
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*args).compile()
     seconds = time.perf_counter() - start
-    return Compiled(compiled, seconds, compiled.memory_analysis().temp_size_in_bytes)
+    memory = compiled.memory_analysis()
+    return Compiled(compiled, seconds, memory.temp_size_in_bytes, memory.output_size_in_bytes)
 
 
 def time_interleaved(
@@ -55,6 +59,43 @@ def time_interleaved(
             calls[name]()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def time_queued(
+    call: Callable[[], Any], wait: Callable[[Any], Any], *, most: int = 100, rounds: int = 5
+) -> dict[str, float]:
+    """The milliseconds of a call that returns before its work on a device is done ("ms").
+
+    A round queues calls for about 20 ms and then waits for the last, so that the host's part of a
+    call is hidden where it is shorter than the device's. Torch and JAX are timed alike, by the
+    host's clock. Also the largest round over the smallest ("spread"), and the milliseconds of a
+    call that is waited for ("latency_ms").
+
+    Args:
+        call: starts the work. It runs three times before the first round: the first runs load
+            kernels, choose algorithms and record graphs.
+        wait: waits for the result of a call, and for all calls before it.
+        most: calls of one round, whose outputs may have to exist at once.
+        rounds: at most; fewer, but two, where they take more than two seconds.
+    """
+    for _ in range(3):
+        start = time.perf_counter()
+        wait(call())
+        latency = time.perf_counter() - start
+    queued = max(1, min(most, int(0.02 / latency)))
+    gc.collect()
+    seconds = []
+    for _ in range(max(2, min(rounds, int(2 / (queued * latency))))):
+        start = time.perf_counter()
+        for _ in range(queued):
+            result = call()  # only the last is kept, so that the memory of the others is free
+        wait(result)
+        seconds.append((time.perf_counter() - start) / queued)
+    return {
+        "ms": 1e3 * statistics.median(seconds),
+        "spread": max(seconds) / min(seconds),
+        "latency_ms": 1e3 * latency,
+    }
 
 
 def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:

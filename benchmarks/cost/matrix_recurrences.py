@@ -1,6 +1,7 @@
 """Memories that are matrices, each as seqmem runs it, as a scan written by hand, and in memax.
 
-One head of 64 channels. The writes are inputs, so that nothing but the memory is measured.
+One head of 64 channels, where nothing else is asked for. The writes are inputs, so that nothing but
+the memory is measured.
 """
 
 from collections.abc import Callable
@@ -19,12 +20,16 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class MemoryOnly(seqmem.AbstractFastWeightCell):
-    """A memory without projections: its inputs are the writes, its outputs the readings."""
+    """A memory without projections: its inputs are the writes, its outputs the readings.
+
+    The shapes of one write are its `input_shape`.
+    """
 
     input_shape: Any = eqx.field(static=True)
 
     def init_state(self) -> seqmem.Memory:
-        return seqmem.Memory(jnp.zeros((1, SIZE, SIZE)))
+        num_heads, size = self.input_shape.query
+        return seqmem.Memory(jnp.zeros((num_heads, size, size)))
 
     def project(self, x: seqmem.Write) -> tuple[seqmem.Write, None]:
         return x, None
@@ -33,15 +38,17 @@ class MemoryOnly(seqmem.AbstractFastWeightCell):
         return reading
 
 
-def random_writes(rule: str, time: int, batch: int) -> seqmem.Write:
-    """Writes of a rule, [time, batch, 1 head, channels]."""
+def random_writes(
+    rule: str, time: int, batch: int, num_heads: int = 1, size: int = SIZE
+) -> seqmem.Write:
+    """Writes of a rule, [time, batch, heads, channels]."""
     keys = jax.random.split(jax.random.key(0), 6)
 
-    def normal(i: int, size: int = SIZE) -> Array:
-        return jax.random.normal(keys[i], (time, batch, 1, size))
+    def normal(i: int, size: int = size) -> Array:
+        return jax.random.normal(keys[i], (time, batch, num_heads, size))
 
     q, k, v, beta = normal(0), _unit(normal(1)), normal(2), jax.nn.sigmoid(normal(3, 1))
-    per_head, per_channel = (-jax.nn.softplus(normal(4, size)) for size in (1, SIZE))
+    per_head, per_channel = (-jax.nn.softplus(normal(4, size)) for size in (1, size))
     return {
         "retention": seqmem.Write(q, k, v, per_head),
         "GLA": seqmem.Write(q, k, v, per_channel),
@@ -56,10 +63,10 @@ def _unit(x: Array) -> Array:
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def seqmem_readings(writes: seqmem.Write) -> Array:
-    """By seqmem's default method, which is `Parallel()`."""
+def seqmem_readings(writes: seqmem.Write, method: seqmem.AbstractMethod | None = None) -> Array:
+    """By a method of seqmem; the default is `Parallel()`."""
     cell = MemoryOnly(jax.tree.map(lambda leaf: leaf.shape[2:], writes))
-    return seqmem.unroll(cell, None, writes)[1]
+    return seqmem.unroll(cell, None, writes, method=method)[1]
 
 
 def scan_readings(writes: seqmem.Write) -> Array:

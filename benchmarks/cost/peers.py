@@ -79,17 +79,36 @@ class Peer:
     is_sharded: bool = False
 
 
-def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, case: Case) -> Program:
+class Calls(NamedTuple):
+    """Calls that may return before their work is done."""
+
+    forward: Callable[[], Any]
+    gradient: Callable[[], Any]
+    parameters: int
+
+
+def seqmem_forward(method: seqmem.AbstractMethod | None) -> Callable[[Any, Any], Any]:
+    def apply(cell: Any, xs: Any) -> Any:
+        return seqmem.unroll(cell, None, xs, method=method)[1]
+
+    return apply
+
+
+def gradient_of_squares(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def loss(parameters: Any, xs: Any) -> Any:
         return jnp.sum(apply(parameters, xs) ** 2)
 
+    return jax.value_and_grad(loss)
+
+
+def _jax_program(apply: Callable[[Any, Any], Any], parameters: Any, case: Case) -> Program:
     if case.devices == 1:
         args = jax.device_put((parameters, case.xs), jax.devices()[0])
     else:
         devices = seqmem.training.DataParallel(jax.devices()[: case.devices])
         args = devices.replicate(parameters), devices.shard(case.xs)
     forward = compile_program(apply, *args)
-    gradient = compile_program(jax.value_and_grad(loss), *args)
+    gradient = compile_program(gradient_of_squares(apply), *args)
     return Program(
         lambda: jax.block_until_ready(forward.call(*args)),
         lambda: jax.block_until_ready(gradient.call(*args)),
@@ -103,11 +122,7 @@ def _seqmem(method: Any) -> Callable[[Case], Program]:
     def build(case: Case) -> Program:
         make = getattr(seqmem, case.cell)
         cell = make(case.sizes.input, case.sizes.hidden, key=jax.random.key(0))
-
-        def apply(cell: Any, xs: Any) -> Any:
-            return seqmem.unroll(cell, None, xs, method=method)[1]
-
-        return _jax_program(apply, cell, case)
+        return _jax_program(seqmem_forward(method), cell, case)
 
     return build
 
@@ -181,31 +196,51 @@ def _memax(case: Case) -> Program:
     return _jax_program(apply, parameters, case)
 
 
-def _torch(case: Case) -> Program:
-    name, sizes = case.cell, case.sizes
+def torch_device() -> str:
+    """Where PyTorch runs: on the device of the JAX programs."""
+    return "cpu" if jax.devices()[0].platform == "cpu" else "cuda"
+
+
+def torch_calls(name: str, sizes: Sizes, xs: np.ndarray, dtype: str = "float32") -> Calls:
+    """PyTorch's module, which is cuDNN's on an NVIDIA GPU."""
     import torch
 
     torch.manual_seed(0)
-    torch.set_num_threads(available_cores())
-    device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"  # the JAX programs' device
-    rnn = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[name](sizes.input, sizes.hidden).to(device)
-    x = torch.from_numpy(case.xs).to(device)
+    rnn = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[name](sizes.input, sizes.hidden)
+    rnn = rnn.to(torch_device(), getattr(torch, dtype))
+    x = torch.from_numpy(xs).to(torch_device(), getattr(torch, dtype))
     parameters = list(rnn.parameters())
-
-    def synchronized(values: Any) -> Any:
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return values
 
     def forward() -> Any:
         with torch.inference_mode():
-            return synchronized(rnn(x)[0])
+            return rnn(x)[0]
 
     def gradient() -> Any:
         loss = rnn(x)[0].square().sum()
-        return synchronized((loss.detach(), torch.autograd.grad(loss, parameters)))
+        return loss.detach(), torch.autograd.grad(loss, parameters)
 
-    return Program(forward, gradient, sum(p.numel() for p in parameters))
+    return Calls(forward, gradient, sum(p.numel() for p in parameters))
+
+
+def wait_for_torch(values: Any = None) -> Any:
+    """The values, when the work of all calls is done."""
+    import torch
+
+    if torch_device() == "cuda":
+        torch.cuda.synchronize()
+    return values
+
+
+def _torch(case: Case) -> Program:
+    import torch
+
+    torch.set_num_threads(available_cores())
+    calls = torch_calls(case.cell, case.sizes, case.xs)
+    return Program(
+        lambda: wait_for_torch(calls.forward()),
+        lambda: wait_for_torch(calls.gradient()),
+        calls.parameters,
+    )
 
 
 OURS = {

@@ -21,7 +21,6 @@ report says how many cores other programs used.
 
 import argparse
 import os
-import re
 import statistics
 import sys
 import time
@@ -35,7 +34,7 @@ import seqmem
 
 from ..common.machine import available_cores, track_other_load
 from ..common.options import positive_int
-from ..common.records import Row, provenance, write_record
+from ..common.records import Row, failure_text, provenance, write_record
 from ..common.timing import median_ratio, time_interleaved
 from .peers import OURS, PEERS, SHARDED, Case, Peer, Program, Sizes
 from .speed_report import peer_means, report
@@ -118,9 +117,7 @@ def build_program(peer: Peer, case: Case) -> Program | str:
             raise
         return f"missing: pip install {peer.package} (no module named {error.name!r})"
     except Exception as error:
-        message = (str(error).splitlines() or [""])[0]
-        message = re.sub(r"/\S+/", "", message)  # without private paths
-        return f"error: {type(error).__name__}: {message[:100]}"
+        return failure_text(error)
     return program
 
 
