@@ -1,0 +1,1 @@
+"""The sections of benchmarks.cost.accelerator, one file and one process each."""
