@@ -20,6 +20,7 @@ from ..segments import scan_segments, segment_size
 from .vjp_rules import PlainRule
 
 PLAIN_RULE = PlainRule()
+LONG_TILE = 16  # steps whose projection is a large product, which is fast in any layout
 SYMBOLIC_BATCH = 16  # the batch that tiles are chosen for where its size is not known
 
 
@@ -47,7 +48,8 @@ def run_forward(
     """
     sizes = tile_sizes_of(problem)
     rule, init, axes = rule_of(problem.cell), problem.init, problem.batch_axes
-    transposed = transpose_matrices(problem.cell)
+    is_long = sizes.forward >= LONG_TILE
+    weights = problem.cell if is_long else transpose_matrices(problem.cell)
     adds_zeros = isinstance(problem.flags.perturbation, ZeroPerturbations)
 
     def step(cell: AbstractCell, state: State, xs: tuple[Drive, StepFlags]) -> tuple[State, Any]:
@@ -61,7 +63,7 @@ def run_forward(
 
     def tile(state: State, segment: tuple) -> tuple[State, PyTree]:
         (inputs, flags), _ = segment
-        cell = restore_matrices(transposed)
+        cell = weights if is_long else restore_matrices(weights)
         drives = drives_of(cell, state, inputs, axes)
         flags = flags._replace(perturbation=None) if adds_zeros else flags
         state, (states, saved) = jax.lax.scan(
