@@ -38,7 +38,7 @@ from collections.abc import Mapping
 
 from ..common.options import positive_float
 from ..common.records import as_json, command_line, without_paths, write_record
-from .accelerator_report import read_rows, record_of, report
+from .accelerator_report import device_of, read_rows, record_of, report
 from .accelerator_sections.flags import FLAGS, READY, SMOKE_FLAGS
 from .accelerator_sections.section import append_row
 
@@ -76,9 +76,12 @@ def run_section(name: str, rows: pathlib.Path, seconds: float, smoke: bool) -> N
         flags = {tag: FLAGS[tag] for tag in (SMOKE_FLAGS if smoke else FLAGS)}
         commands = {tag: [*command, "--flags", tag] for tag in flags}
     environments = {tag: environment_of(value, smoke) for tag, value in flags.items()}
-    for tag, reason in run_processes(commands, environments, seconds).items():
+    reasons = run_processes(commands, environments, seconds)
+    device = device_of(row for row in read_rows(rows) if row["section"] == name)
+    for tag, reason in reasons.items():
         labels = {"flags": tag} if name == "flags" else {}
-        append_row(rows, {"section": name, **labels, "failure": reason, "smoke": smoke})
+        row = {"section": name, **labels, "failure": reason, **device, "smoke": smoke}
+        append_row(rows, row)
 
 
 def environment_of(flags: str, smoke: bool) -> dict[str, str]:

@@ -8,6 +8,12 @@ from typing import Any
 
 from ..common.records import Row, markdown_table, versions_text
 
+UNKNOWN: Row = {
+    "machine": "Unknown device",
+    "platform": None,
+    "versions": {"seqmem": "unknown"},
+    "date": "date unknown",
+}
 LABELS = ("flags", "cell", "rule", "law", "what", "chunks", "measure", "sizes", "library")
 LABELS += ("precision", "part")
 PRECISIONS = (
@@ -33,19 +39,21 @@ def read_rows(path: pathlib.Path) -> list[Row]:
 
 def record_of(rows: Sequence[Row], command: str) -> Row:
     """The rows with the provenance that they share: the device of the last one and its versions."""
-    environments = [row for row in rows if "machine" in row]
-    last: Row = environments[-1] if environments else {}
-    machine = last.get("machine", "unknown device")
-    is_cpu = last.get("platform") == "cpu"
+    device = UNKNOWN | device_of(rows)
+    slug = re.sub(r"[^a-z0-9]+", "-", device["machine"].lower()).strip("-")
     return {
-        "machine": machine,
-        "machines": list(dict.fromkeys(row["machine"] for row in environments)),
-        "platform": "cpu" if is_cpu else re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-"),
-        "versions": last.get("versions", {}),
-        "date": last.get("date", ""),
+        **device,
+        "platform": "cpu" if device["platform"] == "cpu" else slug,
+        "machines": list(dict.fromkeys(row["machine"] for row in rows if "machine" in row)),
         "command": command,
         "rows": list(rows),
     }
+
+
+def device_of(rows: Iterable[Row]) -> Row:
+    """What the last row that knows its device says of it."""
+    known = [row for row in rows if "machine" in row]
+    return {name: row[name] for row in known[-1:] for name in UNKNOWN}
 
 
 def report(record: Mapping[str, Any]) -> str:
@@ -76,14 +84,14 @@ def laws_note(laws: Sequence[Row], rows: Sequence[Row]) -> str:
     laws = [row for row in laws if "law" in row]
     broken = [f"{row['law']} ({_number(row['error'])})" for row in laws if not row["holds"]]
     if broken:
-        return f"EVERY TIME BELOW IS VOID: the device computes other numbers: {', '.join(broken)}."
+        return f"EVERY TIME BELOW IS VOID: the device computes other numbers: {'; '.join(broken)}."
     missing = [row["law"] for row in rows if "law" in row and "failure" in row]
     if not laws:
         return "Whether the device computes the right numbers was not checked."
     largest = max(row["error"] for row in laws)
-    text = f"Outputs and gradients in float32 agree with float64 on the CPU: {len(laws)} checks, "
-    text += f"relative errors of at most {largest:.0e}."
-    return text + (f" Not checked: {', '.join(missing)}." if missing else "")
+    text = "Outputs and gradients in float32 agree with float64 on the CPU, with relative errors "
+    text += f"of at most {largest:.0e} in {len(laws)} of {len(laws) + len(missing)} checks."
+    return text + (f" Not checked: {'; '.join(missing)}." if missing else "")
 
 
 def device_table(rows: Sequence[Row]) -> list[str]:
@@ -204,7 +212,7 @@ def _cases(rows: Sequence[Row]) -> str:
     for label in LABELS:
         texts = [_sizes(row) if label == "sizes" else row[label] for row in rows if label in row]
         if texts:
-            values.append(" and ".join(dict.fromkeys(texts)))
+            values.append(" / ".join(dict.fromkeys(texts)))
     return f" ({'; '.join(values)})" if values else ""
 
 

@@ -59,7 +59,8 @@ def test_section_that_raises_becomes_a_row_with_the_reason(rows):
         raise_error()
 
     make_section(rows).run(measure)
-    measured, failed, ended = accelerator_report.read_rows(rows)
+    started, measured, failed, ended = accelerator_report.read_rows(rows)
+    assert "machine" in started
     assert measured["ms"] == 7.0
     assert failed["failure"] == "error: RuntimeError: no memory at file.py"
     assert ended["seconds"] >= 0
@@ -118,6 +119,18 @@ def test_process_that_is_killed_keeps_its_rows(rows):
     assert time.monotonic() - start < 30
     assert reasons == {"gated": "its 2 seconds were over, and it was killed"}
     assert [row["ms"] for row in accelerator_report.read_rows(rows)] == [7.0]
+
+
+def test_section_that_is_killed_says_on_which_device(rows, monkeypatch):
+    def run_processes(commands, environments, seconds):
+        Section("gated", rows, 0.0).run(lambda section: None)
+        return dict.fromkeys(commands, "it was killed")
+
+    monkeypatch.setattr(accelerator, "run_processes", run_processes)
+    accelerator.run_section("gated", rows, 60.0, smoke=True)
+    started, _, killed = accelerator_report.read_rows(rows)
+    assert killed["failure"] == "it was killed"
+    assert (killed["machine"], killed["versions"]) == (started["machine"], started["versions"])
 
 
 def test_process_that_ends_by_an_error_says_why():
@@ -229,7 +242,7 @@ def test_section_without_an_extra_has_numbers_and_one_reason(rows, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     section = Section("device", rows, time.time() + 600, smoke=True)
     section.run(device.measure)
-    *measured, _ = accelerator_report.read_rows(rows)
+    _, *measured, _ = accelerator_report.read_rows(rows)
     assert len(measured) == 5
     assert [row["failure"] for row in measured if row.get("ms", 0) <= 0] == [
         "missing: no module named 'torch'"

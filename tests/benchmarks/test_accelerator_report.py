@@ -61,3 +61,13 @@ def test_report_has_a_column_for_each_library_and_precision(rows):
     assert [row[2:] for row in cells] == [["3.21", "1.98"], ["9.63", "5.94"]]
     reason = "* fast_weights: it is missing (KDA; 5, 3, 2, 7; fla; bfloat16; forward)."
     assert reason in lines
+
+
+def test_report_says_which_laws_were_not_checked(rows):
+    section = make_section("laws", rows)
+    section.attempt({"law": "LSTM"}, lambda: {"error": 2e-7, "holds": True})
+    section.attempt({"law": "LRU, Scan"}, lambda: {}["missing"])
+    text = accelerator_report.report(
+        accelerator_report.record_of(accelerator_report.read_rows(rows), "command")
+    )
+    assert "errors of at most 2e-07 in 1 of 2 checks. Not checked: LRU, Scan." in text

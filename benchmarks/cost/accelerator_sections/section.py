@@ -77,8 +77,11 @@ class Section:
     clock: Callable[[], float] = time.time
 
     def run(self, measure: Callable[["Section"], None]) -> None:
-        """Measure the section. An error of its own becomes a row, and so does its end."""
+        """Measure the section. Its start is a row, so that the device of a section that is killed
+        is known; so are an error of its own, and its end.
+        """
         start = self.clock()
+        self.write({"seconds": 0.0})
         try:
             measure(self)
         except Exception as error:
