@@ -149,8 +149,14 @@ def test_steps_are_separated_on_accelerators_where_they_have_a_product(platform)
     for name in ("GRU", "MinGRU"):
         with seqmem.target_platform(platform):
             run = jax.jit(lambda xs, name=name: seqmem.unroll(CELLS[name](), None, xs)[1])
-            barriers[name] = "optimization_barrier" in run.lower(jnp.ones((8, INPUT))).as_text()
-    assert barriers == {"GRU": platform == "gpu", "MinGRU": False}
+            text = run.lower(jnp.ones((8, INPUT))).as_text()
+            barriers[name] = text.count("optimization_barrier")
+    around_weights = 1
+    assert barriers["MinGRU"] == 0
+    if platform == "gpu":
+        assert barriers["GRU"] > around_weights
+    else:
+        assert barriers["GRU"] == around_weights
 
 
 @pytest.mark.parametrize(
