@@ -6,17 +6,15 @@ slow ones run it in a process with eight CPU devices.
 
 import functools
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, Mesh, PartitionSpec as P
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 import seqmem
+from tests.helpers.devices import run_on_devices
 
 DEVICES = 8
 TIME, BATCH, INPUT, HIDDEN = 24, 2, 3, 5
@@ -28,6 +26,9 @@ CASES = [
     ("MinGRU", "scan"),
     ("KDA", "all"),
     ("MLSTM", "all"),
+    ("MinGRU", "all, explicit axes"),
+    ("KDA", "all, explicit axes"),
+    ("MinGRU", "all, data axis of XLA"),
 ]
 CELLS = {
     "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
@@ -128,9 +129,8 @@ def test_sharded_reset_hides_values_that_are_not_finite(cell_type, inner):
 def sequences(case):
     rng = np.random.default_rng(7)
     options = {}
-    if case in ("lengths", "all"):
+    if "all" in case:
         options["lengths"] = np.array([17, 0])
-    if case in ("resets", "all"):
         options["resets"] = rng.random((TIME, BATCH)) < 0.2
     return jnp.asarray(rng.normal(size=(TIME, BATCH, INPUT))), options
 
@@ -149,31 +149,42 @@ def everything(run, cell, state, xs, options):
 
 def largest_difference(name, case):
     """Between eight devices and one, over values and gradients."""
-    mesh = jax.make_mesh((2, 4), ("data", "time"), axis_types=(AxisType.Auto,) * 2)
+    axis_type = AxisType.Explicit if "explicit" in case else AxisType.Auto
+    mesh = jax.make_mesh((2, 4), ("data", "time"), axis_types=(axis_type,) * 2)
     cell, state = make_cell(name)
     xs, options = sequences(case)
-    reverse = case in ("reverse", "all")
+    reverse = "all" in case
     inner = seqmem.Scan() if case == "scan" else seqmem.Parallel(chunk_size=2)
     method = seqmem.Sharded("time", inner)
 
     def one(cell, state, xs, options):
         return seqmem.unroll(cell, state, xs, reverse=reverse, **options)
 
+    places = {"lengths": P("data"), "resets": P("time", "data")}
+    specs = (P(), P("data"), P("time", "data"), {key: places[key] for key in options})
+    names = {"data", "time"}
+    in_specs, out_specs = specs, (P("data"), P("time", "data"))
+    if "of XLA" in case:  # the batch is left to XLA, and is spread by where the arrays are
+        names = {"time"}
+        in_specs = (P(), P(), P("time"), {key: P(*places[key][:-1]) for key in options})
+        out_specs = (P(), P("time"))
+
     def many(cell, state, xs, options):
-        places = {"lengths": P("data"), "resets": P("time", "data")}
         spread = jax.shard_map(
             lambda cell, state, xs, options: seqmem.unroll(
                 cell, state, xs, reverse=reverse, method=method, **options
             ),
             mesh=mesh,
-            in_specs=(P(), P("data"), P("time", "data"), {key: places[key] for key in options}),
-            out_specs=(P("data"), P("time", "data")),
+            in_specs=in_specs,
+            out_specs=out_specs,
+            axis_names=names,
         )
         return spread(cell, state, xs, options)
 
-    first, second = (
-        jax.jit(functools.partial(everything, run))(cell, state, xs, options) for run in (one, many)
-    )
+    args = (cell, state, xs, options)
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+    first = jax.jit(functools.partial(everything, one))(*args)
+    second = jax.jit(functools.partial(everything, many))(*jax.device_put(args, shardings))
     differences = jax.tree.map(
         lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), first, second
     )
@@ -182,17 +193,7 @@ def largest_difference(name, case):
 
 @pytest.fixture(scope="module")
 def differences():
-    """Of all cases, from a process with eight devices, which JAX must know before it starts."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
-    run = subprocess.run(
-        [sys.executable, __file__],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout)
+    return run_on_devices(DEVICES, "tests.methods.test_sharded", JAX_ENABLE_X64="1")
 
 
 @pytest.mark.slow

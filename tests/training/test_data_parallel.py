@@ -6,8 +6,11 @@ import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
+import optax
 import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
 
 from seqmem import training
 
@@ -74,6 +77,13 @@ def test_two_processes_train_like_one(one_device, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("axes", ["auto", "explicit"])
+def test_four_devices_with_half_of_each_matrix_train_like_one(one_device, tmp_path, axes):
+    wait_for(start(tmp_path, devices=4, split=2, axes=axes))
+    check_same_training(tmp_path, one_device)
+
+
+@pytest.mark.slow
 def test_checkpoint_of_eight_devices_resumes_on_one(one_device, tmp_path):
     wait_for(start(tmp_path, devices=8, steps=50))
     wait_for(start(tmp_path, devices=1, steps=100))
@@ -83,11 +93,31 @@ def test_checkpoint_of_eight_devices_resumes_on_one(one_device, tmp_path):
     assert largest_difference(got, want) < 1e-9
 
 
-def test_batch_that_the_devices_do_not_divide_is_refused(monkeypatch):
+def test_batch_that_the_devices_do_not_divide_is_refused():
     devices = training.DataParallel()
-    monkeypatch.setattr(training.DataParallel, "num_devices", 8)
+    devices.mesh = AbstractMesh((8,), ("batch",))
     with pytest.raises(ValueError, match=r"\(7, 13\), over 8 devices[^$]*a multiple of 8"):
         devices.shard(np.zeros((7, 13)))
+
+
+def test_mesh_of_the_caller_splits_the_batch_over_its_first_axis():
+    mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    devices = training.DataParallel(mesh)
+    assert devices.shard(np.zeros((7, 4))).sharding == NamedSharding(mesh, P(None, "data"))
+    assert devices.num_devices == 1
+
+
+def test_training_state_keeps_arrays_that_are_on_the_mesh():
+    mesh = jax.make_mesh((1, 1), ("data", "model"))
+    split = NamedSharding(mesh, P(None, "model"))
+    model = {"U": jax.device_put(np.ones((3, 4)), split), "b": np.ones(3)}
+    state = training.begin_training(model, optax.adam(1e-2), np.zeros((2, 5)))
+    gradient = training.TruncatedBPTT(lambda *args: args, window=7)
+    state = training.DataParallel(mesh).shard_training(state, gradient)
+    assert state.model["U"].sharding == split
+    assert {leaf["U"].sharding for leaf in state.opt_state[0][1:]} == {split}
+    assert state.model["b"].sharding == NamedSharding(mesh, P())
+    assert state.carry.sharding == NamedSharding(mesh, P("data"))
 
 
 def test_array_without_the_batch_axis_is_refused():

@@ -43,6 +43,8 @@ class Problem(eqx.Module):
         batch_axes: how many batch axes there are.
         reverse: whether the last step is run first.
         return_states: whether the solution holds the states of every step.
+        shares: into how many shares the first batch axis is split over devices, as far as types
+            say; it divides that axis.
     """
 
     cell: Any
@@ -53,6 +55,7 @@ class Problem(eqx.Module):
     batch_axes: int = eqx.field(static=True, default=0)
     reverse: bool = eqx.field(static=True, default=False)
     return_states: bool = eqx.field(static=True, default=False)
+    shares: int = eqx.field(static=True, default=1)
 
     @property
     def steps(self) -> tuple[PyTree, StepFlags]:

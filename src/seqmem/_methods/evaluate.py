@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from .._core.cell import AbstractLayer
+from .._core.mesh import leading_spec, mesh_of, num_shares, shardings_of
 from .._core.method import AbstractMethod
 from .._core.problem import Problem, Solution, State, Stats, StepFlags
 from .._core.shapes import leading_axes
@@ -27,10 +28,28 @@ class Run(NamedTuple):
     perturbations: Any
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def evaluate(run: Run, method: AbstractMethod, reverse: bool, return_states: bool) -> Solution:
-    """The solution of checked arguments. It is jitted: called again eagerly, it compiles once."""
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def evaluate(
+    run: Run, method: AbstractMethod, reverse: bool, return_states: bool, shares: int | None = None
+) -> Solution:
+    """The solution of checked arguments. It is jitted: called again eagerly, it compiles once.
+
+    Explicit axes of a mesh are made Auto, so that any cell and any method runs on them. Results are
+    spread over devices as the inputs are, in time and batch; their features are not.
+    """
     time, *batch = leading_axes(run.cell.input_shape, run.inputs)
+    mesh = mesh_of(run)
+    if shares is None:
+        spec = leading_spec(run.inputs, 1 + len(batch))
+        shares = num_shares(mesh, spec, batch)
+        if mesh is not None and mesh.explicit_axes:
+            of_state, of_steps = shardings_of(mesh, spec)
+            evaluate_on_auto_axes: Any = jax.sharding.auto_axes(
+                lambda run: evaluate(run, method, reverse, return_states, shares),
+                axes=mesh.explicit_axes,
+                out_sharding=Solution(of_state, of_steps, of_steps, of_state),
+            )
+            return evaluate_on_auto_axes(run)
     compaction = None
     if run.mask is not None:
         compaction = Compaction.of(run.mask, run.lengths)
@@ -69,6 +88,7 @@ def evaluate(run: Run, method: AbstractMethod, reverse: bool, return_states: boo
         batch_axes=len(batch),
         reverse=reverse,
         return_states=return_states,
+        shares=shares,
     )
     solution = method.run(match_varying_axes(problem))
     outputs, states = solution.outputs, solution.states

@@ -30,7 +30,8 @@ class DataParallel:
     `jax.Array`s yourself.
 
     Args:
-        devices: the devices, in order; None is `jax.devices()`, of all processes.
+        devices: the devices, in order, or a mesh of yours, over whose first axis the batch is
+            spread; None is `jax.devices()`, of all processes.
 
     Raises:
         ValueError: for an empty list.
@@ -54,7 +55,10 @@ class DataParallel:
 
     mesh: Mesh
 
-    def __init__(self, devices: Sequence[Any] | None = None):
+    def __init__(self, devices: Sequence[Any] | Mesh | None = None):
+        if isinstance(devices, Mesh):
+            self.mesh = devices
+            return
         devices = jax.devices() if devices is None else list(devices)
         if not devices:
             raise bad_input(
@@ -94,6 +98,9 @@ class DataParallel:
         """A training state with the model, the optimiser and the counts on every device, and the
         carry split over the devices like the batch.
 
+        Arrays of the model and the optimiser that are on the mesh already stay as they are: a model
+        that was split over a second axis before `begin_training` remains split.
+
         Args:
             state: from `begin_training`; in several processes the same in each.
             gradient: the gradient that made its carry.
@@ -101,14 +108,19 @@ class DataParallel:
         Raises:
             ValueError: where the devices do not divide the batch.
         """
-        replicated = self.replicate(eqx.tree_at(lambda s: s.carry, state, None))
+        others = eqx.tree_at(lambda s: s.carry, state, None)
+        replicated = jax.tree.map(lambda x: x if self._has(x) else self._place(x, None), others)
         carry = self.shard(state.carry, gradient.batch_axes(state.carry))
         return eqx.tree_at(lambda s: s.carry, replicated, carry, is_leaf=lambda x: x is None)
+
+    def _has(self, leaf: Any) -> bool:
+        return getattr(getattr(leaf, "sharding", None), "mesh", None) == self.mesh
 
     def _place(self, leaf: Any, axis: int | None) -> Any:
         if not isinstance(leaf, jax.Array | np.ndarray):
             return leaf
-        shape, count = np.shape(leaf), self.num_devices
+        name = self.mesh.axis_names[0]
+        shape, count = np.shape(leaf), self.mesh.shape[name]
         spec = PartitionSpec()
         if axis is not None and shape:
             if axis >= len(shape) or shape[axis] % count:
@@ -117,5 +129,5 @@ class DataParallel:
                     f"a multiple of {count} examples along that axis.",
                     "change the batch size, pass fewer devices, or pass another axis.",
                 )
-            spec = PartitionSpec(*[None] * axis, AXIS)
+            spec = PartitionSpec(*[None] * axis, name)
         return place(leaf, NamedSharding(self.mesh, spec))

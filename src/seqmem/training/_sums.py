@@ -32,7 +32,7 @@ def scan_sums(
         sums = jax.tree.map(lambda total, term: total + term.astype(total.dtype), sums, terms)
         return (carry, sums), y
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, state_dtype(leaf)), terms)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, state_dtype(leaf)), terms)
     (carry, sums), ys = jax.lax.scan(step, (carry, zeros), xs)
     return carry, jax.tree.map(lambda total, term: total.astype(term.dtype), sums, terms), ys
 

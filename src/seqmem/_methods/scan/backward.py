@@ -24,6 +24,7 @@ from ..._core.vjp_rule import BackwardTile
 from ..readouts import drives_of
 from ..segments import previous_states, scan_segments, segment_size, segment_starts
 from .forward import rule_of, tile_sizes_of
+from .shares import pull_in_shares, sum_of_shares, zeros_in_shares
 from .vjp_rules import pull_to
 
 
@@ -47,7 +48,7 @@ class _Sums(NamedTuple):
     """What the backward pass carries from tile to tile."""
 
     state: State  # the cotangent of the state, going back in time
-    cell: AbstractCell  # the sum of the parameters' cotangents, at least in the state's precision
+    cell: AbstractCell  # sums of the parameters' cotangents, at least in the state's precision
     init: State  # the cotangent of the initial state, from all resets, per example
 
 
@@ -68,14 +69,19 @@ def pull_back(
     size = method.tile or segment_size(problem.time, tile_sizes_of(problem).backward)
     size = min(size, problem.time)
 
+    def pull_readout(cell: AbstractCell, d_outputs: PyTree, *args: PyTree) -> tuple:
+        readout = lambda *args: keep_inexact(outputs_of(*args, axes))  # noqa: E731
+        return pull_to(readout, d_outputs, cell, *args)
+
+    def pull_inputs(
+        cell: AbstractCell, steps: tuple[State, PyTree, PyTree], *args: PyTree
+    ) -> tuple:
+        return rule_of(cell).pull_to_inputs(BackwardTile(cell, *steps, axes), *args)
+
     def tile(sums: _Sums, segment: tuple) -> tuple[_Sums, tuple[PyTree, PyTree]]:
         (inputs, flags, states, saved, d_outputs, d_states), first = segment
-        d_cell_readout, d_readout, d_inputs_readout = pull_to(
-            lambda *args: keep_inexact(outputs_of(*args, axes)),
-            d_outputs,
-            problem.cell,
-            states,
-            inputs,
+        d_cell_readout, d_readout, d_inputs_readout = pull_in_shares(
+            pull_readout, problem.shares, problem.cell, d_outputs, states, inputs
         )
         if d_states is not None:
             d_readout = jax.tree.map(jnp.add, d_readout, d_states)
@@ -86,7 +92,9 @@ def pull_back(
         d_state, d_init, d_updates, pulled = _loop(
             method.transform, problem, steps, (sums.state, sums.init), (d_readout, flags)
         )
-        d_cell, d_inputs = rule_of(problem.cell).pull_to_inputs(steps, d_updates, pulled)
+        d_cell, d_inputs = pull_in_shares(
+            pull_inputs, problem.shares, problem.cell, (before, saved, inputs), d_updates, pulled
+        )
         d_cell = jax.tree.map(_accumulate, sums.cell, d_cell_readout, d_cell)
         d_inputs = jax.tree.map(jnp.add, d_inputs, d_inputs_readout)
         d_perturbation = None if perturbation is None else d_updates
@@ -97,16 +105,17 @@ def pull_back(
     wide = as_precision(differentiable.cell, precision((differentiable.cell, problem.state)))
     sums, (d_inputs, d_perturbation) = scan_segments(
         tile,
-        _Sums(d_final, jax.tree.map(jnp.zeros_like, wide), zeros),
+        _Sums(d_final, zeros_in_shares(wide, problem.shares), zeros),
         (*problem.steps, residuals.states, residuals.saved, d_solution.outputs, d_solution.states),
         size,
         per_segment=segment_starts(problem.state, residuals.states, size, reverse=problem.reverse),
         reverse=not problem.reverse,
     )
+    d_cell = sum_of_shares(sums.cell, problem.shares)
     if isinstance(perturbation, ZeroPerturbations):
         d_perturbation = ZeroPerturbations(d_perturbation)
     return differentiable.replace(
-        cell=jax.tree.map(lambda d, own: d.astype(own.dtype), sums.cell, differentiable.cell),
+        cell=jax.tree.map(lambda d, own: d.astype(own.dtype), d_cell, differentiable.cell),
         init=jax.tree.map(lambda d: d.sum(tuple(range(axes))), sums.init),
         state=sums.state,
         inputs=d_inputs,

@@ -30,12 +30,11 @@ def rule_of(cell: AbstractCell) -> AbstractVJPRule:
 
 
 def tile_sizes_of(problem: Problem) -> TileSizes:
-    """How many steps are taken together."""
+    """How many steps are taken together, for the share of the batch that a device has."""
     leaves = jax.tree.leaves(problem.init)
     entries = sum(jnp.size(leaf) * (1 + jnp.iscomplexobj(leaf)) for leaf in leaves)
     batch = math.prod(problem.batch)
-    if not isinstance(batch, int):
-        batch = SYMBOLIC_BATCH
+    batch = batch // problem.shares if isinstance(batch, int) else SYMBOLIC_BATCH
     return rule_of(problem.cell).tile_sizes(batch, entries, current_platform())
 
 
