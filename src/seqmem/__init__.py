@@ -127,6 +127,7 @@ from ._core.vjp_rule import (
 from ._methods.newton.newton import Newton as Newton
 from ._methods.newton.quasi_newton import QuasiNewton as QuasiNewton
 from ._methods.parallel import Parallel as Parallel
+from ._methods.remat import Remat as Remat
 from ._methods.scan.reference import ReferenceScan as ReferenceScan
 from ._methods.scan.scan import Scan as Scan
 from ._methods.scan.vjp_rules import PlainRule as PlainRule
@@ -220,6 +221,7 @@ __all__ = [
     "ProjectedLSTM",
     "QuasiNewton",
     "ReferenceScan",
+    "Remat",
     "ResetBeforeGRU",
     "RetNet",
     "RoPE",

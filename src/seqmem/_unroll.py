@@ -75,7 +75,8 @@ def unroll(
         method: how the recurrence is evaluated; None picks the default of the cell's family on
             the platform that the program is traced for (`seqmem.target_platform`).
         remat_every: keep one state every so many steps for the backward pass, and compute the
-            steps between again. Memory then grows as time/remat_every + remat_every.
+            steps between again. Memory then grows as time/remat_every + remat_every. It is
+            `seqmem.Remat` around the method, which can also keep the states on the host.
 
     Returns:
         The final state, batch axes in front, and the outputs, [time, *batch, ...]. At padded steps
@@ -186,7 +187,7 @@ def _checked(
     check_method(run.cell, method, remat_every)
     method = method or default_method(run.cell)
     if remat_every is not None:
-        method = Remat(method, remat_every)
+        method = Remat(remat_every, method)
     run = run._replace(
         state=_as_arrays(run.state),
         inputs=_as_arrays(run.inputs),
