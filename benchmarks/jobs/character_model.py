@@ -1,14 +1,14 @@
 """A character model of a text, trained in three minutes.
 
-    python -m benchmarks.jobs.character_model [--cell GRU] [--hidden 256]
+    python -m benchmarks.jobs.character_model [--cell GRU] [--hidden 256] [--devices 2]
         [--minutes 2.5 | --steps 2000]
     python -m benchmarks.jobs.character_model --compare-dtypes [--hidden 128] [--steps 600]
 
 tinyshakespeare, from SEQMEM_DATA or downloaded, or else CPython's language reference: the first
 nine tenths for training, the last for the test. A cell is trained by truncated backpropagation
 through windows of 64 characters with a carried state, by Adam with a learning rate that rises and
-falls. With --minutes, a few steps are timed to choose the number of steps; the time of the tests is
-not part of the minutes.
+falls. The streams are spread over all devices: the cores of a CPU. With --minutes, a few steps are
+timed to choose the number of steps; the time of the tests is not part of the minutes.
 
 With --compare-dtypes, computation in bfloat16 with float32 weights and states is compared with
 float32, at the same steps and the same three seeds. XLA may leave out a rounding to bfloat16 that
@@ -18,17 +18,21 @@ it.
 
 import argparse
 import csv
+import functools
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from seqmem import experiment, models
 
+from ..common.devices import OPTION, devices_for, on_first_device
 from ..common.options import positive_float, positive_int
 from ..common.records import (
     Row,
@@ -42,7 +46,8 @@ from .character_training import (
     BATCH,
     CELLS,
     WINDOW,
-    Text,
+    Job,
+    Settings,
     load_text,
     make_job,
     sample_text,
@@ -69,6 +74,7 @@ def parse_options() -> argparse.Namespace:
     limit.add_argument("--minutes", type=positive_float, default=2.5, help="of training")
     limit.add_argument("--steps", type=positive_int, help="of training")
     add("--seed", type=int, default=0)
+    add("--devices", type=positive_int, help=OPTION)
     add("--dtype", choices=DTYPES, default="float32", help="of the computation")
     add("--compare-dtypes", action="store_true", help="both dtypes, three seeds each")
     add("--out", default="benchmarks/results", help="folder for the results")
@@ -76,55 +82,52 @@ def parse_options() -> argparse.Namespace:
 
 
 class Run(NamedTuple):
-    """A trained model, the test losses during its training, and the seconds, tests included."""
+    """A trained model, the test losses during its training, the seconds, tests included, and the
+    characters that it was trained on per second, without tests: the median over the steps.
+    """
 
     model: models.CharacterModel
     rows: list[Row]
     seconds: float
+    characters_per_second: float
 
 
-def train(text: Text, options: argparse.Namespace, steps: int, seed: int, dtype: str) -> Run:
-    job = make_job(
-        options.cell, options.hidden, text, seed=seed, steps=steps, bfloat16=dtype == "bfloat16"
-    )
+def train(job: Job, settings: Settings) -> Run:
+    steps = settings.steps
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         state, _ = experiment.train(
             job.step,
             job.begin(),
             job.batches,
-            key=jax.random.key(seed),
+            key=jax.random.key(settings.seed),
             steps=steps,
             folder=folder,
             validation=experiment.Validation(job.validate, every=max(1, steps // TESTS)),
             tokens=WINDOW * BATCH,
         )
-        table = pathlib.Path(folder, "validation.csv").read_text().splitlines()
+        table, training_table = (
+            list(csv.DictReader(pathlib.Path(folder, f"{name}.csv").read_text().splitlines()))
+            for name in ("validation", "training")
+        )
     seconds = time.perf_counter() - start
+    speeds = [float(row["tokens_per_second"]) for row in training_table]
     rows: list[Row] = [
         {
-            "dtype": dtype,
-            "seed": seed,
+            "dtype": settings.dtype,
+            "seed": settings.seed,
             "step": int(row["position"]),
             "test_loss": float(row["loss"]),
         }
-        for row in csv.DictReader(table)
+        for row in table
     ]
-    return Run(state.model, rows, seconds)
+    return Run(on_first_device(state.model), rows, seconds, float(np.median(speeds)))
 
 
-def steps_within(minutes: float, text: Text, options: argparse.Namespace) -> int:
+def steps_within(minutes: float, make: Callable[[Settings], Job], settings: Settings) -> int:
     """How many steps fit into some minutes, the timing of a few steps included."""
     start = time.perf_counter()
-    job = make_job(
-        options.cell,
-        options.hidden,
-        text,
-        seed=options.seed,
-        steps=1000,
-        bfloat16=options.dtype == "bfloat16",
-    )
-    seconds = seconds_per_step(job)
+    seconds = seconds_per_step(make(settings))
     remaining = 60 * minutes - (time.perf_counter() - start)
     return max(TESTS, int(remaining / seconds) // TESTS * TESTS)
 
@@ -132,15 +135,22 @@ def steps_within(minutes: float, text: Text, options: argparse.Namespace) -> int
 def report(record: Row) -> str:
     """The record in Markdown."""
     runs = [
-        [run["dtype"], str(run["seed"]), f"{run['test_loss']:.4f}", f"{run['seconds']:.0f}"]
+        [
+            run["dtype"],
+            str(run["seed"]),
+            f"{run['test_loss']:.4f}",
+            f"{run['seconds']:.0f}",
+            f"{run['characters_per_second']:,.0f}",
+        ]
         for run in record["runs"]
     ]
     parts = [
         f"`{record['command']}`",
         f"{record['machine']}, {record['date']}. {versions_text(record)}",
         f"{record['cell']} of {record['hidden']} on {record['text']}, {record['steps']} steps of "
-        f"{BATCH} streams of {WINDOW} characters; loss on the last tenth, nats per character:",
-        markdown_table(["dtype", "seed", "test loss", "seconds"], runs),
+        f"{BATCH} streams of {WINDOW} characters on {record['devices']} device"
+        f"{'s' * (record['devices'] > 1)}; loss on the last tenth, nats per character:",
+        markdown_table(["dtype", "seed", "test loss", "seconds", "characters/s"], runs),
     ]
     if record["difference"] is not None:
         parts.append(
@@ -154,17 +164,27 @@ def report(record: Row) -> str:
 
 def main() -> None:
     options = parse_options()
+    devices = devices_for(BATCH, options.devices)
     text = load_text()
     dtypes = DTYPES if options.compare_dtypes else (options.dtype,)
     seeds = range(COMPARED_SEEDS) if options.compare_dtypes else (options.seed,)
-    steps = options.steps or steps_within(options.minutes, text, options)
+    settings = Settings(options.cell, options.hidden, 1000, options.seed, options.dtype)
+    make: Callable[[Settings], Job] = functools.partial(make_job, text=text, devices=devices)
+    steps = options.steps or steps_within(options.minutes, make, settings)
     summaries, rows, losses = [], [], {}
     for seed in seeds:
         for dtype in dtypes:
-            run = train(text, options, steps, seed, dtype)
+            settings = settings._replace(steps=steps, seed=seed, dtype=dtype)
+            run = train(make(settings), settings)
             last = run.rows[-1]["test_loss"]
             summaries.append(
-                {"dtype": dtype, "seed": seed, "test_loss": last, "seconds": run.seconds}
+                {
+                    "dtype": dtype,
+                    "seed": seed,
+                    "test_loss": last,
+                    "seconds": run.seconds,
+                    "characters_per_second": run.characters_per_second,
+                }
             )
             rows += run.rows
             losses.setdefault(dtype, []).append(last)
@@ -179,6 +199,7 @@ def main() -> None:
         "hidden": options.hidden,
         "text": text.source,
         "steps": steps,
+        "devices": devices.num_devices,
         "runs": summaries,
         "difference": difference,
         "sample": sample,

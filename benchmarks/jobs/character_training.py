@@ -83,7 +83,17 @@ def make_step(
     return optimiser, gradient, training.make_step(gradient, optimiser)
 
 
-def make_job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, bfloat16: bool) -> Job:
+class Settings(NamedTuple):
+    """What is trained, and how."""
+
+    cell: str
+    hidden: int
+    steps: int
+    seed: int
+    dtype: str
+
+
+def make_job(settings: Settings, text: Text, devices: training.DataParallel) -> Job:
     """Truncated backpropagation through consecutive windows of the streams, the states carried.
 
     Where the streams end they start again, with the states they ended in.
@@ -91,21 +101,25 @@ def make_job(cell: str, hidden: int, text: Text, *, seed: int, steps: int, bfloa
     inputs, targets = data.segment_text(text.training, time=WINDOW, batch=BATCH)
     test_time = (len(text.test) - 1) // TEST_STREAMS
     test_segments = data.segment_text(text.test, time=test_time, batch=TEST_STREAMS)
-    optimiser, gradient, step = make_step(steps, bfloat16)
+    test_inputs, test_targets = (devices.shard(part[0]) for part in test_segments)
+    bfloat16 = settings.dtype == "bfloat16"
+    optimiser, gradient, step = make_step(settings.steps, bfloat16)
 
-    def batches(key: PRNGKeyArray, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def batches(key: PRNGKeyArray, position: int) -> tuple[Array, Array]:
         segment = position % len(inputs)
-        return inputs[segment], targets[segment]
+        return devices.shard((inputs[segment], targets[segment]))
 
     def begin() -> training.TrainingState:
         size = len(text.vocabulary)
-        keys = jax.random.split(jax.random.key(seed))
-        model = models.CharacterModel(CELLS[cell](size, hidden, key=keys[0]), size, key=keys[1])
+        keys = jax.random.split(jax.random.key(settings.seed))
+        cell = CELLS[settings.cell](size, settings.hidden, key=keys[0])
+        model = models.CharacterModel(cell, size, key=keys[1])
         carry = gradient.init_carry(model.init_state(BATCH), (inputs[0], targets[0]))
-        return training.begin_training(model, optimiser, carry)
+        state = training.begin_training(model, optimiser, carry)
+        return devices.shard_training(state, gradient)
 
     def validate(state: training.TrainingState) -> dict[str, float]:
-        value = test_loss(state.model, *(part[0] for part in test_segments), bfloat16=bfloat16)
+        value = test_loss(state.model, test_inputs, test_targets, bfloat16=bfloat16)
         return {"loss": float(value)}
 
     return Job(step, begin, batches, validate)

@@ -1,7 +1,7 @@
 """Image captioning: "two sandals, a bag and a coat".
 
     python -m benchmarks.jobs.describe_image [--images FOLDER|digits] [--steps 18000 7000]
-        [--seed 0]
+        [--seed 0] [--devices 2]
 
 Scenes of one to four real images, and a model that describes them word by word: a convolutional
 encoder, and a GRU that attends to its feature map (`scene_models.py`). The encoder is trained
@@ -30,6 +30,7 @@ import optax
 
 from seqmem import experiment, tasks, training
 
+from ..common.devices import OPTION, devices_for, on_first_device
 from ..common.machine import track_other_load
 from ..common.options import positive_int
 from ..common.records import Row, provenance, write_csv, write_record
@@ -54,12 +55,20 @@ def parse_options() -> argparse.Namespace:
     add("--batch", type=positive_int, default=64, help="images, or scenes, of one step")
     add("--tested", type=positive_int, default=5000, help="test scenes, and as many of the longest")
     add("--seed", type=int, default=0)
+    add("--devices", type=positive_int, help=OPTION)
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 
 def train_stage(
-    model: Any, loss: Any, scenes: tasks.Scenes, problem: Problem, key: Any, steps: int, size: int
+    model: Any,
+    loss: Any,
+    scenes: tasks.Scenes,
+    problem: Problem,
+    key: Any,
+    steps: int,
+    size: int,
+    devices: training.DataParallel,
 ) -> tuple[Any, list[Row]]:
     """The model after Adam on random scenes of training images, and the metrics of each step."""
     images = jax.device_put(problem.train)
@@ -74,26 +83,31 @@ def train_stage(
         return jax.tree.map(lambda leaf: leaf[None], scene)  # a batch is one step of time
 
     def batches(key: Any, position: int) -> tasks.Scene:
-        return draw_batch(jax.random.fold_in(key, position), images)
+        scene = draw_batch(jax.random.fold_in(key, position), images)
+        return devices.shard(scene, tasks.Scene(images=1, words=2, counts=1))
 
     rate = optax.cosine_onecycle_schedule(steps, LEARNING_RATE, 0.1)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    gradient = training.TruncatedBPTT(loss, window=1)
     state = training.begin_training(model, optimiser, ())
-    step = training.make_step(training.TruncatedBPTT(loss, window=1), optimiser)
+    state = devices.shard_training(state, gradient)
+    step = training.make_step(gradient, optimiser)
     with tempfile.TemporaryDirectory() as folder:
         state, _ = experiment.train(step, state, batches, key=key, steps=steps, folder=folder)
         lines = pathlib.Path(folder, "training.jsonl").read_text().splitlines()
-    return state.model, list(map(json.loads, lines))
+    return on_first_device(state.model), list(map(json.loads, lines))
 
 
-def train(problem: Problem, options: argparse.Namespace) -> tuple[Describer, list[Row]]:
+def train(
+    problem: Problem, options: argparse.Namespace, devices: training.DataParallel
+) -> tuple[Describer, list[Row]]:
     """The trained model, and the rows of its training."""
     keys = jax.random.split(jax.random.key(options.seed), 4)
     kinds, rows = len(problem.scenes.names), []
     naming_steps, describing_steps = options.steps or problem.steps
 
     def train_and_record(stage: str, *args: Any) -> Any:
-        model, metrics = train_stage(*args, options.batch)
+        model, metrics = train_stage(*args, options.batch, devices)
         rows.extend({"stage": stage, **row} for row in metrics if row["position"] % ROW_EVERY == 1)
         return model
 
@@ -111,8 +125,9 @@ def train(problem: Problem, options: argparse.Namespace) -> tuple[Describer, lis
 
 def main() -> None:
     options, other_cores, start = parse_options(), track_other_load(), time.perf_counter()
+    devices = devices_for(options.batch, options.devices)
     problem = load_problem(options.images)
-    model, rows = train(problem, options)
+    model, rows = train(problem, options, devices)
     training_seconds = time.perf_counter() - start
     test_key = jax.random.key(options.seed + 1)
     test = functools.partial(describe_test_scenes, model, problem, test_key, options.tested)
@@ -123,6 +138,7 @@ def main() -> None:
         "steps": options.steps or problem.steps,
         "batch": options.batch,
         "seed": options.seed,
+        "devices": devices.num_devices,
         **score(naming_accuracy(model.encoder, problem), usual, longest),
         "training_seconds": training_seconds,
         "seconds": time.perf_counter() - start,

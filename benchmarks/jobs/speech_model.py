@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import seqmem
 from seqmem import data, experiment, training
 
+from ..common.devices import on_first_device
 from .speech_features import BANDS, Features, evaluation_batches, training_batches
 
 WIDTH = 64  # entries of a state
@@ -107,32 +108,46 @@ def scores(model: WordModel, features: Features) -> dict[str, float]:
 
 
 @functools.lru_cache
-def make_step(name: str, steps: int) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
-    """The optimiser and the step; all seeds of a cell share them, so it is compiled once."""
+def make_step(
+    name: str, steps: int
+) -> tuple[optax.GradientTransformation, training.TruncatedBPTT, Callable[..., Any]]:
+    """The optimiser, the gradient and the step; all seeds of a cell share them, so the step is
+    compiled once.
+    """
     rate = optax.warmup_cosine_decay_schedule(0, LEARNING_RATES.get(name, 3e-3), steps // 20, steps)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    step = training.make_step(training.TruncatedBPTT(loss, window=WINDOW), optimiser)
-    return optimiser, lambda state, batch: step(state, *batch)
+    gradient = training.TruncatedBPTT(loss, window=WINDOW)
+    step = training.make_step(gradient, optimiser)
+    return optimiser, gradient, lambda state, batch: step(state, *batch)
 
 
 def train_word_model(
-    name: str, features: Features, validation: Features, *, seed: int, epochs: int, folder: str
+    name: str,
+    parts: tuple[Features, Features],
+    devices: training.DataParallel,
+    *,
+    seed: int,
+    epochs: int,
+    folder: str,
 ) -> WordModel:
-    """A model after some epochs. The tables of its metrics are written into the folder."""
+    """A model after some epochs on the first part, with validation on the second. The tables of its
+    metrics are written into the folder.
+    """
+    features, validation = parts
     model_key, order_key = jax.random.split(jax.random.key(seed))
     batches, epoch = training_batches(features)
-    optimiser, step = make_step(name, epochs * epoch)
+    optimiser, gradient, step = make_step(name, epochs * epoch)
     model = WordModel(name, int(features.words.max()) + 1, key=model_key)
     state, _ = experiment.train(
         step,
-        training.begin_training(model, optimiser, ()),
-        batches,
+        devices.shard_training(training.begin_training(model, optimiser, ()), gradient),
+        lambda key, position: devices.shard(batches(key, position), (1, 0)),
         key=order_key,
         steps=epochs * epoch,
         folder=folder,
         validation=experiment.Validation(
-            lambda state: scores(state.model, validation), every=epoch
+            lambda state: scores(on_first_device(state.model), validation), every=epoch
         ),
         progress_bar=False,
     )
-    return state.model
+    return on_first_device(state.model)

@@ -1,6 +1,7 @@
 """Classification of spoken digits by several memories.
 
     python -m benchmarks.jobs.speech_to_word [--cells LSTM BiLSTM] [--seeds 3] [--epochs 12]
+        [--devices 2]
 
 Clips of the Free Spoken Digit Dataset, from SEQMEM_DATA or downloaded, as log-mel features of 40
 bands every 20 ms. A model is a cell of width 64, its outputs pooled over the clip, and a linear
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from seqmem import data
+from seqmem import data, training
 
 from ..common.curves import group_rows
+from ..common.devices import OPTION, devices_for
 from ..common.options import positive_int
 from ..common.records import (
     Row,
@@ -36,7 +38,7 @@ from ..common.records import (
     write_csv,
     write_record,
 )
-from .speech_features import features_of
+from .speech_features import BATCH, features_of
 from .speech_figure import draw
 from .speech_model import CELLS, WordModel, scores, train_word_model
 
@@ -56,21 +58,24 @@ def parse_options() -> argparse.Namespace:
     add("--seeds", type=positive_int, default=3, help="models of each cell")
     add("--epochs", type=positive_int, default=12)
     add("--speakers", nargs="*", choices=SPEAKERS, default=SPEAKERS, help="held out in turn")
+    add("--devices", type=positive_int, help=OPTION)
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 
-def train(name: str, parts: Any, seed: int, epochs: int) -> tuple[WordModel, Row, list[Row]]:
+def train(
+    name: str, parts: Any, seed: int, epochs: int, devices: training.DataParallel
+) -> tuple[WordModel, Row, list[Row]]:
     """A model; its accuracies in validation and test; and the validation after each epoch."""
-    training, validation, test = parts
+    *seen, test = parts
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         model = train_word_model(
-            name, training, validation, seed=seed, epochs=epochs, folder=folder
+            name, tuple(seen), devices, seed=seed, epochs=epochs, folder=folder
         )
         table = np.genfromtxt(pathlib.Path(folder, "validation.csv"), delimiter=",", names=True)
     result = {
-        "validation": scores(model, validation)["accuracy"],
+        "validation": scores(model, seen[1])["accuracy"],
         "test": scores(model, test)["accuracy"],
         "seconds": time.perf_counter() - start,
     }
@@ -83,14 +88,14 @@ def train(name: str, parts: Any, seed: int, epochs: int) -> tuple[WordModel, Row
 
 
 def measure(
-    options: argparse.Namespace, parts: Any, bar: tqdm
+    options: argparse.Namespace, parts: Any, devices: training.DataParallel, bar: tqdm
 ) -> tuple[list[Row], list[Row], dict[str, WordModel]]:
     """Accuracies and curves of every cell and seed, and the models of the first seed."""
     rows, curves, models = [], [], {}
     for name in options.cells:
         for seed in range(options.seeds):
             bar.set_description(f"{name}, seed {seed}")
-            model, result, curve = train(name, parts, seed, options.epochs)
+            model, result, curve = train(name, parts, seed, options.epochs, devices)
             labels = {"cell": name, "seed": seed}
             rows.append(labels | result)
             curves += [labels | row for row in curve]
@@ -114,7 +119,11 @@ def summarise(rows: list[Row]) -> list[Row]:
 
 
 def hold_out_speakers(
-    name: str, clips: data.SpokenDigits, options: argparse.Namespace, bar: tqdm
+    name: str,
+    clips: data.SpokenDigits,
+    options: argparse.Namespace,
+    devices: training.DataParallel,
+    bar: tqdm,
 ) -> dict[str, float]:
     """The test accuracy on each speaker, of a model that was trained without this speaker."""
     accuracies = {}
@@ -122,7 +131,7 @@ def hold_out_speakers(
         bar.set_description(f"{name}, without {speaker}")
         other_clips, test = clips.hold_out(speaker)
         parts = features_of(*other_clips.split(10), test)
-        _, result, _ = train(name, parts, 0, options.epochs)
+        _, result, _ = train(name, parts, 0, options.epochs, devices)
         accuracies[speaker] = result["test"]
         bar.update()
     return accuracies
@@ -156,18 +165,20 @@ def report(record: Row) -> str:
 
 def main() -> None:
     options = parse_options()
+    devices = devices_for(BATCH, options.devices)
     clips = data.spoken_digits()
     rest, test = clips.split()
     parts = features_of(*rest.split(10), test)
     total = len(options.cells) * options.seeds + len(options.speakers)
     with tqdm(total=total, unit="model") as bar:
-        rows, curves, models = measure(options, parts, bar)
+        rows, curves, models = measure(options, parts, devices, bar)
         summary = summarise(rows)
         best = max(summary, key=lambda row: row["validation"])["cell"]
-        held_out = hold_out_speakers(best, clips, options, bar)
+        held_out = hold_out_speakers(best, clips, options, devices, bar)
 
     record = provenance("benchmarks.jobs.speech_to_word", PACKAGES) | {
         **{name: getattr(options, name) for name in SETTINGS},
+        "devices": devices.num_devices,
         "chosen": best,
         "cells": summary,
         "held_out": held_out,

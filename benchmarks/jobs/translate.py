@@ -1,6 +1,7 @@
 """Translation from English to German or back, with and without attention, in a given time.
 
     python -m benchmarks.jobs.translate [--direction en-de] [--minutes 20] [--models dot none]
+        [--devices 2]
 
 Each model is trained for the given minutes on Multi30k, compilation included, and translates both
 of its test sets by beam search. All models have the same sizes, data and settings, and a vocabulary
@@ -21,15 +22,16 @@ from typing import Any
 
 import jax
 
-from seqmem import data, models
+from seqmem import data, models, training
 
+from ..common.devices import OPTION, devices_for
 from ..common.machine import track_other_load
-from ..common.options import positive_float
+from ..common.options import positive_float, positive_int
 from ..common.records import Row, provenance, write_csv, write_record
 from .translation_data import Languages, Pairs
 from .translation_model import DECODERS, Sizes, translate_sentences
 from .translation_report import TESTS, bleu, draw_attention, report
-from .translation_training import train
+from .translation_training import Run, train
 
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "sacrebleu")
 SAMPLES = 5  # translations in the report
@@ -42,6 +44,7 @@ def parse_options() -> argparse.Namespace:
     add("--minutes", type=positive_float, default=20.0, help="of training, for each model")
     add("--models", nargs="+", choices=DECODERS, default=["dot", "none"])
     add("--seed", type=int, default=0)
+    add("--devices", type=positive_int, help=OPTION)
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
@@ -51,11 +54,13 @@ def measure(
     languages: Languages,
     pairs: dict[str, Pairs],
     references: dict[str, list[str]],
+    devices: training.DataParallel,
     options: argparse.Namespace,
 ) -> tuple[models.EncoderDecoder, Row, list[Row]]:
     """A trained model, its results, and the rows of its training."""
     other_cores = track_other_load()
-    model, rows = train(kind, languages, pairs, Sizes(), options.seed, options.minutes)
+    run = Run(kind, Sizes(), options.seed, options.minutes, devices)
+    model, rows = train(run, languages, pairs)
     result: Row = {
         "model": kind,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model)),
@@ -86,6 +91,7 @@ def main() -> None:
         import sacrebleu  # noqa: F401
     except ImportError:
         raise SystemExit("This needs sacrebleu: pip install 'seqmem[bench]'.") from None
+    devices = devices_for(Sizes().batch, options.devices)
     sentences = load_sentences(options.direction)
     languages = Languages.from_sentences(*sentences["train"])
     pairs = {split: languages.encode(*sides) for split, sides in sentences.items()}
@@ -95,7 +101,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"translate_{options.direction}"
     for kind in options.models:
-        model, result, model_rows = measure(kind, languages, pairs, references, options)
+        model, result, model_rows = measure(kind, languages, pairs, references, devices, options)
         results.append(result)
         rows += model_rows
         if kind != "none":
@@ -104,6 +110,7 @@ def main() -> None:
         "direction": options.direction,
         "minutes": options.minutes,
         "seed": options.seed,
+        "devices": devices.num_devices,
         "sizes": vars(Sizes()),
         "tokens": [len(languages.source), len(languages.target)],
         "sources": [" ".join(words) for words in sentences[TESTS[0]][0][:SAMPLES]],

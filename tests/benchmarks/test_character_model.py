@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import seqmem
+from benchmarks.common.devices import devices_for
 from benchmarks.jobs import character_model, character_training
-from benchmarks.jobs.character_training import BATCH, WINDOW, Text, make_job
+from benchmarks.jobs.character_training import BATCH, WINDOW, Settings, Text, make_job
 from seqmem import data, models
 
 
@@ -41,7 +42,8 @@ def test_load_text_reads_the_language_reference_without_shakespeare(monkeypatch,
 def test_batches_continue_each_other_and_start_again():
     count = 3
     text = random_text(count * WINDOW * BATCH + 1)
-    batches = make_job("GRU", 7, text, seed=0, steps=20, bfloat16=False).batches
+    settings = Settings("GRU", hidden=7, steps=20, seed=0, dtype="float32")
+    batches = make_job(settings, text, devices_for(BATCH, 1)).batches
     epochs = [batches(jax.random.key(0), position) for position in range(2 * count)]
     inputs, targets = (np.concatenate(part[:count]) for part in zip(*epochs, strict=True))
     np.testing.assert_array_equal(inputs[1:], targets[:-1])
@@ -82,7 +84,8 @@ def test_character_model_learns_that_a_letter_follows_another(
     (tmp_path / "tinyshakespeare").mkdir()
     (tmp_path / "tinyshakespeare" / "input.txt").write_text("abc\n" * 10_000)
     monkeypatch.setenv("SEQMEM_DATA", str(tmp_path))
-    arguments = ["--hidden", "11", "--steps", "200"] + ["--compare-dtypes"] * compares_dtypes
+    arguments = ["--hidden", "11", "--steps", "200", "--devices", "1"]
+    arguments += ["--compare-dtypes"] * compares_dtypes
     monkeypatch.setattr(sys, "argv", ["character_model", *arguments, "--out", str(tmp_path)])
     character_model.main()
     output = capsys.readouterr().out

@@ -77,7 +77,8 @@ def test_describe_image_writes_its_results(tmp_path, monkeypatch):
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
             (tmp_path / f"{split}-{kind}-ubyte").write_bytes(head + array.tobytes())
-    options = f"--images {tmp_path} --steps 2 2 --batch 3 --tested 31 --out {tmp_path / 'out'}"
+    options = f"--images {tmp_path} --steps 2 2 --batch 3 --tested 31 --devices 1"
+    options += f" --out {tmp_path / 'out'}"
     monkeypatch.setattr(sys, "argv", ["describe_image", *options.split()])
     describe_image.main()
     record = json.loads((tmp_path / "out" / "describe_image_cpu.json").read_text())

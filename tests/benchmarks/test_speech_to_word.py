@@ -121,7 +121,7 @@ def test_speech_to_word_learns_two_tones(tmp_path, monkeypatch, capsys):
                     file.setframerate(8000)
                     file.writeframes((16384 * waveform).astype("<i2").tobytes())
     monkeypatch.setenv("SEQMEM_DATA", str(tmp_path / "data"))
-    options = "--cells LRU --seeds 1 --epochs 40 --speakers theo"
+    options = "--cells LRU --seeds 1 --epochs 40 --speakers theo --devices 1"
     monkeypatch.setattr(sys, "argv", ["x", *options.split(), "--out", str(tmp_path)])
     monkeypatch.setattr("benchmarks.jobs.speech_figure.CLIP_WORD", 1)
     speech_to_word.main()

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+import seqmem
+
 DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
 
@@ -87,6 +89,7 @@ def reduced(program: str, smaller: list[tuple[str, str, int]]) -> str:
 def test_guide_runs_as_one_program(name, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seqmem, "use_cpu_cores", lambda count: 1)  # JAX has started already
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     path, guide = DOCS / name, GUIDES[name]
     names = {}

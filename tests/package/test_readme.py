@@ -1,10 +1,13 @@
-"""The README's Python blocks run from top to bottom, as one program."""
+"""The README's Python blocks run from top to bottom, as one program; one block is its own."""
 
 import importlib
 import importlib.util
 import operator
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -14,16 +17,18 @@ import seqmem
 
 README = pathlib.Path(__file__).parent.parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+STARTS = "use_cpu_cores()"  # comes before the first computation of a program
+ONE_PROGRAM = [block for block in BLOCKS if STARTS not in block]
 
 
 @pytest.fixture(scope="module")
 def names():
     """The variables after the last block, and what the blocks print."""
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     lines = []
     variables = {"print": lambda *args: lines.append(" ".join(map(str, args)))}
     with jax.numpy_dtype_promotion("standard"):  # as users run it
-        exec(compile("\n".join(blocks), str(README), "exec"), variables)
+        exec(compile("\n".join(ONE_PROGRAM), str(README), "exec"), variables)
     return variables | {"lines": lines}
 
 
@@ -31,6 +36,20 @@ def test_readme_program_prints_what_its_comments_say(names):
     assert names["lines"][0] == "3 of 4 without a memory"
     assert names["lines"][1] == "ello with 8 recurrent units"
     assert float(names["lines"][2].strip("[]").split()[0]) > 0
+
+
+def test_block_for_every_core_is_a_program():
+    (block,) = set(BLOCKS) - set(ONE_PROGRAM)
+    program = block.replace(STARTS, "use_cpu_cores(2)")
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(README.parent / "src"), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "(4, 64, 64) by 2 devices\n"
 
 
 def test_readme_program_runs_the_cell_that_it_introduces(names):
