@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 from ..._core.batching import vmap_batch
 from ..._core.cell import AbstractCell, project
 from ..._core.family import Family, Law
+from ..._core.platform import current_platform
 from ..._core.precision import as_precision, keep_inexact, precision
 from ..._core.problem import Drive, State
 from ..._core.vjp_rule import AbstractVJPRule
@@ -43,7 +44,8 @@ def gate(cell: Any, state: State, z: PyTree, /) -> State:
 class GatedRule(AbstractVJPRule):
     """The pre-activations z are saved, so the backward loop recomputes no product: at each step it
     pulls the cotangent back through the gate at (s, z), entry by entry, and through the transpose
-    of mix.
+    of mix. On a CPU the loop returns ∂L/∂z. On accelerators that is computed again for a whole
+    tile: XLA would write all unrolled steps into one more kernel, large and slow to compile.
     """
 
     saves_prepared = True
@@ -67,25 +69,32 @@ class GatedRule(AbstractVJPRule):
         def apply_gate(state: State, z: PyTree) -> State:
             return keep_inexact(vmap_batch(gate, tile.cell, tile.batch_axes)(state, z))
 
+        returns_d_z = current_platform() == "cpu"
+
         def pull(step: tuple[State, PyTree], d_state: State) -> tuple[State, PyTree]:
             d_state, d_z = pull_to(apply_gate, d_state, *step)
             (d_state_mix,) = pull_to(apply_mix, d_z, one_state)
-            return jax.tree.map(jnp.add, d_state, d_state_mix), d_z
+            return jax.tree.map(jnp.add, d_state, d_state_mix), d_z if returns_d_z else None
 
         return (tile.states, tile.saved), pull
 
     def pull_to_inputs(self, tile, d_states, pulled):
-        def gates(cell: AbstractCell) -> State:
+        def gates(cell: AbstractCell, z: PyTree) -> State:
             run = vmap_batch(gate, cell, tile.batch_axes, time=True)
-            return keep_inexact(run(tile.states, tile.saved))
+            return keep_inexact(run(tile.states, z))
 
         def mixes(cell: AbstractCell, inputs: PyTree) -> PyTree:
             return vmap_batch(_mix_input, cell, tile.batch_axes, time=True)(tile.states, inputs)
 
-        (d_cell,) = pull_to(
-            gates, d_states, tile.cell
-        )  # removed by XLA unless the gate uses parameters
-        d_cell_mix, d_inputs = pull_to(mixes, pulled, tile.cell, tile.inputs)
+        # XLA removes the gradient of the gate's parameters where there are none.
+        if pulled is None:
+            d_cell, d_z = pull_to(gates, d_states, tile.cell, tile.saved)
+        else:
+            (d_cell,), d_z = (
+                pull_to(lambda cell: gates(cell, tile.saved), d_states, tile.cell),
+                pulled,
+            )
+        d_cell_mix, d_inputs = pull_to(mixes, d_z, tile.cell, tile.inputs)
         return jax.tree.map(jnp.add, d_cell, d_cell_mix), d_inputs
 
 

@@ -54,19 +54,20 @@ def tiles_of_products(batch: int, entries: int, platform: Platform) -> TileSizes
     are more.
     """
     if platform != "cpu":
-        return tiles_of_launches(batch)
+        return tiles_of_launches(batch, platform)
     forward = 4 if batch * entries < 2**16 else 1
     rows = max(512, 2**16 // max(1, entries))
     return TileSizes(forward, forward, min(max(1, rows // max(1, batch)), 128))
 
 
-def tiles_of_launches(batch: int) -> TileSizes:
+def tiles_of_launches(batch: int, platform: Platform) -> TileSizes:
     """For cells with a product per step on accelerators, where a step takes as long as its
     operations take to be launched: unrolled steps in both directions, which XLA makes fewer
-    operations of, and long backward tiles, of 2¹⁴ rows of steps × batch but at most 256 steps.
+    operations of, and backward tiles of 2¹¹ rows of steps × batch, but 32 to 256 steps. On TPU 2⁹
+    rows: its compiler takes long over large products.
     """
-    backward = min(max(32, 2**14 // max(1, batch)), 256)
-    return TileSizes(8, 8, backward, 8, separates_steps=True)
+    steps = (2**9 if platform == "tpu" else 2**11) // max(1, batch)
+    return TileSizes(8, 8, min(max(32, steps), 256), 8, separates_steps=True)
 
 
 def tiles_of_entries(batch: int, entries: int, platform: Platform) -> TileSizes:
