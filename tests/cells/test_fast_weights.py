@@ -157,6 +157,32 @@ def test_nonfinite_memory_is_lost_until_the_next_reset():
         np.testing.assert_array_equal(reading[21:], clean[21:])
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("emptied", ["before the run", "at the end of a chunk"])
+def test_empty_memory_of_a_cell_with_gains_is_finite(emptied):
+    """Its log scale is −∞: nothing is left of it, and nothing was written."""
+    cell, state, write = draw_cell(KINDS["gains"], gentle, time=40, batch=1)
+    if emptied == "before the run":
+        state = state._replace(log_scale=jnp.full_like(state.log_scale, -jnp.inf))
+    else:
+        nothing = {"log_decay": -jnp.inf, "log_gain": -jnp.inf}
+        write = write._replace(
+            **{name: getattr(write, name).at[15].set(log) for name, log in nothing.items()}
+        )
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def readings_and_gradients(method, *args):  # of a maximum of two −∞ there is none
+        def readings(state, write):
+            return seqmem.unroll(cell, state, write, method=method)[1][0]
+
+        ys, pull = jax.vjp(readings, *args)
+        return ys, pull(jnp.asarray(draw(0, *ys.shape)))
+
+    want = readings_and_gradients(seqmem.ReferenceScan(), state, write)
+    got = readings_and_gradients(seqmem.Parallel(chunk_size=16), state, write)
+    assert_trees_close(got, want, 1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.optimised
 def test_gradient_saves_one_matrix_per_chunk():

@@ -47,8 +47,9 @@ def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> 
     log_scales, matrix = None, memory.matrix
     if memory.log_scale is not None and init.log_scale is not None:
         start = memory.log_scale[..., None, :]
-        matrix = jnp.where(jnp.isfinite(start), matrix, jnp.nan)
-        start = jnp.where(jnp.isfinite(start), start, 0)
+        has_scale = jnp.isfinite(start) | (start == -jnp.inf)  # −inf: the memory is empty
+        matrix = jnp.where(has_scale, matrix, jnp.nan)
+        start = jnp.where(has_scale, start, 0)
         write, log_scales = stabilize_writes(start, init.log_scale[..., None, :], write, is_reset)
 
     resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
