@@ -41,6 +41,10 @@ def long(make: Callable[..., Any], *args: int, **options: int) -> Case:
     return Case(lambda: make(256, *args, **options, key=KEY), 4096, 256)
 
 
+FAST_WEIGHTS = (
+    *(seqmem.GatedDeltaRule, seqmem.GLA, seqmem.KDA, seqmem.MLSTM),
+    *(seqmem.RWKV7, seqmem.DeltaProduct),
+)
 CASES = {
     "LSTM": gated(seqmem.LSTM),
     "LSTM, plain lax.scan": gated(seqmem.LSTM, seqmem.ReferenceScan()),
@@ -50,8 +54,7 @@ CASES = {
     "MinGRU": long(seqmem.MinGRU, 256),
     "LRU": long(seqmem.LRU, 256),
     "S6": long(seqmem.S6, 16),
-    "GatedDeltaRule": long(seqmem.GatedDeltaRule, 256, num_heads=4, key_size=64),
-    "GLA": long(seqmem.GLA, 256, num_heads=4, key_size=64),
+    **{cell.__name__: long(cell, 256, num_heads=4) for cell in FAST_WEIGHTS},
     "SlidingWindowAttention": long(seqmem.SlidingWindowAttention, num_heads=4, window=64),
 }
 

@@ -31,6 +31,21 @@ def test_default_method_is_exported_for_any_time_and_batch(name):
         np.testing.assert_allclose(exported.call(xs), jax.grad(loss)(xs), rtol=1e-4, atol=1e-6)
 
 
+def test_chunks_side_by_side_are_exported_for_any_batch():
+    """Traced as for a GPU; the program is one for the CPU that calls it."""
+    cell = seqmem.KDA(3, 6, num_heads=2, key=KEY)
+    xs = jnp.asarray(normal(7, 2, 3), jnp.float32)
+    method = seqmem.Parallel(chunk_size=2)
+
+    def loss(xs):
+        return jnp.sum(seqmem.unroll(cell, None, xs, method=method)[1] ** 2)
+
+    specs = jax.export.symbolic_args_specs(xs, "(7, b, 3)")
+    with seqmem.target_platform("gpu"):
+        exported = jax.export.export(jax.jit(jax.grad(loss)), platforms=["cpu"])(specs)
+    np.testing.assert_allclose(exported.call(xs), jax.grad(loss)(xs), rtol=1e-4, atol=1e-6)
+
+
 def test_newton_is_exported_for_any_batch_and_refuses_any_time():
     cell = CELLS["LSTM"]()
 

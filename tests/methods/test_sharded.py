@@ -29,6 +29,8 @@ CASES = [
     ("MinGRU", "all, explicit axes"),
     ("KDA", "all, explicit axes"),
     ("MinGRU", "all, data axis of XLA"),
+    ("MLSTM", "all, as for a GPU"),
+    ("KDA", "all, explicit axes, as for a GPU"),
 ]
 CELLS = {
     "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
@@ -183,8 +185,9 @@ def largest_difference(name, case):
 
     args = (cell, state, xs, options)
     shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
-    first = jax.jit(functools.partial(everything, one))(*args)
-    second = jax.jit(functools.partial(everything, many))(*jax.device_put(args, shardings))
+    with seqmem.target_platform("gpu" if "GPU" in case else "cpu"):
+        first = jax.jit(functools.partial(everything, one))(*args)
+        second = jax.jit(functools.partial(everything, many))(*jax.device_put(args, shardings))
     differences = jax.tree.map(
         lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), first, second
     )

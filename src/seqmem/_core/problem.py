@@ -1,6 +1,7 @@
 """The records of a run: what a method is given, and what it returns."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,6 +13,8 @@ from .perturbations import ZeroPerturbations
 State = PyTree
 Drive = PyTree
 Output = PyTree
+
+SYMBOLIC_BATCH = 16  # the batch that schedules are chosen for where its size is not known
 
 
 class StepFlags(NamedTuple):
@@ -75,6 +78,12 @@ class Problem(eqx.Module):
     def batch(self) -> tuple[int, ...]:
         """The batch axes."""
         return jax.tree.leaves(self.steps)[0].shape[1 : 1 + self.batch_axes]
+
+    @property
+    def examples_per_device(self) -> int:
+        """The batch of one device, which schedules are chosen for."""
+        size = math.prod(self.batch)
+        return size // self.shares if isinstance(size, int) else SYMBOLIC_BATCH
 
 
 class Stats(NamedTuple):

@@ -20,8 +20,9 @@ class Parallel(AbstractMethod):
     bounds both. A product of many factors above 1 overflows though the states are finite: bound it
     by `remat_every`, or use `Scan`.
 
-    Fast weights: chunks one after another, each as a few products of matrices; one state per chunk
-    is kept, and none per step. With perturbations, or when all states are asked for, it is `Scan`.
+    Fast weights: chunks one after another, each as a few products of matrices; on a GPU all but one
+    product per chunk is computed for many chunks side by side. One state per chunk is kept, and
+    none per step. With perturbations, or when all states are asked for, it is `Scan`.
 
     Windows: one convolution, or banded attention; with perturbations, or when all states are asked
     for, it is `Scan`.

@@ -1,6 +1,5 @@
 """The forward pass of `Scan`."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,6 @@ from .vjp_rules import PlainRule
 
 PLAIN_RULE = PlainRule()
 LONG_TILE = 16  # steps whose projection is a large product, which is fast in any layout
-SYMBOLIC_BATCH = 16  # the batch that tiles are chosen for where its size is not known
 
 
 def rule_of(cell: AbstractCell) -> AbstractVJPRule:
@@ -33,9 +31,9 @@ def tile_sizes_of(problem: Problem) -> TileSizes:
     """How many steps are taken together, for the share of the batch that a device has."""
     leaves = jax.tree.leaves(problem.init)
     entries = sum(jnp.size(leaf) * (1 + jnp.iscomplexobj(leaf)) for leaf in leaves)
-    batch = math.prod(problem.batch)
-    batch = batch // problem.shares if isinstance(batch, int) else SYMBOLIC_BATCH
-    return rule_of(problem.cell).tile_sizes(batch, entries, current_platform())
+    return rule_of(problem.cell).tile_sizes(
+        problem.examples_per_device, entries, current_platform()
+    )
 
 
 def run_forward(

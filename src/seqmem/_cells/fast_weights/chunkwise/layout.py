@@ -4,16 +4,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool, PyTree, Shaped
 
 from ...._core.batching import vmap_batch
 from ...._core.cell import AbstractCell, project
 from ...._core.problem import Problem
 from ..write import Write, check_write, map_writes
 from .nonfinite import mask_writes, strip_nonfinite
-
-CHUNK_SIZE = 64  # steps
-MULTIPLE = 8  # a longer chunk has a multiple of so many steps, so that it can be halved
 
 
 class Steps(NamedTuple):
@@ -24,10 +21,8 @@ class Steps(NamedTuple):
     padding: Bool[Array, "step *batch"] | None
 
 
-def project_writes(problem: Problem, chunk_size: int | None) -> tuple[Steps, PyTree, int]:
-    """The writes of all steps, padded to whole chunks; what else `output` needs of each input; and
-    the size of a chunk.
-    """
+def project_writes(problem: Problem) -> tuple[Steps, PyTree]:
+    """The writes of all steps, and what else `output` needs of each input."""
 
     def project_and_check(cell: AbstractCell, x: PyTree) -> tuple[Write, PyTree]:
         drive = project(cell, x, problem.init)
@@ -36,13 +31,7 @@ def project_writes(problem: Problem, chunk_size: int | None) -> tuple[Steps, PyT
 
     axes = problem.batch_axes
     write, extra = vmap_batch(project_and_check, problem.cell, axes, time=True)(problem.inputs)
-    steps = Steps(write, problem.flags.reset, problem.flags.padding)
-    chunk_size = min(chunk_size or CHUNK_SIZE, problem.time)
-    if chunk_size > MULTIPLE:
-        chunk_size += -chunk_size % MULTIPLE
-    if problem.time % chunk_size:
-        steps = _pad_steps(steps, -problem.time % chunk_size, axes)
-    return steps, extra, chunk_size
+    return Steps(write, problem.flags.reset, problem.flags.padding), extra
 
 
 class ChunkWrites(NamedTuple):
@@ -52,7 +41,11 @@ class ChunkWrites(NamedTuple):
     is_reset: Bool[Array, "*lead write 1"] | None
     bad_write: Bool[Array, "*lead write 1"]  # the write was not finite
     bad_query: Bool[Array, "*lead step 1"]  # the query was not finite
-    writes_per_step: int
+
+    def after_step(self, rows: Shaped[Array, "*lead write channel"]) -> Array:
+        """The rows of the last write of each step."""
+        writes_per_step = self.bad_write.shape[-2] // self.bad_query.shape[-2]
+        return rows[..., writes_per_step - 1 :: writes_per_step, :]
 
 
 def to_chunk_layout(steps: Steps, *, reverse: bool) -> ChunkWrites:
@@ -62,23 +55,26 @@ def to_chunk_layout(steps: Steps, *, reverse: bool) -> ChunkWrites:
         write = mask_writes(padding, write)
     write, bad_write, bad_query = strip_nonfinite(write)
     if write.key.ndim == write.query.ndim:
-        return ChunkWrites(write, is_reset, bad_write, bad_query, 1)
+        return ChunkWrites(write, is_reset, bad_write, bad_query)
     num_writes = write.key.shape[-2]
     bad_write = jnp.repeat(bad_write, num_writes, -2)
     if is_reset is not None:
         is_first_of_step = jnp.arange(bad_write.shape[-2])[:, None] % num_writes == 0
         is_reset = jnp.repeat(is_reset, num_writes, -2) & is_first_of_step
     write = _flatten_writes(write, num_writes)
-    return ChunkWrites(write, is_reset, bad_write, bad_query, num_writes)
+    return ChunkWrites(write, is_reset, bad_write, bad_query)
 
 
-def _pad_steps(steps: Steps, count: int, batch_axes: int) -> Steps:
-    """`count` more steps of padding at the end; as padding they may also be run first."""
+def pad_steps(steps: Steps, multiple: int, batch_axes: int) -> Steps:
+    """The steps, padded at the end to a multiple; in reverse the padding is run first."""
+    time = len(steps.write.query)
+    count = -time % multiple
+    if not count:
+        return steps
 
     def pad(leaf: Array) -> Array:
         return jnp.pad(leaf, [(0, count)] + [(0, 0)] * (leaf.ndim - 1))
 
-    time = len(steps.write.query)
     batch = steps.write.query.shape[1 : 1 + batch_axes]
     padding = jnp.zeros((time, *batch), bool) if steps.padding is None else steps.padding
     is_added = (jnp.arange(time + count) >= time).reshape(time + count, *[1] * batch_axes)

@@ -67,11 +67,7 @@ def apply_chunk(
     """
     is_lost_before = ~jnp.isfinite(S).all((-2, -1), keepdims=True)
     S = jnp.where(is_lost_before, 0, S)  # 0 · NaN would reach the readings after a reset
-    is_earlier = jnp.tri(bad_write.shape[-2], dtype=bool)
-    if resets is not None:
-        is_earlier = is_earlier & (resets.count == resets.count.mT)
-        is_lost_before = is_lost_before & (resets.count == 0)
-    is_lost = (is_earlier & bad_write.mT).any(-1, keepdims=True) | is_lost_before
+    is_lost = lost_steps(is_lost_before, bad_write, resets)
     new_S = S
     if chunk.P is not None:
         is_diagonal = chunk.P.shape[-2] == 1
@@ -80,3 +76,18 @@ def apply_chunk(
         new_S = jnp.where(resets.count[..., -1:, :] > 0, 0, new_S)
     new_S = jnp.where(is_lost[..., -1:, :], jnp.nan, new_S + chunk.R)
     return new_S, matmul(chunk.Q, S.mT) + chunk.Y_0, is_lost
+
+
+def lost_steps(
+    is_lost_before: Bool[Array, "*lead 1 1"],
+    bad_write: Bool[Array, "*lead step 1"],
+    resets: Resets | None,
+) -> Bool[Array, "*lead step 1"]:
+    """After which steps of a chunk the matrix is not finite: after a bad write, or where it was so
+    before the chunk, until the next reset.
+    """
+    is_earlier = jnp.tri(bad_write.shape[-2], dtype=bool)
+    if resets is not None:
+        is_earlier = is_earlier & (resets.count == resets.count.mT)
+        is_lost_before = is_lost_before & (resets.count == 0)
+    return (is_earlier & bad_write.mT).any(-1, keepdims=True) | is_lost_before

@@ -1,5 +1,5 @@
-"""The solution of a run of a fast-weight cell in chunks, one after another: one matrix is saved per
-chunk, and none per step.
+"""The solution of a run of a fast-weight cell in chunks, one after another or in groups side by
+side: one matrix is saved per chunk, and none per step.
 """
 
 import functools
@@ -17,9 +17,12 @@ from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
 from ..write import Memory
 from .chunk import Resets, chunk_of
-from .layout import Steps, project_writes, to_chunk_layout
+from .group import run_group
+from .layout import Steps, pad_steps, project_writes, to_chunk_layout
+from .matrices import SAVED
 from .nonfinite import apply_chunk
-from .stabilizer import stabilize_writes
+from .schedule import schedule_of
+from .stabilizer import scale_before, scale_maps, stabilize_writes
 
 
 def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
@@ -28,13 +31,22 @@ def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
         return Scan().run(problem)  # every state is made in any case: chunks would save nothing
     if not has_known_time(problem):
         return Scan().run(problem)
-    steps, extra, chunk_size = project_writes(problem, chunk_size)
-    run_chunk = jax.checkpoint(functools.partial(_run_chunk, problem.init, reverse=problem.reverse))
+    steps, extra = project_writes(problem)
+    schedule = schedule_of(problem, steps.write, chunk_size)
+    steps = pad_steps(steps, schedule.steps, problem.batch_axes)
+    run = functools.partial(_run_chunk, problem.init, reverse=problem.reverse)
+    if schedule.group > 1:
+        run = functools.partial(run_group, problem.init, reverse=problem.reverse)
+        run = functools.partial(run, chunk_size=schedule.chunk_size)
+    # Of a group, all is computed again side by side but the matrices, which come one by one.
+    run = jax.checkpoint(run, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
 
     def body(memory: Memory, segment: tuple[Steps, None]) -> tuple[Memory, Any]:
-        return run_chunk(memory, segment[0])
+        return run(memory, segment[0])
 
-    state, readings = scan_segments(body, problem.state, steps, chunk_size, reverse=problem.reverse)
+    state, readings = scan_segments(
+        body, problem.state, steps, schedule.steps, reverse=problem.reverse
+    )
     readings = jax.tree.map(lambda leaf: leaf[: problem.time], readings)
     cell = as_precision(problem.cell, precision(problem.init))
     output = vmap_batch(lambda cell, *args: cell.output(*args), cell, problem.batch_axes, time=True)
@@ -43,14 +55,15 @@ def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
 
 def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> tuple[Memory, Any]:
     """The memory after a chunk of steps, and what `output` gets at each."""
-    write, is_reset, bad_write, bad_query, writes_per_step = to_chunk_layout(steps, reverse=reverse)
+    writes = to_chunk_layout(steps, reverse=reverse)
+    write, is_reset, bad_write, bad_query = writes
     log_scales, matrix = None, memory.matrix
     if memory.log_scale is not None and init.log_scale is not None:
-        start = memory.log_scale[..., None, :]
-        has_scale = jnp.isfinite(start) | (start == -jnp.inf)  # −inf: the memory is empty
+        start, has_scale = scale_before(memory)
         matrix = jnp.where(has_scale, matrix, jnp.nan)
-        start = jnp.where(has_scale, start, 0)
-        write, log_scales = stabilize_writes(start, init.log_scale[..., None, :], write, is_reset)
+        m_init = init.log_scale[..., None, :]
+        maps = scale_maps(m_init, write, is_reset)
+        write, log_scales = stabilize_writes(start, m_init, write, is_reset, maps)
 
     resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
     matrix, readings, is_lost = apply_chunk(matrix, chunk_of(write, resets), bad_write, resets)
@@ -59,10 +72,9 @@ def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> 
         leaf = jnp.moveaxis(leaf, -2, 0)
         return jnp.flip(leaf, 0) if reverse else leaf
 
-    last_of_step = slice(writes_per_step - 1, None, writes_per_step)
-    is_lost = is_lost[..., last_of_step, :] | bad_query
-    readings = to_time_first(jnp.where(is_lost, jnp.nan, readings[..., last_of_step, :]))
+    is_lost = writes.after_step(is_lost) | bad_query
+    readings = to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(readings)))
     if log_scales is None:
         return Memory(matrix), readings
     new_memory = Memory(matrix, log_scales[..., -1, :])
-    return new_memory, (readings, to_time_first(log_scales[..., last_of_step, :]))
+    return new_memory, (readings, to_time_first(writes.after_step(log_scales)))

@@ -15,9 +15,10 @@ from ...._core.shard_map import match_varying_axes
 from ...._methods.segments import scan_segments
 from ..write import Memory, matmul
 from .chunk import Resets, chunk_of
-from .layout import Steps, project_writes, to_chunk_layout
+from .layout import Steps, pad_steps, project_writes, to_chunk_layout
 from .nonfinite import apply_chunk
-from .stabilizer import stabilize_writes
+from .schedule import chunk_steps
+from .stabilizer import scale_maps, stabilize_writes
 
 
 class ScaleTransition(NamedTuple):
@@ -44,7 +45,9 @@ def transition_of(problem: Problem) -> FastWeightTransition:
             "no perturbations: they have the size of all states, which this family never makes.",
             "use method=seqmem.Scan(), on time that is not sharded.",
         )
-    steps, _, chunk_size = project_writes(problem, None)
+    steps, _ = project_writes(problem)
+    chunk_size = chunk_steps(problem.time, None)
+    steps = pad_steps(steps, chunk_size, problem.batch_axes)
 
     def body(so_far: FastWeightTransition, segment: tuple[Steps, None]):
         chunk = _chunk_transition(problem.init, segment[0], reverse=problem.reverse)
@@ -70,7 +73,7 @@ def _identity(init: Memory, batch: tuple[int, ...]) -> FastWeightTransition:
 
 
 def _chunk_transition(init: Memory, steps: Steps, *, reverse: bool) -> FastWeightTransition:
-    write, is_reset, bad_write, _, _ = to_chunk_layout(steps, reverse=reverse)
+    write, is_reset, bad_write, _ = to_chunk_layout(steps, reverse=reverse)
     has_reset = jnp.array(False) if is_reset is None else is_reset.any(-2, keepdims=True)
     scale, log_decay = None, write.log_decay
     if init.log_scale is not None:
@@ -79,7 +82,8 @@ def _chunk_transition(init: Memory, steps: Steps, *, reverse: bool) -> FastWeigh
         if is_reset is not None:
             shift = jnp.where(has_reset[..., 0, :], -jnp.inf, shift)
         no_memory = jnp.full_like(m_init, -jnp.inf)
-        write, log_scales = stabilize_writes(no_memory, m_init, write, is_reset)
+        maps = scale_maps(m_init, write, is_reset)
+        write, log_scales = stabilize_writes(no_memory, m_init, write, is_reset, maps)
         scale = ScaleTransition(shift, log_scales[..., -1, :])
     resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
     chunk = chunk_of(write, resets)
