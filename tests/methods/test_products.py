@@ -1,5 +1,6 @@
 """The backward pass, counted in the lowered program: one product per step, weights outside."""
 
+import math
 import re
 
 import jax
@@ -113,18 +114,25 @@ def test_scan_saves_the_states_and_by_default_the_pre_activations(name):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("name", ["LSTM", "GRU"])
-def test_no_step_copies_the_weights(name):
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [("LSTM", forward), ("GRU", forward), ("RNN", jax.grad(loss(None)))],
+    ids=["LSTM", "GRU", "gradient of an RNN"],
+)
+def test_no_step_copies_the_weights(name, program):
+    """Neither in the body of the innermost loops, nor within an operation that is a product."""
     cell = getattr(seqmem, name)(16, 64, key=key)
-    compiled = jax.jit(forward).lower(cell, jnp.zeros((100, 1, 16))).compile()
-    computations = re.split(r"\n(?=\S)", compiled.as_text())
-    bodies = set(re.findall(r"body=%?([\w.\-]+)", compiled.as_text()))
-    in_loops = [text for text in computations if text.lstrip("%").split(" ")[0] in bodies]
-    assert in_loops
-    for text in in_loops:
+    compiled = jax.jit(program).lower(cell, jnp.zeros((100, 1, 16))).compile().as_text()
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", compiled))
+    computations = [
+        text
+        for text in re.split(r"\n(?=\S)", compiled)
+        if text.lstrip("%").split(" ")[0] in bodies or " dot(" in text
+    ]
+    innermost = [text for text in computations if " while(" not in text]
+    assert innermost
+    for text in innermost:
         for shape, operation in re.findall(r"= f32\[([\d,]+)\]\S* ([\w\-]+)\(", text):
-            if operation not in ("get-tuple-element", "bitcast", "parameter"):
-                size = 1
-                for axis in shape.split(","):
-                    size *= int(axis)
+            if operation not in ("get-tuple-element", "bitcast", "parameter", "dot"):
+                size = math.prod(map(int, shape.split(",")))
                 assert size != cell.U.size, f"{operation} of f32[{shape}] in a loop"

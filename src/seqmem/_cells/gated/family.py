@@ -10,6 +10,7 @@ the state.
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..._core.platform import current_platform
 from ..._core.precision import as_precision, keep_inexact, precision
 from ..._core.problem import Drive, State
 from ..._core.vjp_rule import AbstractVJPRule
+from ..._methods.scan.forward import restore_matrices, transpose_matrices
 from ..._methods.scan.vjp_rules import pull_to, tiles_of_products
 from .jacobian import gate_jacobian_diagonal
 
@@ -51,7 +53,9 @@ class GatedRule(AbstractVJPRule):
     saves_prepared = True
 
     def tile_sizes(self, batch, entries, platform):
-        return tiles_of_products(batch, entries, platform)
+        sizes = tiles_of_products(batch, entries, platform)
+        is_single = batch == 1 and platform == "cpu" and jax.__version_info__ >= (0, 12)
+        return sizes._replace(forward=1, unroll=1) if is_single else sizes
 
     def prepare(self, cell, state, drive, /):
         return mix(cell, state, drive)
@@ -63,8 +67,10 @@ class GatedRule(AbstractVJPRule):
         # mix is affine: its transpose is the same at every step, so step 0 stands for all.
         one_state, one_input = jax.tree.map(lambda leaf: leaf[0], (tile.states, tile.inputs))
 
+        matrices = _held_outside(tile.cell, one_state, tile.batch_axes)
+
         def apply_mix(state: State) -> PyTree:
-            return vmap_batch(_mix_input, tile.cell, tile.batch_axes)(state, one_input)
+            return vmap_batch(_mix_input, matrices(), tile.batch_axes)(state, one_input)
 
         def apply_gate(state: State, z: PyTree) -> State:
             return keep_inexact(vmap_batch(gate, tile.cell, tile.batch_axes)(state, z))
@@ -96,6 +102,19 @@ class GatedRule(AbstractVJPRule):
             )
         d_cell_mix, d_inputs = pull_to(mixes, d_z, tile.cell, tile.inputs)
         return jax.tree.map(jnp.add, d_cell, d_cell_mix), d_inputs
+
+
+def _held_outside(cell: AbstractCell, state: State, batch_axes: int) -> Callable[[], AbstractCell]:
+    """The cell for products in the backward loop, with its matrices transposed outside of the loop
+    where XLA:CPU would transpose them in every step: for one vector and one matrix, without an axis
+    of gates. With such an axis, or a batch, it is faster not to.
+    """
+    batch = jax.tree.leaves(state)[0].shape[:batch_axes]
+    most_axes = max((jnp.ndim(leaf) for leaf in jax.tree.leaves(cell)), default=0)
+    if math.prod(batch) != 1 or most_axes != 2:
+        return lambda: cell
+    transposed = transpose_matrices(cell)
+    return lambda: restore_matrices(transposed)
 
 
 def _mix_input(cell: AbstractCell, state: State, x: PyTree) -> PyTree:
