@@ -114,6 +114,11 @@ def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
+def with_jax_version(name: str) -> str:
+    """The name of results that depend on the version of JAX: "speed_jax_0.12"."""
+    return f"{name}_jax_{'.'.join(jax.__version__.split('.')[:2])}"
+
+
 def write_record(folder: str, name: str, record: Row, markdown: str) -> list[pathlib.Path]:
     """Write `name_PLATFORM.json` and `name_PLATFORM.md`, and return their paths."""
     stem = pathlib.Path(folder) / f"{name}_{record['platform']}"

@@ -24,7 +24,14 @@ from tqdm import tqdm
 
 from ..common.machine import load_note, track_other_load
 from ..common.options import positive_int
-from ..common.records import Row, markdown_table, provenance, versions_text, write_record
+from ..common.records import (
+    Row,
+    markdown_table,
+    provenance,
+    versions_text,
+    with_jax_version,
+    write_record,
+)
 from ..common.timing import mean_square_gradient, time_forward_and_gradient
 from .matrix_recurrences import (
     RULES,
@@ -152,7 +159,10 @@ def main() -> None:
     record |= {"rounds": options.rounds, "tokens": options.tokens}
     record |= {"rows": rows, "over_time": over_time}
     print(report(record))
-    print("wrote", *write_record(options.out, "matrix_memories", record, report(record)))
+    print(
+        "wrote",
+        *write_record(options.out, with_jax_version("matrix_memories"), record, report(record)),
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ from tqdm import tqdm
 
 from ..common.machine import load_note, track_other_load
 from ..common.options import positive_int
-from ..common.records import Row, markdown_table, provenance, versions_text, write_record
+from ..common.records import (
+    Row,
+    markdown_table,
+    provenance,
+    versions_text,
+    with_jax_version,
+    write_record,
+)
 from ..common.timing import geometric_mean, time_forward_and_gradient
 from .linear_recurrences import BY_HAND, CELLS, RUNS, WIDTH, memax_lru
 
@@ -124,7 +131,7 @@ def main() -> None:
     record = provenance("benchmarks.cost.parallel", PACKAGES)
     record |= {"rounds": options.rounds, "rows": rows, "against_hand": compare_with_hand(rows)}
     print(report(record))
-    print("wrote", *write_record(options.out, "parallel", record, report(record)))
+    print("wrote", *write_record(options.out, with_jax_version("parallel"), record, report(record)))
 
 
 if __name__ == "__main__":

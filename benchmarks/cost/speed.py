@@ -34,7 +34,7 @@ import seqmem
 
 from ..common.machine import available_cores, track_other_load
 from ..common.options import positive_int
-from ..common.records import Row, failure_text, provenance, write_record
+from ..common.records import Row, failure_text, provenance, with_jax_version, write_record
 from ..common.timing import median_ratio, time_interleaved
 from .peers import OURS, PEERS, SHARDED, Case, Peer, Program, Sizes
 from .speed_report import peer_means, report
@@ -173,8 +173,7 @@ def main() -> None:
     peers = OURS | {name: PEERS[name] for name in options.peers}
     if len(jax.devices()) > 1:
         peers |= {name: peer for name, peer in SHARDED.items() if name.split()[0] in options.peers}
-    version = ".".join(jax.__version__.split(".")[:2])
-    name = f"speed_{options.cores}_cores_jax_{version}"
+    name = with_jax_version(f"speed_{options.cores}_core{'s' * (options.cores > 1)}")
     record = provenance("benchmarks.cost.speed", PACKAGES) | {"rounds": options.rounds}
     rows: list[Row] = []
     for cell in options.cells:
