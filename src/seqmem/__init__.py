@@ -124,6 +124,7 @@ from ._core.vjp_rule import (
     BackwardTile as BackwardTile,
     TileSizes as TileSizes,
 )
+from ._methods.fused.fused import Fused as Fused
 from ._methods.newton.newton import Newton as Newton
 from ._methods.newton.quasi_newton import QuasiNewton as QuasiNewton
 from ._methods.parallel import Parallel as Parallel
@@ -162,6 +163,7 @@ __all__ = [
     "GATED",
     "GILR",
     "GLA",
+    "Fused",
     "GRU",
     "HGRN",
     "HGRN2",

@@ -55,9 +55,12 @@ class AbstractVJPRule(abc.ABC):
 
     Attributes:
         saves_prepared: whether the result of `prepare` is worth keeping for the backward pass.
+        is_gated: whether `prepare` is affine in the state, `finish` treats all units alike, and
+            `pull_to_inputs` takes None for `pulled`: what `seqmem.Fused` needs.
     """
 
     saves_prepared: ClassVar[bool]
+    is_gated: ClassVar[bool] = False
 
     @abc.abstractmethod
     def tile_sizes(self, batch: int, entries: int, platform: Platform) -> TileSizes:

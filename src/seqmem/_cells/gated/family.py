@@ -51,6 +51,7 @@ class GatedRule(AbstractVJPRule):
     """
 
     saves_prepared = True
+    is_gated = True
 
     def tile_sizes(self, batch, entries, platform):
         sizes = tiles_of_products(batch, entries, platform)

@@ -7,7 +7,7 @@ The loop carries λ; weight gradients are summed per tile, outside of the loop o
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -53,20 +53,26 @@ class _Sums(NamedTuple):
 
 
 def pull_back(
-    method: Any, residuals: Residuals, outputs_of: Callable, d_solution: Solution
+    residuals: Residuals,
+    outputs_of: Callable,
+    d_solution: Solution,
+    loop: Callable,
+    tile_size: int | None = None,
 ) -> Problem:
     """The cotangents of all inexact arrays of the problem.
 
     Args:
-        method: a `Scan`.
         residuals: from the forward pass.
         outputs_of: (cell, states, inputs, batch_axes) -> outputs, whose cotangents are given.
         d_solution: the cotangents of the solution.
+        loop: the loop over the steps of a tile, with the arguments and results of `backward_loop`
+            after its first.
+        tile_size: steps per tile; None chooses from the sizes.
     """
     problem: Problem = eqx.combine(residuals.differentiable, residuals.constant)
     differentiable = residuals.differentiable
     axes, perturbation = problem.batch_axes, problem.flags.perturbation
-    size = method.tile or segment_size(problem.time, tile_sizes_of(problem).backward)
+    size = tile_size or segment_size(problem.time, tile_sizes_of(problem).backward)
     size = min(size, problem.time)
 
     def pull_readout(cell: AbstractCell, d_outputs: PyTree, *args: PyTree) -> tuple:
@@ -89,8 +95,8 @@ def pull_back(
         if saved is None:
             saved = _prepared(problem, before, inputs)
         steps = BackwardTile(problem.cell, before, saved, inputs, axes)
-        d_state, d_init, d_updates, pulled = _loop(
-            method.transform, problem, steps, (sums.state, sums.init), (d_readout, flags)
+        d_state, d_init, d_updates, pulled = loop(
+            problem, steps, (sums.state, sums.init), (d_readout, flags)
         )
         d_cell, d_inputs = pull_in_shares(
             pull_inputs, problem.shares, problem.cell, (before, saved, inputs), d_updates, pulled
@@ -141,11 +147,21 @@ def _prepared(problem: Problem, before: State, inputs: PyTree) -> PyTree:
     return prepare(before, drives_of(problem.cell, problem.state, inputs, problem.batch_axes))
 
 
-def _loop(
+def backward_loop(
     transform: Callable | None, problem: Problem, steps: BackwardTile, carry: tuple, xs: tuple
 ) -> tuple[State, State, State, PyTree]:
-    """The steps of one tile, last one first: cotangents of the state before the tile, of the
-    initial state, of every update, and what the rule needs to know of each step.
+    """The steps of one tile, last one first.
+
+    Args:
+        transform: of the gradient between steps.
+        problem: the run.
+        steps: of the tile.
+        carry: the cotangents of the state after the tile, and of the initial state so far.
+        xs: the cotangents of the states from what is read out of them, and the flags.
+
+    Returns:
+        The cotangents of the state before the tile, of the initial state, of every updated state,
+        and what the rule needs to know of each step.
     """
     axes = problem.batch_axes
     linear, pull = rule_of(problem.cell).linearise(steps)

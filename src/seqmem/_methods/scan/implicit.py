@@ -1,15 +1,16 @@
 """Derivatives of states that were found by any means: those of the recurrence that they solve."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..._core.precision import split_inexact
 from ..._core.problem import Problem, Solution, State
-from .backward import Residuals, pull_back
-from .scan import Scan
+from .backward import Residuals, backward_loop, pull_back
 
-BACKWARD = Scan(recompute=True)
+LOOP = functools.partial(backward_loop, None)
 
 
 def differentiate_along_recurrence(problem: Problem, states: State) -> State:
@@ -32,7 +33,7 @@ def _implicit_forward(differentiable: PyTree, constant: PyTree, states: State):
 
 def _implicit_backward(residuals: Residuals, d_states: State):
     d_final = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), residuals.states)
-    d_problem = pull_back(BACKWARD, residuals, _states_themselves, Solution(d_final, d_states))
+    d_problem = pull_back(residuals, _states_themselves, Solution(d_final, d_states), LOOP)
     return d_problem, None, None
 
 

@@ -20,7 +20,7 @@ from ..._core.precision import keep_inexact, split_inexact
 from ..._core.problem import Problem, Solution
 from ..._core.validation import check_count
 from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
-from .backward import Residuals, pull_back
+from .backward import Residuals, backward_loop, pull_back
 from .forward import rule_of, run_forward
 from .gradient_transforms import AbstractGradientTransform
 from .reference import ReferenceScan
@@ -103,7 +103,9 @@ def _scan_forward(
 
 
 def _scan_backward(method: Scan, residuals: Residuals, d_solution: Solution) -> tuple[PyTree, None]:
-    return pull_back(method, residuals, outputs_of, keep_inexact(d_solution)), None
+    loop = functools.partial(backward_loop, method.transform)
+    d_solution = keep_inexact(d_solution)
+    return pull_back(residuals, outputs_of, d_solution, loop, method.tile), None
 
 
 _scan.defvjp(_scan_forward, _scan_backward)

@@ -1,0 +1,178 @@
+"""`Fused`: each of the two loops over time is one kernel."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ..._core.cell import AbstractCell
+from ..._core.errors import bad_input
+from ..._core.method import AbstractMethod
+from ..._core.platform import current_platform
+from ..._core.precision import keep_inexact, precision, split_inexact
+from ..._core.problem import Problem, Solution
+from ..._core.shapes import leading_axes
+from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
+from ..scan.backward import Residuals, pull_back
+from .loops import Kernels, cotangents_by_kernel, states_by_kernel
+from .parts import NotFusableError, take_apart
+from .tiles import tile_sizes
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fused(AbstractMethod):
+    """One kernel for all of time, and one for the backward pass: gated cells on TPU.
+
+    The kernels keep the recurrent matrix and the state in fast memory. They replace the two loops
+    of `seqmem.Scan` and nothing else: the projection of the inputs before them, and the gradients
+    of the weights after them, are products over all of time. They hold for every cell whose `mix`
+    is one fixed product of one part of the state, and whose `gate` treats all units alike: both are
+    read off the cell, so a cell of your own has them too.
+
+    Lengths, masks, resets, a given state, `reverse`, perturbations and second derivatives in
+    reverse mode are those of `Scan`.
+
+    No time was measured on an accelerator, so no default method uses it.
+
+    Args:
+        precision: of the factors of products where the parameters are float32, "float32" or
+            "bfloat16"; it must be given for such a cell. Elsewhere factors are as precise as the
+            parameters. Sums are float32.
+        interpret: run the kernels as ordinary operations, slowly and on any platform, for tests.
+
+    Raises:
+        ValueError: where a run is not possible, with what stands in its way: see `refusal`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, seqmem
+        >>> cell = seqmem.GRU(3, 5, key=jax.random.key(0))
+        >>> method = seqmem.Fused(precision="float32", interpret=True)
+        >>> _, ys = seqmem.unroll(cell, None, jnp.ones((7, 3)), method=method)
+        >>> bool(jnp.allclose(ys, seqmem.unroll(cell, None, jnp.ones((7, 3)))[1], atol=1e-6))
+        True
+        >>> print(method.refusal(seqmem.MGU(3, 5, key=jax.random.key(0)), jnp.ones((7, 3))))
+        its family, 'unstructured', does not promise one product followed by gates
+    """
+
+    precision: Precision | None = None
+    interpret: Any = False
+
+    def __post_init__(self):
+        if self.precision is not None and self.precision not in get_args(Precision):
+            raise bad_input(
+                f"Fused got precision={self.precision!r}.",
+                "'float32' or 'bfloat16'.",
+                "leave it out for a cell with 16-bit parameters.",
+            )
+
+    def refusal(self, cell: AbstractCell, xs: PyTree) -> str | None:
+        """Why `unroll(cell, None, xs, method=self)` would be refused, as a clause; None where it
+        would run.
+        """
+        _, *batch = leading_axes(cell.input_shape, xs)
+        init = jax.eval_shape(cell.init_state)
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((*batch, *leaf.shape), leaf.dtype), init
+        )
+        problem = Problem(cell, cell.init_state(), state, xs, batch_axes=len(batch))
+        return self._refusal(problem)
+
+    def run(self, problem: Problem) -> Solution:
+        if not has_steps(problem):
+            return solve_without_steps(problem)
+        refusal = self._refusal(problem)
+        if refusal is not None:
+            raise bad_input(
+                f"Fused cannot run {type(problem.cell).__name__}: {refusal}.",
+                "a gated cell such as seqmem.LSTM on a TPU, or interpret=True.",
+                "use method=seqmem.Scan(), which runs every cell on every platform; for a network, "
+                "seqmem.layers.LayerByLayer with a method for each layer.",
+            )
+        kernels = self._kernels(problem)
+        solution: Any = _fused(kernels, *split_inexact(_with_one_batch_axis(problem)))
+        return _with_batch_axes(solution, problem)
+
+    def _kernels(self, problem: Problem) -> Kernels:
+        """The factors of products have the precision of the parameters, or the one asked for."""
+        own = precision(problem.cell)
+        is_narrowed = own == jnp.float32 and self.precision == "bfloat16"
+        return Kernels(jnp.bfloat16 if is_narrowed else own, self.interpret)
+
+    def _refusal(self, problem: Problem) -> str | None:
+        platform = current_platform()
+        if not self.interpret and platform != "tpu":
+            return f"there is no kernel for a {platform.upper()}"
+        if problem.shares > 1:
+            return "the batch is spread over devices, and a kernel runs on one"
+        if not has_known_time(problem):
+            return "the number of steps is not known"
+        try:
+            parts = take_apart(problem)
+            self._check_precision(precision(problem.cell))
+            tile_sizes(
+                parts, problem.time, math.prod(problem.batch), self._kernels(problem).products
+            )
+        except NotFusableError as error:
+            return str(error)
+        return None
+
+    def _check_precision(self, own: Any) -> None:
+        if own == jnp.float64 and not self.interpret:
+            raise NotFusableError("its parameters are float64, which a TPU does not multiply")
+        if own == jnp.float32 and self.precision is None:
+            raise NotFusableError("its parameters are float32, and no precision is given")
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _fused(kernels: Kernels, differentiable: PyTree, constant: PyTree) -> Solution:
+    return _fused_forward(kernels, differentiable, constant)[0]
+
+
+def _fused_forward(
+    kernels: Kernels, differentiable: PyTree, constant: PyTree
+) -> tuple[Solution, Residuals]:
+    problem: Problem = eqx.combine(differentiable, constant)
+    state, states, z = states_by_kernel(kernels, problem)
+    outputs = outputs_of(problem.cell, states, problem.inputs, 1)
+    solution = Solution(state, outputs, states if problem.return_states else None)
+    return solution, Residuals(differentiable, constant, states, z)
+
+
+def _fused_backward(
+    kernels: Kernels, residuals: Residuals, d_solution: Solution
+) -> tuple[PyTree, None]:
+    loop = functools.partial(cotangents_by_kernel, kernels)
+    time = len(jax.tree.leaves(residuals.states)[0])
+    return pull_back(residuals, outputs_of, keep_inexact(d_solution), loop, time), None
+
+
+_fused.defvjp(_fused_forward, _fused_backward)
+
+
+def _with_one_batch_axis(problem: Problem) -> Problem:
+    """The same run with its batch axes as one, or with a batch of one."""
+    axes, size = problem.batch_axes, math.prod(problem.batch)
+    merge = functools.partial(_reshape_axes, axes=axes, batch=(size,))
+    inputs, flags = jax.tree.map(functools.partial(merge, start=1), problem.steps)
+    state = jax.tree.map(functools.partial(merge, start=0), problem.state)
+    return problem.replace(inputs=inputs, flags=flags, state=state, batch_axes=1)
+
+
+def _with_batch_axes(solution: Solution, problem: Problem) -> Solution:
+    """A solution with one batch axis, with the axes of the problem."""
+    split = functools.partial(_reshape_axes, axes=1, batch=problem.batch)
+    over_time = jax.tree.map(functools.partial(split, start=1), (solution.outputs, solution.states))
+    state = jax.tree.map(functools.partial(split, start=0), solution.state)
+    return Solution(state, *over_time)
+
+
+def _reshape_axes(leaf: Array, *, start: int, axes: int, batch: tuple[int, ...]) -> Array:
+    """`leaf` with some of its axes in place of `axes` axes from `start` on."""
+    return leaf.reshape(*leaf.shape[:start], *batch, *leaf.shape[start + axes :])

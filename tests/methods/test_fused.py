@@ -1,0 +1,249 @@
+"""`Fused`: one kernel for all of time, by interpretation, gives the numbers of `Scan`; what cannot
+run so is refused, with what stands in its way.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from seqmem._methods.fused import tiles
+from tests.helpers.cells import CELLS
+from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow, slow_but
+from tests.helpers.unrolling import make
+
+TIME, BATCH, INPUT = 7, 3, 2
+KEY = jax.random.key(0)
+EXACT = seqmem.Fused(precision="float32", interpret=True)
+GATED = [name for name, make in CELLS.items() if make().family is seqmem.GATED]
+LENGTHS = np.array([7, 3, 0])
+RESETS = np.array([[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.fixture
+def short_tiles(monkeypatch):
+    """Three tiles of time, the last of them not full."""
+    monkeypatch.setattr(tiles, "MOST_STEPS", 3)
+
+
+def normal(key, *shape, dtype=jnp.float32):
+    return jax.random.normal(jax.random.key(key), shape, dtype)
+
+
+def learned(name, dtype=jnp.float32):
+    """A cell of the list with a learned initial state that is not 0."""
+    cell = seqmem.with_learned_state(CELLS[name]())
+    leaves, structure = jax.tree.flatten(cell)
+    moved = [leaf + 0.1 * normal(place, *leaf.shape) for place, leaf in enumerate(leaves)]
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), structure.unflatten(moved))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="reverse")
+def everything(method, cell, xs, **options):
+    """Outputs, final state, and the gradients of parameters, state and inputs."""
+    state = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jnp.ones((*xs.shape[1:-1], 1), leaf.dtype), cell.init_state()
+    )
+
+    def loss(cell, state, xs):
+        result = seqmem.unroll(cell, state, xs, method=method, **options)
+        leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(result)]
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves), result
+
+    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(cell, state, xs)
+
+
+def largest_difference(got, want):
+    """Of all leaves, in units of the largest entry of a leaf, or of 1 if that is more."""
+    pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
+    pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
+    return max(np.abs(a - b).max(initial=0) / max(1, np.abs(b).max(initial=0)) for a, b in pairs)
+
+
+CASES = [
+    (name, reverse, has_flags)
+    for name in GATED
+    for reverse in (False, True)
+    for has_flags in (False, True)
+]
+
+
+@pytest.mark.usefixtures("short_tiles")
+@pytest.mark.parametrize(
+    ("name", "reverse", "has_flags"),
+    slow_but([("GRU", False, True), ("PeepholeLSTM", True, True)], CASES),
+)
+def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
+    cell, xs = learned(name), normal(1, TIME, BATCH, INPUT)
+    flags = {"lengths": LENGTHS, "resets": RESETS.astype(bool)} if has_flags else {}
+    got = everything(EXACT, cell, xs, **flags, reverse=reverse)
+    want = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
+    assert largest_difference(got, want) < 1e-6
+
+
+@pytest.mark.parametrize("name", slow_but({"LSTM"}, GATED))
+def test_kernels_are_as_precise_as_scan_in_bfloat16(name):
+    xs = normal(1, TIME, BATCH, INPUT)
+    narrow = learned(name, jnp.bfloat16)
+    exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), narrow)
+    want = everything(seqmem.Scan(), exact, xs.astype(jnp.bfloat16).astype(jnp.float32))
+    of_scan, of_kernel = (
+        largest_difference(everything(method, narrow, xs.astype(jnp.bfloat16)), want)
+        for method in (seqmem.Scan(), seqmem.Fused(interpret=True))
+    )
+    assert of_kernel < 1.5 * of_scan + 2**-8
+
+
+def test_products_of_a_float32_cell_may_be_bfloat16():
+    cell, xs = learned("GRU"), normal(1, TIME, BATCH, INPUT)
+    want = everything(seqmem.Scan(), cell, xs)
+    got = everything(seqmem.Fused("bfloat16", interpret=True), cell, xs)
+    assert 1e-5 < largest_difference(got, want) < 2**-5
+
+
+@pytest.mark.usefixtures("free_programs", "short_tiles")
+@pytest.mark.parametrize("name", slow_but({"IndRNN"}, GATED))
+def test_cell_passes_every_law(name):
+    """Perturbations, no batch and several batch axes, and second derivatives among them."""
+    report = seqmem.testing.check_cell(CELLS[name](), methods=[EXACT])
+    assert set(report.values()) == {"holds"}
+
+
+@pytest.mark.parametrize("remat_every", [2, slow(5)])
+def test_segments_of_a_rematerialised_run_are_kernels(remat_every):
+    cell, xs = learned("GRU"), normal(1, TIME, BATCH, INPUT)
+    want = everything(seqmem.Scan(), cell, xs)
+    got = everything(seqmem.Remat(remat_every, EXACT), cell, xs)
+    assert largest_difference(got, want) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["GRU", "SLSTM"])
+def test_kernels_have_no_races(name):
+    """By the interpreter that runs tiles as a TPU does, and looks for races."""
+    tpu = pytest.importorskip("jax.experimental.pallas.tpu")
+    from jax._src.pallas.mosaic.interpret import interpret_pallas_call
+
+    method = seqmem.Fused("float32", interpret=tpu.InterpretParams(detect_races=True))
+    cell, xs = learned(name), normal(1, TIME, BATCH, INPUT)
+    got = jax.block_until_ready(everything(method, cell, xs))
+    assert largest_difference(got, everything(seqmem.Scan(), cell, xs)) < 1e-6
+    assert not interpret_pallas_call.races.races_found
+
+
+@pytest.mark.parametrize("name", slow_but({"GRU"}, GATED))
+@pytest.mark.parametrize("dtype", [jnp.float32, slow(jnp.bfloat16)])
+def test_forward_and_backward_are_one_kernel_each_on_tpu(name, dtype):
+    cell = jax.tree.map(lambda leaf: leaf.astype(dtype), CELLS[name]())
+    xs = jax.ShapeDtypeStruct((TIME, BATCH, INPUT), dtype)
+
+    def run(cell, xs):
+        return seqmem.unroll(cell, None, xs, method=seqmem.Fused("float32"))[1]
+
+    def gradient(cell, xs):
+        return jax.grad(lambda cell: run(cell, xs).astype(jnp.float32).sum())(cell)
+
+    with seqmem.target_platform("tpu"):
+        for program, kernels in ((run, 1), (gradient, 2)):
+            lowered = jax.jit(program).trace(cell, xs).lower(lowering_platforms=("tpu",))
+            text = lowered.as_text()
+            assert text.count("@tpu_custom_call") == kernels
+            assert "stablehlo.while" not in text
+
+
+class Softmax(seqmem.RNN):
+    """A gate that mixes units."""
+
+    def gate(self, state, z):
+        return jax.nn.softmax(z)
+
+
+class Squared(seqmem.RNN):
+    """A product whose matrix depends on the state."""
+
+    def mix(self, state, u):
+        return (state * state) @ self.U.mT + u
+
+
+class InputTimesState(seqmem.RNN):
+    """A product whose matrix depends on the input."""
+
+    def mix(self, state, u):
+        return (u * state) @ self.U.mT + u
+
+
+class TwoProducts(seqmem.LSTM):
+    """Products of both parts of the state."""
+
+    def mix(self, state, u):
+        return (state.h + state.c) @ self.U.mT + u
+
+
+@pytest.mark.parametrize(
+    ("make_cell", "clause"),
+    [
+        (seqmem.MGU, "its family, 'unstructured', does not promise one product followed by gates"),
+        (
+            Softmax,
+            "its gate does not treat units one by one: reduce_max of float32[5] to float32[]",
+        ),
+        (Squared, "what its state adds to the pre-activations is not one fixed product"),
+        (InputTimesState, "what its state adds to the pre-activations is not one fixed product"),
+        (TwoProducts, "its product reads 2 parts of the state, not one"),
+    ],
+)
+def test_cell_without_one_product_and_gates_is_refused(make_cell, clause):
+    cell, xs = make(make_cell), jnp.ones((TIME, BATCH, INPUT))
+    assert EXACT.refusal(cell, xs) == clause
+    assert_refused(
+        f"Fused cannot run {make_cell.__name__}: {clause}.",
+        seqmem.unroll,
+        *(cell, None, xs),
+        method=EXACT,
+    )
+
+
+def test_layer_norm_is_refused_by_the_operation_that_mixes_units():
+    cell = seqmem.with_layer_norm(make(seqmem.LSTM))
+    clause = EXACT.refusal(cell, jnp.ones((TIME, INPUT)))
+    assert (
+        clause == "its gate does not treat units one by one: reshape of float32[4,5] to float32[20]"
+    )
+
+
+def test_parts_that_differ_between_examples_are_refused():
+    cell = seqmem.with_variational_dropout(make(seqmem.RNN), 0.5, (BATCH,), key=KEY)
+    clause = EXACT.refusal(cell, jnp.ones((TIME, BATCH, INPUT)))
+    assert clause == "a part of it differs between the examples of a batch"
+
+
+@pytest.mark.parametrize(
+    ("method", "platform", "clause"),
+    [
+        (seqmem.Fused("float32"), "cpu", "there is no kernel for a CPU"),
+        (seqmem.Fused(interpret=True), "cpu", "its parameters are float32, and no precision is"),
+        (seqmem.Fused(), "tpu", "its parameters are float32, and no precision is given"),
+    ],
+)
+def test_platform_and_precision_are_refused(method, platform, clause):
+    cell, xs = make(seqmem.RNN), jnp.ones((TIME, BATCH, INPUT))
+    with seqmem.target_platform(platform):
+        assert_refused(
+            f"Fused cannot run RNN: {clause}", seqmem.unroll, cell, None, xs, method=method
+        )
+
+
+def test_matrices_that_leave_no_room_for_a_step_are_refused_with_the_numbers():
+    cell = seqmem.RNN(1, 1800, key=KEY)
+    clause = EXACT.refusal(cell, jnp.ones((TIME, BATCH, 1)))
+    assert clause == (
+        "its matrices take 12.4 MiB, and a step of 8 examples 0.5 MiB, of the 12 MiB of fast memory"
+    )
+
+
+def test_unknown_precision_is_refused():
+    assert_refused("Fused got precision='float16'.", seqmem.Fused, "float16")
