@@ -19,16 +19,16 @@ from ..._core.problem import Problem, Solution
 from ..._core.shapes import leading_axes
 from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
 from ..scan.backward import Residuals, pull_back
+from . import hopper_limits
 from .loops import Kernels, cotangents_by_kernel, states_by_kernel
 from .parts import NotFusableError, take_apart
-from .tiles import tile_sizes
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tensorfloat32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Fused(AbstractMethod):
-    """One kernel for all of time, and one for the backward pass: gated cells on TPU.
+    """One kernel for all of time, and one for the backward pass: gated cells on TPU and Hopper.
 
     The kernels keep the recurrent matrix and the state in fast memory. They replace the two loops
     of `seqmem.Scan` and nothing else: the projection of the inputs before them, and the gradients
@@ -39,13 +39,19 @@ class Fused(AbstractMethod):
     Lengths, masks, resets, a given state, `reverse`, perturbations and second derivatives in
     reverse mode are those of `Scan`.
 
+    A GPU must be an NVIDIA H100 or H200, the hidden size a multiple of 64, and the version of JAX
+    one that the kernels were tested with. One multiprocessor holds all matrices: an LSTM of up to
+    128 units with products of bfloat16, 64 with tensorfloat32.
+
     No time was measured on an accelerator, so no default method uses it.
 
     Args:
-        precision: of the factors of products where the parameters are float32, "float32" or
-            "bfloat16"; it must be given for such a cell. Elsewhere factors are as precise as the
-            parameters. Sums are float32.
-        interpret: run the kernels as ordinary operations, slowly and on any platform, for tests.
+        precision: of the factors of products where the parameters are float32: "bfloat16",
+            "float32" on a TPU or "tensorfloat32" (10 bits of a significand) on a GPU; it must be
+            given for such a cell. Elsewhere factors are as precise as the parameters. Sums are
+            float32.
+        interpret: run the kernels as ordinary operations, slowly and on any platform, for tests:
+            True those for a TPU, parameters of the interpreter of Mosaic GPU those for a GPU.
 
     Raises:
         ValueError: where a run is not possible, with what stands in its way: see `refusal`.
@@ -68,7 +74,7 @@ class Fused(AbstractMethod):
         if self.precision is not None and self.precision not in get_args(Precision):
             raise bad_input(
                 f"Fused got precision={self.precision!r}.",
-                "'float32' or 'bfloat16'.",
+                "'float32', 'tensorfloat32' or 'bfloat16'.",
                 "leave it out for a cell with 16-bit parameters.",
             )
 
@@ -91,7 +97,7 @@ class Fused(AbstractMethod):
         if refusal is not None:
             raise bad_input(
                 f"Fused cannot run {type(problem.cell).__name__}: {refusal}.",
-                "a gated cell such as seqmem.LSTM on a TPU, or interpret=True.",
+                "a gated cell such as seqmem.LSTM on a TPU or a Hopper GPU, or interpret=True.",
                 "use method=seqmem.Scan(), which runs every cell on every platform; for a network, "
                 "seqmem.layers.LayerByLayer with a method for each layer.",
             )
@@ -103,12 +109,21 @@ class Fused(AbstractMethod):
         """The factors of products have the precision of the parameters, or the one asked for."""
         own = precision(problem.cell)
         is_narrowed = own == jnp.float32 and self.precision == "bfloat16"
-        return Kernels(jnp.bfloat16 if is_narrowed else own, self.interpret)
+        products = jnp.bfloat16 if is_narrowed else own
+        return Kernels(products, self.interpret, self._is_hopper())
+
+    def _is_hopper(self) -> bool:
+        """Whether the kernels are those for a Hopper GPU."""
+        if self.interpret:
+            return hopper_limits.is_interpreter(self.interpret)
+        return current_platform() == "gpu"
 
     def _refusal(self, problem: Problem) -> str | None:
         platform = current_platform()
-        if not self.interpret and platform != "tpu":
-            return f"there is no kernel for a {platform.upper()}"
+        if not self.interpret and platform == "cpu":
+            return "there is no kernel for a CPU"
+        if self._is_hopper() and (refusal := hopper_limits.refusal(self.interpret)):
+            return refusal
         if problem.shares > 1:
             return "the batch is spread over devices, and a kernel runs on one"
         if not has_known_time(problem):
@@ -116,9 +131,7 @@ class Fused(AbstractMethod):
         try:
             parts = take_apart(problem)
             self._check_precision(precision(problem.cell))
-            tile_sizes(
-                parts, problem.time, math.prod(problem.batch), self._kernels(problem).products
-            )
+            self._kernels(problem).tile_sizes(parts, problem.time, math.prod(problem.batch))
         except NotFusableError as error:
             return str(error)
         return None
@@ -128,6 +141,15 @@ class Fused(AbstractMethod):
             raise NotFusableError("its parameters are float64, which a TPU does not multiply")
         if own == jnp.float32 and self.precision is None:
             raise NotFusableError("its parameters are float32, and no precision is given")
+        if own != jnp.float32:
+            return
+        if self.precision == "float32" and self._is_hopper():
+            raise NotFusableError(
+                "the tensor cores of a GPU do not multiply float32: precision='tensorfloat32' or "
+                "'bfloat16' is for them"
+            )
+        if self.precision == "tensorfloat32" and not self._is_hopper():
+            raise NotFusableError("precision='tensorfloat32' is for the tensor cores of a GPU")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

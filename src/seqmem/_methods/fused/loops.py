@@ -13,6 +13,7 @@ from ..._core.problem import Problem, State
 from ..._core.vjp_rule import BackwardTile
 from ..scan import forward
 from ..scan.backward import backward_loop
+from . import hopper_limits
 from .parts import Parts, planes_of_z, take_apart, weights_of, z_of_inputs, z_of_planes
 from .records import BackwardRun, Flag, ForwardRun
 from .tiles import Tiles, pad, tile_sizes
@@ -24,10 +25,33 @@ class Kernels(NamedTuple):
     Attributes:
         products: the dtype of the factors of products.
         interpret: whether they run as ordinary operations.
+        is_hopper: whether they are those for a Hopper GPU.
     """
 
     products: Any
     interpret: Any
+    is_hopper: bool
+
+    def tile_sizes(self, parts: Parts, time: int, batch: int) -> tuple[int, int]:
+        """Steps and examples of one tile.
+
+        Raises:
+            NotFusableError: where there is no kernel for the cell, or one tile does not fit.
+        """
+        sizes = hopper_limits.tile_sizes if self.is_hopper else tile_sizes
+        return sizes(parts, time, batch, self.products)
+
+    def loops(self) -> Any:
+        """The module with `run_forward` and `run_backward`, imported when it is used: Pallas takes
+        long to import.
+        """
+        if self.is_hopper:
+            from . import hopper_loops
+
+            return hopper_loops
+        from . import pallas_loops
+
+        return pallas_loops
 
 
 def states_by_kernel(kernels: Kernels, problem: Problem) -> tuple[State, State, PyTree]:
@@ -56,9 +80,7 @@ def states_by_kernel(kernels: Kernels, problem: Problem) -> tuple[State, State, 
             padding,
             None if perturbation is None else leaves(perturbation),
         )
-        from . import pallas_loops  # when it is used: Pallas takes long to import
-
-        result = pallas_loops.run_forward(parts, tiles, _pad(run, tiles))
+        result = kernels.loops().run_forward(parts, tiles, _pad(run, tiles))
         result = _cut(result, time, batch)
         unflatten = jax.tree.structure(problem.init).unflatten
         return unflatten(result.state), unflatten(result.states), z_of_planes(parts, result.z)
@@ -89,9 +111,7 @@ def cotangents_by_kernel(
             *_flags(problem, tiles),
             *map(leaves, carry),
         )
-        from . import pallas_loops
-
-        result = pallas_loops.run_backward(parts, tiles, _pad(run, tiles))
+        result = kernels.loops().run_backward(parts, tiles, _pad(run, tiles))
         result = _cut(result, problem.time, problem.batch[0])
         unflatten = jax.tree.structure(problem.init).unflatten
         return tuple(map(unflatten, (result.d_state, result.d_init, result.d_updates)))
@@ -117,7 +137,7 @@ def _with_derivative_of(reference: Callable, kernel: Callable, *args: PyTree) ->
 
 
 def _tiles(kernels: Kernels, parts: Parts, problem: Problem) -> Tiles:
-    sizes = tile_sizes(parts, problem.time, problem.batch[0], kernels.products)
+    sizes = kernels.tile_sizes(parts, problem.time, problem.batch[0])
     return Tiles(*sizes, problem.reverse, kernels.interpret)
 
 

@@ -37,6 +37,7 @@ class Parts(NamedTuple):
         sees_state: for each plane of z, whether the product adds to it.
         gate: (planes of parameters, by leaf; state; z) -> next state.
         parameters: the places of the gate's parameters among the leaves of the cell.
+        parameter_planes: how many planes each of them is.
         z: the shapes of the pre-activations of one example.
     """
 
@@ -47,6 +48,7 @@ class Parts(NamedTuple):
     sees_state: tuple[bool, ...]
     gate: Callable[[list[Planes], Planes, Planes], Planes]
     parameters: tuple[int, ...]
+    parameter_planes: tuple[int, ...]
     z: PyTree
 
     @property
@@ -84,8 +86,10 @@ def take_apart(problem: Problem) -> Parts:
     sees_state = [
         does for does, leaf in zip(sees, z_leaves, strict=True) for _ in range(_planes_of(leaf))
     ]
-    gate, parameters = _gate_of_planes(rule, cell, init, z)
-    return Parts(units, precision(init), len(leaves), read, tuple(sees_state), gate, parameters, z)
+    gate, parameters, planes = _gate_of_planes(rule, cell, init, z)
+    return Parts(
+        units, precision(init), len(leaves), read, tuple(sees_state), gate, parameters, planes, z
+    )
 
 
 def z_of_inputs(parts: Parts, problem: Problem) -> ZPlanes:
@@ -171,8 +175,8 @@ def _find_product(
 
 def _gate_of_planes(
     rule: AbstractVJPRule, cell: Any, init: State, z: PyTree
-) -> tuple[Callable[[list[Planes], Planes, Planes], Planes], tuple[int, ...]]:
-    """The gate as a function of planes, and which leaves of the cell it reads."""
+) -> tuple[Callable[[list[Planes], Planes, Planes], Planes], tuple[int, ...], tuple[int, ...]]:
+    """The gate of planes, which leaves of the cell it reads, and the planes of each of them."""
     arrays, constant = eqx.partition(cell, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
 
@@ -199,11 +203,12 @@ def _gate_of_planes(
         results = function(cell, state_structure.unflatten(states), z_structure.unflatten(z_leaves))
         return [result.item() for result in results]
 
-    _try_gate(gate, [math.prod(shape[:-1]) for shape in shapes], init, z)
-    return gate, places
+    planes = tuple(math.prod(shape[:-1]) for shape in shapes)
+    _try_gate(gate, planes, init, z)
+    return gate, places, planes
 
 
-def _try_gate(gate: Callable, parameters: list[int], init: State, z: PyTree) -> None:
+def _try_gate(gate: Callable, parameters: tuple[int, ...], init: State, z: PyTree) -> None:
     """Trace the gate once, so that a gate without planes is refused before any kernel is made."""
     (plane, *_) = leaves = jax.tree.leaves(init)
     planes = [[plane] * count for count in parameters]
