@@ -5,6 +5,7 @@ commit.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,38 +22,46 @@ KEY = jax.random.key(0)
 
 
 class Case(NamedTuple):
-    """A cell, how many steps it runs, and the method."""
+    """A cell, how many steps it runs, and what makes the method; None is the cell's default."""
 
     make: Callable[[], Any]
     time: int
     size: int
-    method: seqmem.AbstractMethod | None = None
+    method: Callable[[], seqmem.AbstractMethod] | None = None
 
     def labels(self) -> dict[str, Any]:
-        method = "default" if self.method is None else type(self.method).__name__
+        method = "default" if self.method is None else type(self.method()).__name__
         return {"method": method, "time": self.time, "batch": BATCH, "size": self.size}
 
 
-def gated(cell_type: Any, method: seqmem.AbstractMethod | None = None) -> Case:
+def gated(cell_type: Any, method: Callable[[], seqmem.AbstractMethod] | None = None) -> Case:
     return Case(lambda: cell_type(768, 768, key=KEY), 1024, 768, method)
 
 
-def long(make: Callable[..., Any], *args: int, **options: int) -> Case:
-    return Case(lambda: make(256, *args, **options, key=KEY), 4096, 256)
+def long(
+    make: Callable[..., Any],
+    *args: int,
+    method: Callable[[], seqmem.AbstractMethod] | None = None,
+    **options: int,
+) -> Case:
+    return Case(lambda: make(256, *args, **options, key=KEY), 4096, 256, method)
 
 
+by_kernel = functools.partial(seqmem.Parallel, kernel=True)
 FAST_WEIGHTS = (
     *(seqmem.GatedDeltaRule, seqmem.GLA, seqmem.KDA, seqmem.MLSTM),
     *(seqmem.RWKV7, seqmem.DeltaProduct),
 )
 CASES = {
     "LSTM": gated(seqmem.LSTM),
-    "LSTM, plain lax.scan": gated(seqmem.LSTM, seqmem.ReferenceScan()),
+    "LSTM, plain lax.scan": gated(seqmem.LSTM, seqmem.ReferenceScan),
     "GRU": gated(seqmem.GRU),
     "RNN": gated(seqmem.RNN),
     "MGU": gated(seqmem.MGU),
     "MinGRU": long(seqmem.MinGRU, 256),
+    "MinGRU, kernel": long(seqmem.MinGRU, 256, method=by_kernel),
     "LRU": long(seqmem.LRU, 256),
+    "LRU, kernel": long(seqmem.LRU, 256, method=by_kernel),
     "S6": long(seqmem.S6, 16),
     **{cell.__name__: long(cell, 256, num_heads=4) for cell in FAST_WEIGHTS},
     "SlidingWindowAttention": long(seqmem.SlidingWindowAttention, num_heads=4, window=64),
@@ -60,8 +69,10 @@ CASES = {
 
 
 def programs_of(case: Case) -> dict[str, Callable[..., Any]]:
+    method = None if case.method is None else case.method()
+
     def forward(cell: Any, xs: Any) -> Any:
-        return seqmem.unroll(cell, None, xs, method=case.method)[1]
+        return seqmem.unroll(cell, None, xs, method=method)[1]
 
     def gradient(cell: Any, xs: Any) -> Any:
         return jax.grad(lambda cell: jnp.sum(jnp.abs(forward(cell, xs)) ** 2))(cell)

@@ -70,6 +70,8 @@ MOST = {
     "GRU": (2_600, 5_600),
     "MinGRU": (95, 190),
     "LRU": (105, 220),
+    "MinGRU, kernel": (9, 20),
+    "LRU, kernel": (17, 50),
     "GatedDeltaRule": (440, 1_350),
 }
 
@@ -104,7 +106,7 @@ def test_launches_of_a_program_of_this_jax_are_counted():
 @needs_compiler
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", MOST)
-def test_default_method_launches_no_more_on_an_h200(name):
+def test_program_launches_no_more_on_an_h200(name):
     results = measure(CASES[name], "h200")
     counts = tuple(results[kind]["launches"] for kind in ("forward", "gradient"))
     assert all(count <= most for count, most in zip(counts, MOST[name], strict=True)), counts

@@ -18,7 +18,7 @@ def drives_of(problem):
     return run(problem.inputs)
 
 
-def sum_in_parallel(problem, chunk_size):
+def sum_in_parallel(problem, method):
     """s_t = s_{t−1} + u_t for all t by one cumulative sum, and by a loop with resets."""
     flags = problem.flags
     if flags.reset is not None or flags.perturbation is not None:

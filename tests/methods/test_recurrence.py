@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem._methods.recurrence import dense_states, diagonal_states
+from seqmem._methods.recurrence import dense_states, diagonal_states, in_chunks
 from tests.helpers.slow import slow_but
 
 SIZE = 3
@@ -49,7 +49,7 @@ def test_diagonal_states_and_derivatives_match_a_loop(time, is_complex, reverse,
     args, cut = draw_recurrence(time, is_complex)
 
     def at_once(*args):
-        return diagonal_states(*args, cut, reverse=reverse, chunk_size=chunk_size)
+        return diagonal_states(*args, cut, reverse=reverse, schedule=in_chunks(chunk_size))
 
     def loop(*args):
         return diagonal_loop(*args, cut, reverse)
@@ -81,7 +81,7 @@ def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size):
     a[4:] = 0.5
     cut = np.zeros((9, 2), bool)
     cut[4] = True
-    solve = jax.jit(functools.partial(diagonal_states, chunk_size=chunk_size))
+    solve = jax.jit(functools.partial(diagonal_states, schedule=in_chunks(chunk_size)))
     states = solve(*map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)))
     want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
     np.testing.assert_allclose(states[:, 0], want)

@@ -1,4 +1,5 @@
-"""s_t = a_t ∘ s_{t−1} + b_t over all of time, by chunks of several sizes, beside a copy.
+"""s_t = a_t ∘ s_{t−1} + b_t over all of time, by chunks of several sizes and by the kernel of
+`Parallel(kernel=True)`, beside a copy.
 
 The forward pass reads a and b and writes s; the backward pass reads a, s and ∂L/∂s, and writes
 ∂L/∂a and ∂L/∂b. These are the least bytes that can be moved; a row says which share of the copy's
@@ -12,14 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqmem._methods.recurrence import diagonal_states
+from seqmem._methods.linear_scan.choice import kernel_of, missing_kernel
+from seqmem._methods.linear_scan.states import states_by_kernel
+from seqmem._methods.recurrence import AffineMap, Schedule, diagonal_states, in_chunks
 
 from ...common.records import Row
 from .device import copy
-from .section import Case, Section, given
+from .section import CannotRunError, Case, Section, given
 
 TIME, BATCH, CHANNELS = 65_536, 8, 1536
-CHUNK_SIZES = (16, 64, 256, 1024, None)
+CHUNK_SIZES = (16, 64, 256, 1024)
 ARRAYS = {"forward": 3, "gradient": 8}  # that are read or written once
 
 
@@ -46,9 +49,13 @@ def measure(section: Section) -> None:
 
     # First, since the other rows are compared with it.
     cases = [Case(labels("copy", "forward"), given(copy, b), copy_figures)]
-    for chunk_size in CHUNK_SIZES:
-        name = "one step after another" if chunk_size is None else f"chunks of {chunk_size}"
-        states = functools.partial(diagonal_states, chunk_size=chunk_size)
+    schedules: dict[str, Schedule] = {
+        "kernel": by_kernel,
+        "one step after another": in_chunks(None),
+    }
+    schedules |= {f"chunks of {chunk_size}": in_chunks(chunk_size) for chunk_size in CHUNK_SIZES}
+    for name, schedule in schedules.items():
+        states = functools.partial(diagonal_states, schedule=schedule)
         programs = {
             "forward": given(states, a, b, start),
             "gradient": given(gradient_of(states), a, b, start, cotangent),
@@ -57,6 +64,13 @@ def measure(section: Section) -> None:
             figures = functools.partial(share_of_copy, ARRAYS[part])
             cases.append(Case(labels(name, part), program, figures))
     section.measure(cases)
+
+
+def by_kernel(maps: AffineMap, reverse: bool) -> jax.Array:
+    """The schedule of the kernel of the platform."""
+    if reason := missing_kernel():
+        raise CannotRunError(reason)
+    return states_by_kernel(kernel_of(True), None, maps, reverse)
 
 
 def gradient_of(states: Callable[..., jax.Array]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from .._methods.scan.reference import ReferenceScan
 from .._methods.scan.scan import Scan
 
 
-def _solve_pointwise(problem: Problem, chunk_size: int | None) -> Solution:
+def _solve_pointwise(problem: Problem, method: Parallel) -> Solution:
     return solve_without_steps(problem)
 
 

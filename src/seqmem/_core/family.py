@@ -69,7 +69,10 @@ class Family:
             `Scan()`.
         vjp_rule: how `Scan` takes the update apart for its backward pass; None linearises each
             step by itself.
-        parallel: (problem, chunk_size) -> solution, which `Parallel` runs; None refuses.
+        parallel: (problem, method) -> solution, which `Parallel` runs; None refuses. `method` is
+            the `Parallel` with its `chunk_size` and `kernel`.
+        has_kernel: whether `parallel` has a kernel for `Parallel(kernel=True)`, which is refused
+            otherwise.
         transition: the maps of stretches of time, which `Sharded` runs; None refuses.
         jacobian_diagonal: (cell, init, x) -> ((state, drive) -> diag ∂update/∂state), for
             `QuasiNewton`; None takes one derivative per entry.
@@ -84,7 +87,8 @@ class Family:
     name: str
     default: AbstractMethod | PerPlatform | None = None
     vjp_rule: AbstractVJPRule | None = None
-    parallel: Callable[[Problem, int | None], Solution] | None = None
+    parallel: Callable[[Problem, Any], Solution] | None = None
+    has_kernel: bool = False
     transition: TransitionRule | None = None
     jacobian_diagonal: Callable | None = None
     update: Callable[[Any, State, Drive], State] | None = None

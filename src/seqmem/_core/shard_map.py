@@ -12,15 +12,16 @@ def match_varying_axes(tree: PyTree) -> PyTree:
     they meet sharded inputs; the transpose of the cast sums their gradient over the devices.
     Outside `shard_map` it does nothing.
     """
-    axes = set().union(*map(_varying, jax.tree.leaves(tree)))
+    axes = set().union(*map(varying_axes, jax.tree.leaves(tree)))
 
     def cast(leaf: Array) -> Array:
         leaf = jnp.asarray(leaf)
-        missing = tuple(sorted(axes - _varying(leaf)))
+        missing = tuple(sorted(axes - varying_axes(leaf)))
         return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(cast, tree) if axes else tree
 
 
-def _varying(leaf: Array) -> frozenset[str]:
+def varying_axes(leaf: Array) -> frozenset[str]:
+    """The mesh axes over which an array differs; none outside `shard_map`."""
     return jax.typeof(leaf).manual_axis_type.varying  # pyright: ignore

@@ -1,6 +1,7 @@
 """`Parallel`: all steps at once, for cells whose family has an algorithm for it."""
 
 import dataclasses
+from typing import Literal
 
 from .._core.container import AbstractContainer
 from .._core.errors import bad_input
@@ -18,7 +19,9 @@ class Parallel(AbstractMethod):
     log₂(time / chunk_size) levels, and the states within the chunks follow from those between them.
     Every mode of differentiation works, and keeps the states and the maps over time; `remat_every`
     bounds both. A product of many factors above 1 overflows though the states are finite: bound it
-    by `remat_every`, or use `Scan`.
+    by `remat_every`, or use `Scan`. With `kernel`, the states come from one kernel over time: it
+    reads the maps once, in order, and writes the states. Where a step has few entries, a pass over
+    chunks side by side comes before it. The backward pass runs the same kernel the other way.
 
     Fast weights: chunks one after another, each as a few products of matrices; on a GPU all but one
     product per chunk is computed for many chunks side by side. One state per chunk is kept, and
@@ -30,11 +33,17 @@ class Parallel(AbstractMethod):
     Args:
         chunk_size: steps of one chunk; None is the family's own: 16 for diagonal cells, 64 for fast
             weights. Windows and pointwise layers do not use it. Diagonal cells run one chunk of all
-            of time as a loop.
+            of time as a loop, and a kernel chooses its own.
+        kernel: run diagonal cells by a kernel: that for TPU, or that for NVIDIA GPUs of the Hopper
+            generation, whichever the program is traced for (see `seqmem.target_platform`), in
+            float32. "interpret" interprets the kernel for TPU on any platform, slowly, for tests.
+            No time was measured on an accelerator, so it is not the default.
 
     Raises:
-        ValueError: for a chunk size that is not a whole number of at least 1, and, when run, for a
-            cell of another family.
+        ValueError: for a chunk size that is not a whole number of at least 1 or another `kernel`,
+            and, when run, for a cell of another family, or where no kernel can run: on a CPU, for a
+            family that has none, with a batch that is spread over devices, with a state of another
+            precision, and on a GPU with a version of jax for which the kernel was not tested.
 
     Example:
         >>> import jax, seqmem
@@ -46,8 +55,15 @@ class Parallel(AbstractMethod):
     """
 
     chunk_size: int | None = None
+    kernel: bool | Literal["interpret"] = False
 
     def __post_init__(self):
+        if self.kernel not in (False, True, "interpret"):
+            raise bad_input(
+                f"Parallel got kernel={self.kernel!r}.",
+                'True, False or "interpret".',
+                "leave it out: Parallel() needs no kernel.",
+            )
         if self.chunk_size is not None:
             check_count(
                 "Parallel", "chunk_size", self.chunk_size, remedy="leave it out for the default."
@@ -65,6 +81,14 @@ class Parallel(AbstractMethod):
                 else "use method=seqmem.Newton() for all steps at once, or seqmem.Scan(), which "
                 "runs every cell.",
             )
+        if self.kernel and not problem.cell.family.has_kernel:
+            raise bad_input(
+                f"Parallel(kernel={self.kernel!r}) got {type(problem.cell).__name__}, and its "
+                f"family, {problem.cell.family.name!r}, has no kernel.",
+                "a diagonal cell, such as seqmem.LRU.",
+                "use method=seqmem.Parallel(); in a network, seqmem.layers.LayerByLayer with a "
+                "method for each layer.",
+            )
         if not has_steps(problem):
             return solve_without_steps(problem)
-        return parallel(problem, self.chunk_size)
+        return parallel(problem, self)

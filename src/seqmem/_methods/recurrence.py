@@ -6,6 +6,7 @@ A map is a tuple (A, b, cut), with A a diagonal or a matrix. `cut` is a flag: at
 of s_{t−1} passes and s_t = b_t. It selects and never multiplies by 0, since 0 · NaN is NaN.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -16,6 +17,18 @@ from .._core.step import select
 
 Flags = Bool[Array, "time ..."] | None
 AffineMap = tuple[Array, Array, Array | None]
+# (maps, reverse) -> the states after each map, from a state of 0
+Schedule = Callable[[AffineMap, bool], Array]
+
+
+def in_chunks(chunk_size: int | None) -> Schedule:
+    """The schedule of diagonal maps in chunks.
+
+    Args:
+        chunk_size: None is one step after another; else chunks of so many steps run side by side,
+            and log₂(time / chunk_size) levels join them.
+    """
+    return functools.partial(_states_of, compose, apply, chunk_size)
 
 
 def diagonal_states(
@@ -25,7 +38,7 @@ def diagonal_states(
     cut: Flags = None,
     *,
     reverse: bool = False,
-    chunk_size: int | None = None,
+    schedule: Schedule,
 ) -> Inexact[Array, "time ..."]:
     """s_t = a_t ∘ s_{t−1} + b_t for all t, and s_t = b_t where the step is cut off.
 
@@ -39,8 +52,7 @@ def diagonal_states(
         start: the state before the first step that is run.
         cut: where nothing passes from the step before, in the shape of `b`.
         reverse: from the last step to the first: s_t = a_t ∘ s_{t+1} + b_t.
-        chunk_size: None is one step after another; else chunks of so many steps run side by side,
-            and log₂(time / chunk_size) levels join them.
+        schedule: how the system and the transposed one are solved: `in_chunks`, or a kernel.
     """
     if not len(b):
         return b
@@ -53,7 +65,7 @@ def diagonal_states(
         return states - a * cleared(cut, before)
 
     def solve(_, b: Array) -> Array:
-        return _states_of((a, b, cut), compose, apply, chunk_size, reverse)
+        return schedule((a, b, cut), reverse)
 
     def transposed(_, b: Array) -> Array:  # λ_t = y_t + a_{t+1} ∘ λ_{t+1}
         def next_step(leaf: Array) -> Array:
@@ -61,7 +73,7 @@ def diagonal_states(
             return jnp.concatenate([nothing, leaf[:-1]] if reverse else [leaf[1:], nothing])
 
         next_cut = None if cut is None else next_step(cut)
-        return _states_of((next_step(a), b, next_cut), compose, apply, chunk_size, not reverse)
+        return schedule((next_step(a), b, next_cut), not reverse)
 
     return jax.lax.custom_linear_solve(matvec, b, solve, transposed)
 
@@ -86,7 +98,7 @@ def dense_states(
         chunk_size: steps that are run one after another; log₂(time / chunk_size) levels join them.
     """
     flags = None if cut is None else cut[:, None]
-    return _states_of((A, b, flags), compose_dense, apply_dense, chunk_size, reverse)
+    return _states_of(compose_dense, apply_dense, chunk_size, (A, b, flags), reverse)
 
 
 def cleared(cut: Array | None, state: Array) -> Array:
@@ -121,7 +133,7 @@ def apply_dense(map: AffineMap, states: Array) -> Array:
 
 
 def _states_of(
-    maps: AffineMap, compose: Callable, apply: Callable, chunk_size: int | None, reverse: bool
+    compose: Callable, apply: Callable, chunk_size: int | None, maps: AffineMap, reverse: bool
 ) -> Array:
     """The states after each map, from a state of 0."""
     b = maps[1]

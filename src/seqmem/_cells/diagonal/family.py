@@ -23,6 +23,7 @@ from ..._core.problem import Drive, Problem, Solution, State, StepFlags
 from ..._core.step import select
 from ..._core.vjp_rule import AbstractVJPRule
 from ..._methods import recurrence
+from ..._methods.linear_scan.choice import kernel_schedule
 from ..._methods.parallel import Parallel
 from ..._methods.readouts import has_known_time, outputs_of
 from ..._methods.scan.reference import ReferenceScan
@@ -71,7 +72,11 @@ def step_transition(
     )
 
 
-def _solve_in_parallel(problem: Problem, chunk_size: int | None) -> Solution:
+def _solve_in_parallel(problem: Problem, method: Parallel) -> Solution:
+    if method.kernel:
+        schedule = kernel_schedule(problem, method)
+    else:
+        schedule = recurrence.in_chunks(method.chunk_size or CHUNK_SIZE)
     if not has_known_time(problem):
         return Scan().run(problem)
     cell, axes = problem.cell, problem.batch_axes
@@ -80,7 +85,7 @@ def _solve_in_parallel(problem: Problem, chunk_size: int | None) -> Solution:
     )
     a, b, cut = transitions(*problem.steps)
     solve = functools.partial(
-        recurrence.diagonal_states, reverse=problem.reverse, chunk_size=chunk_size or CHUNK_SIZE
+        recurrence.diagonal_states, reverse=problem.reverse, schedule=schedule
     )
     cuts = () if cut is None else (cut,)
     states = jax.tree.map(solve, a, b, problem.state, *cuts)
@@ -187,6 +192,7 @@ DIAGONAL = Family(
     default=PerPlatform(cpu=Scan(), gpu=Parallel(), tpu=Parallel()),
     vjp_rule=DiagonalRule(),
     parallel=_solve_in_parallel,
+    has_kernel=True,
     transition=TransitionRule(_transition_of, _compose, _apply),
     jacobian_diagonal=_jacobian_diagonal,
     check=_check,

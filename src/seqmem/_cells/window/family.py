@@ -26,7 +26,7 @@ def readout_sequence(cell: Any, history: History, drives: PyTree) -> Output:
     return as_precision(cell, precision(history.init)).readout_sequence(history, drives)
 
 
-def _solve_at_once(problem: Problem, chunk_size: int | None) -> Solution:
+def _solve_at_once(problem: Problem, method: Parallel) -> Solution:
     if problem.flags.perturbation is not None or problem.return_states:
         return Scan().run(problem)  # every window is materialised anyway
     axes, flags = problem.batch_axes, problem.flags

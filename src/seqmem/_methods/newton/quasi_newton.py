@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ..._core.method import AbstractMethod
 from ..._core.step import advance, apply_reset, select
-from ..recurrence import diagonal_states
+from ..recurrence import diagonal_states, in_chunks
 from .iteration import SCAN, AbstractNewton, check_fields
 from .jacobian_diagonal import jacobian_diagonal
 
@@ -77,7 +77,7 @@ class QuasiNewton(AbstractNewton):
             if cut is not None:
                 flags = jnp.broadcast_to(cut.reshape(-1, *[1] * (b.ndim - 1)), b.shape)
             return diagonal_states(
-                a, b, jnp.zeros_like(b[0]), flags, reverse=reverse, chunk_size=CHUNK_SIZE
+                a, b, jnp.zeros_like(b[0]), flags, reverse=reverse, schedule=in_chunks(CHUNK_SIZE)
             )
 
         return jax.tree.map(solve, jacobians, residuals)

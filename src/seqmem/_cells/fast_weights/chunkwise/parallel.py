@@ -12,6 +12,7 @@ from jaxtyping import Array
 from ...._core.batching import vmap_batch
 from ...._core.precision import as_precision, precision
 from ...._core.problem import Problem, Solution
+from ...._methods.parallel import Parallel
 from ...._methods.readouts import has_known_time
 from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
@@ -25,14 +26,14 @@ from .schedule import schedule_of
 from .stabilizer import scale_before, scale_maps, stabilize_writes
 
 
-def solve_in_chunks(problem: Problem, chunk_size: int | None) -> Solution:
+def solve_in_chunks(problem: Problem, method: Parallel) -> Solution:
     """The solution of a run of a fast-weight cell."""
     if problem.flags.perturbation is not None or problem.return_states:
         return Scan().run(problem)  # every state is made in any case: chunks would save nothing
     if not has_known_time(problem):
         return Scan().run(problem)
     steps, extra = project_writes(problem)
-    schedule = schedule_of(problem, steps.write, chunk_size)
+    schedule = schedule_of(problem, steps.write, method.chunk_size)
     steps = pad_steps(steps, schedule.steps, problem.batch_axes)
     run = functools.partial(_run_chunk, problem.init, reverse=problem.reverse)
     if schedule.group > 1:
