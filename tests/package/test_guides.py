@@ -51,7 +51,15 @@ def check_gradients(names):
     )
 
 
+def check_accelerators(names):
+    assert names["program"].platforms == ("cuda",)
+    assert names["method"].refusal(names["lstm"], names["xs"]) == "there is no kernel for a CPU"
+    with seqmem.target_platform("tpu"):
+        assert names["method"].refusal(names["lstm"], names["xs"]) is None
+
+
 GUIDES = {
+    "accelerators.md": Guide([], check_accelerators),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [

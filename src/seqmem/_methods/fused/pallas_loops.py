@@ -23,10 +23,11 @@ from .tiles import Tiles
 
 def run_forward(parts: Parts, tiles: Tiles, run: ForwardRun) -> ForwardResult:
     """The forward loop."""
-    states = [jax.ShapeDtypeStruct((len(run.z_x), *leaf.shape), leaf.dtype) for leaf in run.state]
-    z = jax.ShapeDtypeStruct(run.z_x.shape, run.z_x.dtype)
+    shape: Any = jax.ShapeDtypeStruct
+    states = [shape((len(run.z_x), *leaf.shape), leaf.dtype) for leaf in run.state]
+    result = ForwardResult(states, shape(run.z_x.shape, run.z_x.dtype), run.state)
     body = functools.partial(_forward_body, parts, tiles)
-    return _call(body, tiles, run, ForwardResult(states, z, run.state), backward=False)
+    return _call(body, tiles, run, result, backward=False)
 
 
 def run_backward(parts: Parts, tiles: Tiles, run: BackwardRun) -> BackwardResult:

@@ -14,7 +14,7 @@ class Weights(NamedTuple):
     """What a kernel reads of a cell, the same at every step.
 
     Attributes:
-        matrices: M of each plane of z that sees the state; None where there is none.
+        matrices: M of each plane of z that sees the state; None where no plane does.
         parameters: those of the gate, as planes.
     """
 

@@ -40,7 +40,7 @@ def tile_sizes(parts: Parts, time: int, batch: int, products: Any) -> tuple[int,
         products: the dtype of the factors of products.
 
     Raises:
-        NotFusableError: where one step of a few examples does not fit beside the matrices.
+        NotFusableError: where one step of a few examples does not fit along with the matrices.
     """
     matrices = sum(parts.sees_state) * parts.units**2 * jnp.dtype(products).itemsize
     # The larger of both kernels reads and writes z or states: each array twice, for the next tile.
