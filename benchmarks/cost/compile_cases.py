@@ -51,11 +51,9 @@ H200_CASES = [
     ("PeepholeLSTM", 64, "tensorfloat32"),
     *(("SLSTM", units, "bfloat16") for units in (64, 128)),
 ]
+V5E_CELLS = ("GRU", 128), ("LSTM", 128), ("LSTM", 512), ("PeepholeLSTM", 128), ("SLSTM", 128)
 V5E_CASES = [
-    (cell, units, precision)
-    for cell in ("GRU", "LSTM", "PeepholeLSTM", "SLSTM")
-    for precision in ("bfloat16", "float32")
-    for units in (128, 512)
+    (cell, units, precision) for cell, units in V5E_CELLS for precision in ("bfloat16", "float32")
 ]
 CASES = {
     f"{cell} {units} {precision}, {target}": Case(target, cell, units, precision)
