@@ -207,12 +207,12 @@ def test_forward_and_backward_are_one_kernel_each_on_a_gpu(make, method, units):
             NARROW,
             (seqmem.LSTM, 192),
             "its matrices take 288 KiB, and the factors of 8 examples 24 KiB, of the 223 KiB of "
-            "shared memory",
+            "shared memory; cuDNN's LSTM multiplies 'float32' or 'tensorfloat32', not 'bfloat16'",
         ),
         (
             TENSOR,
-            (seqmem.LSTM, 128),
-            "its matrices take 256 KiB, and the factors of 8 examples 32 KiB, of the 223 KiB of "
+            (seqmem.GRU, 192),
+            "its matrices take 432 KiB, and the factors of 8 examples 36 KiB, of the 223 KiB of "
             "shared memory",
         ),
         (NARROW, (ArcTangent, 64), "its gate uses atan, which Mosaic GPU does not compute"),
@@ -248,7 +248,7 @@ def test_arrays_beyond_the_offsets_of_a_kernel_are_refused():
     with seqmem.target_platform("gpu"):
         assert_refused(
             "Fused cannot run LSTM: its pre-activations have 2147483648 entries, and a kernel "
-            "counts to 2147483648.",
+            "counts to 2147483648; cuDNN's LSTM",
             jax.eval_shape,
             *(run, jax.ShapeDtypeStruct((2**14, 2**8, 1), jnp.float32)),
         )

@@ -24,6 +24,8 @@ from .loops import Kernels, cotangents_by_kernel, states_by_kernel
 from .parts import NotFusableError, take_apart
 
 Precision = Literal["float32", "tensorfloat32", "bfloat16"]
+Choice = Literal["Pallas for TPU", "Mosaic GPU for Hopper", "cuDNN"]
+TPU, HOPPER, CUDNN = get_args(Choice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +45,18 @@ class Fused(AbstractMethod):
     one that the kernels were tested with. One multiprocessor holds all matrices: an LSTM of up to
     128 units with products of bfloat16, 64 with tensorfloat32.
 
+    Where this does not hold, cuDNN runs an LSTM with parameters of float32 on any NVIDIA GPU
+    (`jax.experimental.rnn`), in "float32" or "tensorfloat32"; `kernel` says which kernel it is.
+    cuDNN has no resets, no perturbations and no `return_states`. Every call waits for the GPU,
+    `jax.vmap` makes one call per example, and JAX cannot trace it on a machine without a GPU.
+
     No time was measured on an accelerator, so no default method uses it.
 
     Args:
         precision: of the factors of products where the parameters are float32: "bfloat16",
-            "float32" on a TPU or "tensorfloat32" (10 bits of a significand) on a GPU; it must be
-            given for such a cell. Elsewhere factors are as precise as the parameters. Sums are
-            float32.
+            "float32" on a TPU or by cuDNN, or "tensorfloat32" (10 bits of a significand) on a GPU;
+            it must be given for such a cell. Elsewhere factors are as precise as the parameters.
+            Sums are float32.
         interpret: run the kernels as ordinary operations, slowly and on any platform, for tests:
             True those for a TPU, parameters of the interpreter of Mosaic GPU those for a GPU.
 
@@ -82,28 +89,45 @@ class Fused(AbstractMethod):
         """Why `unroll(cell, None, xs, method=self)` would be refused, as a clause; None where it
         would run.
         """
-        _, *batch = leading_axes(cell.input_shape, xs)
-        init = jax.eval_shape(cell.init_state)
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((*batch, *leaf.shape), leaf.dtype), init
-        )
-        problem = Problem(cell, cell.init_state(), state, xs, batch_axes=len(batch))
-        return self._refusal(problem)
+        try:
+            self._choose(_problem_of(cell, xs))
+        except NotFusableError as error:
+            return str(error)
+        return None
+
+    def kernel(self, cell: AbstractCell, xs: PyTree) -> str:
+        """The kernel that `unroll(cell, None, xs, method=self)` would run: "Pallas for TPU",
+        "Mosaic GPU for Hopper" or "cuDNN".
+
+        Raises:
+            ValueError: where the run would be refused.
+        """
+        return self._checked_choice(_problem_of(cell, xs))
 
     def run(self, problem: Problem) -> Solution:
         if not has_steps(problem):
             return solve_without_steps(problem)
-        refusal = self._refusal(problem)
-        if refusal is not None:
+        choice = self._checked_choice(problem)
+        one_batch = _with_one_batch_axis(problem)
+        if choice == CUDNN:
+            from . import cudnn_lstm
+
+            solution: Any = cudnn_lstm.solve(one_batch, str(self.precision))
+        else:
+            solution = _fused(self._kernels(problem), *split_inexact(one_batch))
+        return _with_batch_axes(solution, problem)
+
+    def _checked_choice(self, problem: Problem) -> Choice:
+        try:
+            return self._choose(problem)
+        except NotFusableError as error:
             raise bad_input(
-                f"Fused cannot run {type(problem.cell).__name__}: {refusal}.",
-                "a gated cell such as seqmem.LSTM on a TPU or a Hopper GPU, or interpret=True.",
+                f"Fused cannot run {type(problem.cell).__name__}: {error}.",
+                "a gated cell such as seqmem.LSTM on a TPU or a Hopper GPU, an LSTM of float32 on "
+                "another GPU of NVIDIA, or interpret=True.",
                 "use method=seqmem.Scan(), which runs every cell on every platform; for a network, "
                 "seqmem.layers.LayerByLayer with a method for each layer.",
-            )
-        kernels = self._kernels(problem)
-        solution: Any = _fused(kernels, *split_inexact(_with_one_batch_axis(problem)))
-        return _with_batch_axes(solution, problem)
+            ) from None
 
     def _kernels(self, problem: Problem) -> Kernels:
         """The factors of products have the precision of the parameters, or the one asked for."""
@@ -118,23 +142,50 @@ class Fused(AbstractMethod):
             return hopper_limits.is_interpreter(self.interpret)
         return current_platform() == "gpu"
 
-    def _refusal(self, problem: Problem) -> str | None:
-        platform = current_platform()
-        if not self.interpret and platform == "cpu":
-            return "there is no kernel for a CPU"
-        if self._is_hopper() and (refusal := hopper_limits.refusal(self.interpret)):
-            return refusal
+    def _choose(self, problem: Problem) -> Choice:
+        """The kernel for a problem.
+
+        Raises:
+            NotFusableError: where no kernel can run it.
+        """
+        if not self.interpret and current_platform() == "cpu":
+            raise NotFusableError("there is no kernel for a CPU")
         if problem.shares > 1:
-            return "the batch is spread over devices, and a kernel runs on one"
+            raise NotFusableError("the batch is spread over devices, and a kernel runs on one")
         if not has_known_time(problem):
-            return "the number of steps is not known"
+            raise NotFusableError("the number of steps is not known")
+        if 0 in problem.batch:
+            raise NotFusableError("the batch has no example")
         try:
-            parts = take_apart(problem)
-            self._check_precision(precision(problem.cell))
-            self._kernels(problem).tile_sizes(parts, problem.time, math.prod(problem.batch))
+            self._check_kernels(problem)
         except NotFusableError as error:
-            return str(error)
-        return None
+            if self.interpret or not self._is_hopper() or not self._is_for_cudnn(problem, error):
+                raise
+            return CUDNN
+        return HOPPER if self._is_hopper() else TPU
+
+    def _check_kernels(self, problem: Problem) -> None:
+        """Refuse what the kernels for a TPU or a Hopper GPU cannot run."""
+        if self._is_hopper() and (refusal := hopper_limits.refusal(self.interpret)):
+            raise NotFusableError(refusal)
+        parts = take_apart(problem)
+        self._check_precision(precision(problem.cell))
+        self._kernels(problem).tile_sizes(parts, problem.time, math.prod(problem.batch))
+
+    def _is_for_cudnn(self, problem: Problem, error: NotFusableError) -> bool:
+        """Whether cuDNN runs the problem in place of a kernel; False for a cell that is no LSTM.
+
+        Raises:
+            NotFusableError: where the cell is an LSTM, with both reasons.
+        """
+        from . import cudnn_lstm
+
+        if not cudnn_lstm.is_lstm(problem):
+            return False
+        refusal = cudnn_lstm.refusal(problem, self.precision)
+        if refusal is not None:
+            raise NotFusableError(f"{error}; {refusal}") from None
+        return True
 
     def _check_precision(self, own: Any) -> None:
         if own == jnp.float64 and not self.interpret:
@@ -176,6 +227,14 @@ def _fused_backward(
 
 
 _fused.defvjp(_fused_forward, _fused_backward)
+
+
+def _problem_of(cell: AbstractCell, xs: PyTree) -> Problem:
+    """The problem of `unroll(cell, None, xs)`, with a state of shapes alone."""
+    _, *batch = leading_axes(cell.input_shape, xs)
+    init = jax.eval_shape(cell.init_state)
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*batch, *leaf.shape), leaf.dtype), init)
+    return Problem(cell, cell.init_state(), state, xs, batch_axes=len(batch))
 
 
 def _with_one_batch_axis(problem: Problem) -> Problem:

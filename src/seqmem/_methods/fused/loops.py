@@ -85,7 +85,7 @@ def states_by_kernel(kernels: Kernels, problem: Problem) -> tuple[State, State, 
         unflatten = jax.tree.structure(problem.init).unflatten
         return unflatten(result.state), unflatten(result.states), z_of_planes(parts, result.z)
 
-    return _with_derivative_of(by_scan, by_kernel, problem)
+    return with_derivative_of(by_scan, by_kernel, problem)
 
 
 def cotangents_by_kernel(
@@ -116,10 +116,10 @@ def cotangents_by_kernel(
         unflatten = jax.tree.structure(problem.init).unflatten
         return tuple(map(unflatten, (result.d_state, result.d_init, result.d_updates)))
 
-    return *_with_derivative_of(by_scan, by_kernel, problem, steps, carry, xs), None
+    return *with_derivative_of(by_scan, by_kernel, problem, steps, carry, xs), None
 
 
-def _with_derivative_of(reference: Callable, kernel: Callable, *args: PyTree) -> PyTree:
+def with_derivative_of(reference: Callable, kernel: Callable, *args: PyTree) -> PyTree:
     """`kernel(*args)`, differentiated as `reference(*args)`."""
     arrays, constant = eqx.partition(args, eqx.is_array)
 
