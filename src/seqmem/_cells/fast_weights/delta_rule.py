@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 from jax.nn import sigmoid, silu
@@ -40,6 +42,8 @@ class DeltaRule(AbstractFastWeightCell):
         ValueError: where the heads do not divide the hidden size, a size is below 1, or beta_max is
             out of range.
     """
+
+    is_delta_rule: ClassVar = True
 
     W_q: Float[Array, "keys input"]
     W_k: Float[Array, "keys input"]

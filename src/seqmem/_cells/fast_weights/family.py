@@ -6,7 +6,7 @@ to.
 
 import abc
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import PyTree
 
@@ -57,9 +57,15 @@ class AbstractFastWeightCell(AbstractCell):
     A subclass writes `init_state`, `project` and `output`. A gain i_t can be combined with a decay
     per head, without removal. Then S is held as exp(m_t) · matrix, with
     m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both matrix · q_t and m_t.
+
+    Attributes:
+        is_delta_rule: whether every write is one of the delta rule: with one β > 0 for each head,
+            r_t = β_t w_t ∘ k_t, e_t = k_t and v_t is β_t times some vector. `Parallel(kernel=True)`
+            asks for it.
     """
 
     family = FAST_WEIGHTS
+    is_delta_rule: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init_state(self) -> Memory:

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,8 @@ class KDA(AbstractFastWeightCell):
     Raises:
         ValueError: where the heads do not divide the hidden size, or a size is below 1.
     """
+
+    is_delta_rule: ClassVar = True
 
     W_q: Float[Array, "keys input"]
     W_k: Float[Array, "keys input"]
