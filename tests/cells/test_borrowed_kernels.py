@@ -3,7 +3,6 @@ gradients are those of `Scan`; what they cannot do is refused, and what their nu
 for runs in chunks. `tests/reference/linear_attention_kernels.py` has the library's own numbers.
 """
 
-import dataclasses
 import functools
 import importlib.metadata
 import sys
@@ -32,12 +31,7 @@ NAMES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class ByKernel(seqmem.AbstractMethod):
-    """The kernels, and `Parallel()` where they are not exact."""
-
-    def run(self, problem):
-        return borrowed_kernels.solve_by_kernel(problem, seqmem.Parallel().run)
+BY_KERNEL = seqmem.Parallel(kernel=True)
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ CASES = [
 def test_kernels_give_the_numbers_of_scan(kinds, name, reverse, has_flags):
     cell, xs = make(name), normal(TIME, BATCH, INPUT)
     flags = {"lengths": LENGTHS, "resets": RESETS.astype(bool)} if has_flags else {}
-    got = everything(ByKernel(), cell, xs, **flags, reverse=reverse)
+    got = everything(BY_KERNEL, cell, xs, **flags, reverse=reverse)
     assert set(kinds) == {NAMES[name]}
     assert_close(got, everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse))
 
@@ -109,7 +103,7 @@ def test_kernels_give_the_numbers_of_scan(kinds, name, reverse, has_flags):
 @pytest.mark.parametrize("batch", [(), (2, 3)])
 def test_kernels_have_any_number_of_batch_axes(kinds, batch):
     cell, xs = make("GatedDeltaRule"), normal(TIME, *batch, INPUT)
-    got = everything(ByKernel(), cell, xs)
+    got = everything(BY_KERNEL, cell, xs)
     assert_close(got, everything(seqmem.Scan(), cell, xs))
     assert kinds
 
@@ -144,7 +138,7 @@ def test_what_kernels_are_not_exact_for_runs_in_chunks(kinds, monkeypatch, case,
         xs = np.abs(xs)
     else:
         xs[3, 1, 0] = np.inf
-    got, want = (everything(method, cell, xs) for method in (ByKernel(), seqmem.Parallel()))
+    got, want = (everything(method, cell, xs) for method in (BY_KERNEL, seqmem.Parallel()))
     assert np.isfinite(jax.tree.leaves(want)[1]).any()
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
@@ -153,7 +147,7 @@ def test_what_kernels_are_not_exact_for_runs_in_chunks(kinds, monkeypatch, case,
 def test_padding_keeps_no_run_from_the_kernels(kinds, monkeypatch):
     monkeypatch.setattr(sys.modules["jla"].ops, "linear_attention", nothing)
     xs = normal(TIME + 3, BATCH, INPUT)
-    _, ys = seqmem.unroll(make("DeltaRule"), None, xs, lengths=LENGTHS, method=ByKernel())
+    _, ys = seqmem.unroll(make("DeltaRule"), None, xs, lengths=LENGTHS, method=BY_KERNEL)
     assert np.isnan(ys[0, 0]).all()
 
 
@@ -206,7 +200,7 @@ def test_other_writes_are_refused(kinds, name, clause):
     assert_refused(
         f"Parallel(kernel=True) cannot run {type(make(name)).__name__}: {clause}.",
         *(seqmem.unroll, make(name), None, normal(TIME, BATCH, INPUT)),
-        method=ByKernel(),
+        method=BY_KERNEL,
     )
 
 
@@ -221,7 +215,7 @@ def test_removal_without_a_promise_is_refused(kinds):
     message = assert_refused(
         "Parallel(kernel=True) cannot run Undeclared: it does not declare is_delta_rule",
         *(seqmem.unroll, cell, None, normal(TIME, BATCH, INPUT)),
-        method=ByKernel(),
+        method=BY_KERNEL,
     )
     assert "seqmem[hopper]" in message
 
@@ -231,13 +225,13 @@ def test_a_reset_to_a_learned_state_is_refused(kinds):
         lambda leaf: leaf.astype(jnp.float64), seqmem.with_learned_state(CELLS["GLA"]())
     )
     xs = normal(TIME, BATCH, INPUT)
-    seqmem.unroll(cell, None, xs, method=ByKernel())
+    seqmem.unroll(cell, None, xs, method=BY_KERNEL)
     assert_refused(
         "Parallel(kernel=True) cannot run WrappedCell: a reset selects a state that may differ "
         "from 0, and the kernels empty theirs.",
         *(seqmem.unroll, cell, None, xs),
         resets=RESETS.astype(bool),
-        method=ByKernel(),
+        method=BY_KERNEL,
     )
 
 
@@ -247,7 +241,7 @@ def test_parameters_of_another_precision_are_refused(kinds):
         "Parallel(kernel=True) cannot run GLA: its parameters are float32, and the kernels "
         "multiply bfloat16.",
         *(seqmem.unroll, make("GLA", jnp.float32), None, xs),
-        method=ByKernel(),
+        method=BY_KERNEL,
     )
 
 
@@ -260,7 +254,7 @@ def test_what_the_library_refuses_is_refused_in_three_parts(kinds, monkeypatch):
     assert_refused(
         "Parallel(kernel=True) cannot run GLA: jax-linear-attention says: head dims K=5, V=2 must",
         *(seqmem.unroll, make("GLA"), None, xs),
-        method=ByKernel(),
+        method=BY_KERNEL,
     )
 
 
@@ -269,6 +263,23 @@ def test_other_platforms_are_refused(platform):
     with seqmem.target_platform(platform):
         clause = borrowed_kernels.refusal_of_platform()
     assert clause == f"the kernels are for a GPU, and the program is traced for a {platform}"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "platform", "clause"),
+    [
+        (True, "tpu", "the kernels are for a GPU, and the program is traced for a tpu"),
+        ("interpret", "gpu", "kernel='interpret' is for diagonal cells"),
+    ],
+)
+def test_parallel_says_what_a_fast_weight_cell_has_no_kernel_for(kernel, platform, clause):
+    xs = jnp.ones((TIME, BATCH, INPUT))
+    with seqmem.target_platform(platform):
+        assert_refused(
+            f"Parallel(kernel=True) cannot run KDA: {clause}",
+            *(seqmem.unroll, CELLS["KDA"](), None, xs),
+            method=seqmem.Parallel(kernel=kernel),
+        )
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,6 @@ def test_kernel_on_a_cpu_is_refused():
 @pytest.mark.parametrize(
     "cell",
     [
-        seqmem.KDA(2, 6, num_heads=3, key=KEY),
         seqmem.DepthwiseConv(2, width=3, key=KEY),
         seqmem.layers.RMSNorm(2),
     ],

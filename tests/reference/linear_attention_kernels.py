@@ -37,14 +37,7 @@ RESETS = np.zeros((TIME, BATCH), bool)
 RESETS[[0, 40, 64, 65], [0, 1, 0, 1]] = True
 
 
-class ByKernel(seqmem.AbstractMethod):
-    """The kernels, and `Parallel()` where they are not exact."""
-
-    def run(self, problem):
-        return borrowed_kernels.solve_by_kernel(problem, seqmem.Parallel().run)
-
-
-BY_KERNEL = ByKernel()
+BY_KERNEL = seqmem.Parallel(kernel=True)
 
 
 def make(name, dtype=jnp.float32):

@@ -69,16 +69,21 @@ class Operands(NamedTuple):
         return "kda" if is_per_channel else "gated_deltanet"
 
 
-def solve_by_kernel(problem: Problem, otherwise: Callable[[Problem], Solution]) -> Solution:
+def solve_by_kernel(
+    problem: Problem, kernel: Any, otherwise: Callable[[Problem], Solution]
+) -> Solution:
     """The solution of a run of a fast-weight cell.
 
     Args:
         problem: the run, without perturbations, and none of its states is asked for.
+        kernel: that of `Parallel`.
         otherwise: runs the problem where its values are not for the kernels.
 
     Raises:
         ValueError: where there is no kernel.
     """
+    if kernel == "interpret":
+        _check(problem, "kernel='interpret' is for diagonal cells")
     _check(problem, refusal_of_platform() or _refusal_of_run(problem))
     steps, extra = project_writes(problem)
     _check(problem, _refusal_of_write(problem.cell, steps.write))

@@ -43,6 +43,7 @@ FAST_WEIGHTS = Family(
     "fast weights",
     default=Parallel(),
     parallel=solve_in_chunks,
+    has_kernel=True,
     transition=TransitionRule(transition_of, compose_transitions, apply_transition),
     methods=(Parallel(), Parallel(chunk_size=2), Scan(), ReferenceScan()),
     laws=(Law(_equations, _functions),),

@@ -32,6 +32,11 @@ def solve_in_chunks(problem: Problem, method: Parallel) -> Solution:
         return Scan().run(problem)  # every state is made in any case: chunks would save nothing
     if not has_known_time(problem):
         return Scan().run(problem)
+    if method.kernel:
+        from ..borrowed_kernels import solve_by_kernel
+
+        in_chunks = functools.partial(solve_in_chunks, method=Parallel(method.chunk_size))
+        return solve_by_kernel(problem, method.kernel, in_chunks)
     steps, extra = project_writes(problem)
     schedule = schedule_of(problem, steps.write, method.chunk_size)
     steps = pad_steps(steps, schedule.steps, problem.batch_axes)
