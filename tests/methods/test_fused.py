@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec as P
 
 import seqmem
 from seqmem._methods.fused import tiles
@@ -213,6 +214,26 @@ def test_layer_norm_is_refused_by_the_operation_that_mixes_units():
     assert (
         clause == "its gate does not treat units one by one: reshape of float32[4,5] to float32[20]"
     )
+
+
+def test_kernels_run_inside_of_shard_map_without_check_vma():
+    cell, xs = CELLS["LSTM"](), normal(1, TIME, 2, INPUT)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+
+    def gradient(method, cell, xs):
+        def loss(cell):
+            return jnp.sum(jnp.sin(seqmem.unroll(cell, None, xs, method=method)[1]))
+
+        return jax.lax.psum(jax.grad(loss)(cell), "data")
+
+    def on_mesh(method, check_vma):
+        run = functools.partial(gradient, method)
+        specs = {"in_specs": (P(), P(None, "data")), "out_specs": P()}
+        return jax.jit(jax.shard_map(run, mesh=mesh, check_vma=check_vma, **specs))(cell, xs)
+
+    want = on_mesh(seqmem.Scan(), check_vma=False)
+    assert largest_difference(on_mesh(EXACT, check_vma=False), want) < 1e-6
+    assert "check_vma=False" in assert_refused("Fused cannot run LSTM", on_mesh, EXACT, True)
 
 
 def test_parts_that_differ_between_examples_are_refused():

@@ -17,6 +17,7 @@ from ..._core.platform import current_platform
 from ..._core.precision import keep_inexact, precision, split_inexact
 from ..._core.problem import Problem, Solution
 from ..._core.shapes import leading_axes
+from ..._core.shard_map import varying_axes
 from ..readouts import has_known_time, has_steps, outputs_of, solve_without_steps
 from ..scan.backward import Residuals, pull_back
 from . import hopper_limits
@@ -152,6 +153,9 @@ class Fused(AbstractMethod):
             raise NotFusableError("there is no kernel for a CPU")
         if problem.shares > 1:
             raise NotFusableError("the batch is spread over devices, and a kernel runs on one")
+        arrays = filter(eqx.is_array, jax.tree.leaves((problem.state, problem.inputs)))
+        if any(map(varying_axes, arrays)):
+            raise NotFusableError("inside of jax.shard_map it needs check_vma=False")
         if not has_known_time(problem):
             raise NotFusableError("the number of steps is not known")
         if 0 in problem.batch:

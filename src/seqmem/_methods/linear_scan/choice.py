@@ -62,7 +62,7 @@ def _refusal(problem: Problem, kernel: Any) -> str | None:
         return "the batch is spread over devices, and a kernel runs on one"
     is_on_tpu = not is_interpreted and current_platform() == "tpu"
     if not is_on_tpu and any(map(varying_axes, jax.tree.leaves(problem.state))):
-        return "it is inside of jax.shard_map, where only the kernel for TPU runs"
+        return "inside of jax.shard_map it needs check_vma=False, but for the kernel for TPU"
     for leaf in jax.tree.leaves(problem.init):
         if not is_interpreted and leaf.dtype not in (jnp.float32, jnp.complex64):
             return f"its state is {leaf.dtype}"
