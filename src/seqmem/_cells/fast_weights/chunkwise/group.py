@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..write import Memory, matmul
-from .chunk import Resets, chunk_of
+from .chunk import chunk_of
 from .layout import ChunkWrites, Steps, to_chunk_layout
 from .matrices import matrices_after
 from .nonfinite import lost_steps
+from .retention import Resets
 from .stabilizer import ScaleMaps, compose_along, scale_before, scale_maps, stabilize_writes
 
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..write import Write, matmul
-from .chunk import Chunk, Resets
+from .chunk import Chunk
+from .retention import Resets
 
 
 def mask_writes(mask: Bool[Array, "*lead step 1"], write: Write) -> Write:

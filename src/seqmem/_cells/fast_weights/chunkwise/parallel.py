@@ -17,11 +17,12 @@ from ...._methods.readouts import has_known_time
 from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
 from ..write import Memory
-from .chunk import Resets, chunk_of
+from .chunk import chunk_of
 from .group import run_group
 from .layout import Steps, pad_steps, project_writes, to_chunk_layout
 from .matrices import SAVED
 from .nonfinite import apply_chunk
+from .retention import Resets
 from .schedule import schedule_of
 from .stabilizer import scale_before, scale_maps, stabilize_writes
 

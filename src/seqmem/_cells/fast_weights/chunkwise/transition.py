@@ -14,9 +14,10 @@ from ...._core.problem import Problem
 from ...._core.shard_map import match_varying_axes
 from ...._methods.segments import scan_segments
 from ..write import Memory, matmul
-from .chunk import Resets, chunk_of
+from .chunk import chunk_of
 from .layout import Steps, pad_steps, project_writes, to_chunk_layout
 from .nonfinite import apply_chunk
+from .retention import Resets
 from .schedule import chunk_steps
 from .stabilizer import scale_maps, stabilize_writes
 

@@ -1,0 +1,108 @@
+"""What decays and resets leave of the matrix and of the writes within a chunk."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..write import matmul
+from .decay import CumulativeDecay, cumulative_decay, decayed_products
+
+
+class Resets(NamedTuple):
+    """The resets of a chunk, in axes that broadcast against [..., step, channel]."""
+
+    is_reset: Bool[Array, "*lead step 1"]
+    count: Int[Array, "*lead step 1"]  # resets in the chunk up to and including the step
+    init: Float[Array, "*heads value key"]
+
+
+class Retention(NamedTuple):
+    """What decays and resets leave of the matrix and of the writes within a chunk.
+
+    Attributes:
+        decays: the cumulative decays; None for no decay.
+        from_start: w(i, 0) at each step i, counted from the last reset if there is one.
+        resets: the resets; None for no resets.
+    """
+
+    decays: CumulativeDecay | None
+    from_start: Float[Array, "*lead step key_or_1"] | None
+    resets: Resets | None
+
+    @property
+    def diagonal(self) -> Array | None:
+        """w(C, 0), as one row."""
+        return None if self.from_start is None else _last(self.from_start)
+
+    def scores(self, rows: Array, cols: Array) -> Array:
+        """Σ_d rows_i cols_j w(i, j) for j ≤ i with no reset in between, else 0."""
+        return self._mask(decayed_products(rows, cols, self.decays))
+
+    def scores_before(self, rows: Array, cols: Array) -> Array:
+        """Σ_d rows_i cols_j w(i−1, j) for j < i: a row that reads before its step is a row of the
+        step before.
+        """
+        return self._mask(_shift_later(decayed_products(_shift_earlier(rows), cols, self.decays)))
+
+    def _mask(self, A: Array) -> Array:
+        """A, and 0 for pairs of steps with a reset in between."""
+        if self.resets is None:
+            return A
+        return jnp.where(self.resets.count == self.resets.count.mT, A, 0)
+
+    def keys_at_end(self, keys: Array) -> Array:
+        """K̃ or Ẽ; 0 where a reset follows in the chunk."""
+        if self.decays is not None:
+            keys = keys * self.decays.to_end
+        if self.resets is None:
+            return keys
+        return jnp.where(self.resets.count == _last(self.resets.count), keys, 0)
+
+    def read_start(self, rows: Array) -> tuple[Array, Array | float]:
+        """The rows that read S, decayed, and the readings of the initial matrix after a reset."""
+        return self._read(rows, self.from_start)
+
+    def read_start_before(self, rows: Array) -> tuple[Array, Array | float]:
+        """`read_start` of rows that read before the decay of their step."""
+        from_start = None if self.from_start is None else _shift_later(self.from_start, 1)
+        if from_start is not None and self.resets is not None:
+            from_start = jnp.where(self.resets.is_reset, 1, from_start)
+        return self._read(rows, from_start)
+
+    def _read(self, rows: Array, from_start: Array | None) -> tuple[Array, Array | float]:
+        rows = rows if from_start is None else rows * from_start
+        if self.resets is None:
+            return rows, 0.0
+        is_after_reset = self.resets.count > 0
+        reading = jnp.where(is_after_reset, matmul(rows, self.resets.init.mT), 0)
+        return jnp.where(is_after_reset, 0, rows), reading
+
+    def add_initial_matrix(self, R: Array) -> Array:
+        """R, plus what is left of the initial matrix at the end of a chunk with a reset."""
+        if self.resets is None:
+            return R
+        init = self.resets.init if self.diagonal is None else self.resets.init * self.diagonal
+        return R + jnp.where(_last(self.resets.count) > 0, init, 0)
+
+
+def retention_of(log_decay: Array | None, resets: Resets | None) -> Retention:
+    if log_decay is None:
+        return Retention(None, None, resets)
+    decays = cumulative_decay(log_decay)
+    from_start = decays.from_start(None if resets is None else resets.is_reset)
+    return Retention(decays, from_start, resets)
+
+
+def _last(rows: Array) -> Array:
+    return rows[..., -1:, :]
+
+
+def _shift_earlier(rows: Array) -> Array:
+    """Row i is row i + 1; the last is 0."""
+    return jnp.concatenate([rows[..., 1:, :], jnp.zeros_like(rows[..., :1, :])], -2)
+
+
+def _shift_later(rows: Array, first: float = 0.0) -> Array:
+    """Row i is row i − 1; the first is `first`."""
+    return jnp.concatenate([jnp.full_like(rows[..., :1, :], first), rows[..., :-1, :]], -2)
