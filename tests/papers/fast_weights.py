@@ -178,11 +178,11 @@ def delta_product(cell, memory, xs):
 
 
 def kda(cell, memory, xs):
-    """Kimi Team 2025, equation 1 and section 4."""
+    """Kimi Team 2025, equation 1 and section 4; β up to 2 as in Grazzi et al. 2024."""
     S, ys = list(memory.matrix), []
     for x in xs:
         q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        beta = sigmoid(cell.W_beta @ x)
+        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
         step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
         for h in range(cell.num_heads):
             key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
@@ -223,6 +223,6 @@ PAPERS = {
     seqmem.DeltaRule: (delta_rule, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
     seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
-    seqmem.KDA: (kda, SIZES | {"key_size": 5}),
+    seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
 }
