@@ -49,6 +49,7 @@ from ._cells.fast_weights.family import (
     AbstractFastWeightCell as AbstractFastWeightCell,
 )
 from ._cells.fast_weights.gated_delta_rule import GatedDeltaRule as GatedDeltaRule
+from ._cells.fast_weights.gated_delta_rule_2 import GatedDeltaRule2 as GatedDeltaRule2
 from ._cells.fast_weights.gla import GLA as GLA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
@@ -204,6 +205,7 @@ __all__ = [
     "Family",
     "Fused",
     "GatedDeltaRule",
+    "GatedDeltaRule2",
     "History",
     "IndRNN",
     "LSTMState",

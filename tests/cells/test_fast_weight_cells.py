@@ -66,6 +66,10 @@ CASES = {
     "GatedDeltaRule": Case(
         lambda: seqmem.GatedDeltaRule(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}
     ),
+    "GatedDeltaRule2": Case(
+        lambda: seqmem.GatedDeltaRule2(INPUT, 4, num_heads=2, beta_max=2.0, key=key),
+        {"A_log": RATES},
+    ),
     "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, num_heads=2, key=key)),
     "KDA": Case(lambda: seqmem.KDA(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
     "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, num_heads=2, rank=5, key=key)),

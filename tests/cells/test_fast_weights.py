@@ -271,6 +271,9 @@ IMPOSSIBLE = {
     "too strong, decay per channel": lambda key: seqmem.KDA(
         3, 6, num_heads=2, beta_max=2.5, key=key
     ),
+    "too strong, an erase gate": lambda key: seqmem.GatedDeltaRule2(
+        3, 6, num_heads=2, beta_max=2.5, key=key
+    ),
     "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
     "bound of 1": lambda key: seqmem.HGRN2(3, 6, num_heads=2, lower_bound=1.0, key=key),
     "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, num_heads=2, key=key),

@@ -1,5 +1,7 @@
 """Exact results about matrix memories: replacement, counting, recall and its error."""
 
+import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import seqmem
 from tests.helpers.given_writes import GivenWrites
 
 pytestmark = pytest.mark.usefixtures("float64")
+KEY = jax.random.key(0)
 
 
 def normal(seed, *shape):
@@ -75,3 +78,47 @@ def test_random_keys_are_recalled_with_the_known_error():
     error = ((read - values) ** 2).sum((1, 2)) / (values**2).sum((1, 2))
     standard = error.std() / np.sqrt(draws)
     assert abs(error.mean() - (n - 1) / d) < 4 * standard
+
+
+def run_both(cells, time=11):
+    """Outputs, final states and gradients of the inputs of two cells."""
+    xs = jnp.asarray(normal(6, time, 3))
+
+    def run(cell):
+        (memory, ys), pull = jax.vjp(lambda xs: seqmem.unroll(cell, None, xs), xs)
+        return ys, memory, *pull((jax.tree.map(jnp.ones_like, memory), jnp.sin(ys)))
+
+    return [jax.jit(run)(cell) for cell in cells]
+
+
+def with_fields(cell, **fields):
+    """A copy of the cell with other parameters."""
+    names = list(fields)
+    return eqx.tree_at(lambda c: [getattr(c, name) for name in names], cell, list(fields.values()))
+
+
+def rule_2_with_one_gate(kda):
+    """A `GatedDeltaRule2` whose erase and write gates are all the β of a `KDA`."""
+    cell = seqmem.GatedDeltaRule2(3, 10, num_heads=2, key_size=5, beta_max=1.0, key=KEY)
+    shared = {name: getattr(kda, name) for name in ("W_q", "W_k", "W_v", "V_alpha", "W_alpha")}
+    gate = jnp.repeat(kda.W_beta, 5, 0)
+    return with_fields(cell, **shared, W_b=gate, W_w=gate, dt_bias=kda.b, A_log=kda.A_log)
+
+
+def test_gated_delta_rule_2_with_equal_gates_is_kda():
+    kda = seqmem.KDA(3, 10, num_heads=2, key_size=5, key=KEY)
+    for ours, theirs in zip(*run_both([rule_2_with_one_gate(kda), kda]), strict=True):
+        chex.assert_trees_all_close(ours, theirs, rtol=0, atol=1e-13)
+
+
+def test_gated_delta_rule_2_with_one_gate_and_one_decay_is_the_gated_delta_rule():
+    rule = seqmem.GatedDeltaRule(3, 10, num_heads=2, key_size=5, key=KEY)
+    kda = with_fields(
+        seqmem.KDA(3, 10, num_heads=2, key_size=5, key=KEY),
+        **{name: getattr(rule, name) for name in ("W_q", "W_k", "W_v", "W_beta", "A_log")},
+        V_alpha=jnp.zeros((5, 3)).at[:2].set(rule.W_alpha),
+        W_alpha=jnp.repeat(jnp.eye(2, 5), 5, 0),  # one decay for all channels of a head
+        b=jnp.repeat(rule.b, 5),
+    )
+    for ours, theirs in zip(*run_both([rule_2_with_one_gate(kda), rule]), strict=True):
+        chex.assert_trees_all_close(ours, theirs, rtol=0, atol=1e-13)

@@ -39,6 +39,9 @@ CELLS = {
     "MLSTM": lambda: seqmem.MLSTM(2, 6, num_heads=3, key=key),
     "DeltaRule": lambda: seqmem.DeltaRule(2, 6, num_heads=3, key_size=5, beta_max=2.0, key=key),
     "GatedDeltaRule": lambda: seqmem.GatedDeltaRule(2, 6, num_heads=3, key_size=5, key=key),
+    "GatedDeltaRule2": lambda: seqmem.GatedDeltaRule2(
+        2, 6, num_heads=3, key_size=5, beta_max=2.0, key=key
+    ),
     "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, num_heads=3, key_size=5, key=key),
     "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),

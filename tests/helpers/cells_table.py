@@ -64,6 +64,7 @@ ELSEWHERE = {
     "MLSTM": f"{JLA}, mlstm_kernels, xlstm",
     "DeltaRule": f"{FLA}, {JLA}, discretax, memax",
     "GatedDeltaRule": f"{FLA}, {JLA}, memax",
+    "GatedDeltaRule2": f"{FLA}, {JLA}",
     "DeltaProduct": f"{FLA}, memax",
     "KDA": f"{FLA}, {JLA}",
     "RWKV7": f"{FLA}, {JLA}",

@@ -161,6 +161,23 @@ def gated_delta_rule(cell, memory, xs):
     return with_matrices(memory, S), ys
 
 
+def gated_delta_rule_2(cell, memory, xs):
+    """Hatamizadeh, Choi & Kautz 2026: decay, read what is erased, write what is new."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        leaves = (silu(W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, leaf) for leaf in leaves)
+        b = split_heads(cell, cell.beta_max * sigmoid(cell.W_b @ x))
+        w = split_heads(cell, sigmoid(cell.W_w @ x))
+        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.dt_bias))
+        for h in range(cell.num_heads):
+            key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
+            decayed = S[h] * alpha
+            S[h] = decayed + np.outer(w[h] * v[h] - decayed @ (b[h] * key), key)
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
+    return with_matrices(memory, S), ys
+
+
 def delta_product(cell, memory, xs):
     """Siems et al. 2025, without a forget gate."""
     S, ys = list(memory.matrix), []
@@ -222,6 +239,7 @@ PAPERS = {
     seqmem.MLSTM: (mlstm, SIZES),
     seqmem.DeltaRule: (delta_rule, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
+    seqmem.GatedDeltaRule2: (gated_delta_rule_2, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
     seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
