@@ -27,6 +27,13 @@ imported when they are first used:
 import importlib
 from typing import Any
 
+from ._cells.block_diagonal.d_lin_oss import DLinOSS as DLinOSS
+from ._cells.block_diagonal.family import (
+    BLOCK_DIAGONAL as BLOCK_DIAGONAL,
+    AbstractBlockDiagonalCell as AbstractBlockDiagonalCell,
+)
+from ._cells.block_diagonal.lin_oss_im import LinOSSIM as LinOSSIM
+from ._cells.block_diagonal.lin_oss_imex import LinOSSIMEX as LinOSSIMEX
 from ._cells.diagonal.family import (
     DIAGONAL as DIAGONAL,
     AbstractDiagonalCell as AbstractDiagonalCell,
@@ -159,6 +166,7 @@ SUBPACKAGES = (
     "training",
 )
 __all__ = [
+    "BLOCK_DIAGONAL",
     "DIAGONAL",
     "FAST_WEIGHTS",
     "GATED",
@@ -186,6 +194,7 @@ __all__ = [
     "UNSTRUCTURED",
     "WINDOW",
     "ALiBi",
+    "AbstractBlockDiagonalCell",
     "AbstractCell",
     "AbstractContainer",
     "AbstractContainerCell",
@@ -199,6 +208,7 @@ __all__ = [
     "AbstractWindowCell",
     "BackwardTile",
     "CausalConv",
+    "DLinOSS",
     "DeltaProduct",
     "DeltaRule",
     "DepthwiseConv",
@@ -210,6 +220,8 @@ __all__ = [
     "IndRNN",
     "LSTMState",
     "Law",
+    "LinOSSIM",
+    "LinOSSIMEX",
     "LinearAttention",
     "Memory",
     "MinGRU",

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem._methods.recurrence import dense_states, diagonal_states, in_chunks
+from seqmem._methods.recurrence import (
+    BLOCKS,
+    dense_states,
+    diagonal_states,
+    in_chunks,
+    linear_states,
+)
 from tests.helpers.slow import slow_but
 
 SIZE = 3
@@ -85,6 +91,54 @@ def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size):
     states = solve(*map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)))
     want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
     np.testing.assert_allclose(states[:, 0], want)
+
+
+# Recurrences of blocks
+
+
+@pytest.mark.parametrize(("time", "reverse", "chunk_size"), [(1, False, 4), (23, True, 4)])
+def test_states_of_blocks_and_derivatives_match_a_loop(time, reverse, chunk_size):
+    rng = np.random.default_rng(time)
+    A, b = rng.normal(size=(time, 2, 2, SIZE)) / 2, rng.normal(size=(time, 2, SIZE))
+    start, cut = rng.normal(size=(2, SIZE)), rng.random((time, 1, 1)) < 0.2
+
+    def at_once(A, b, start):
+        schedule = in_chunks(chunk_size, BLOCKS)
+        maps = A, b, jnp.asarray(cut)
+        return linear_states(maps, start, reverse=reverse, schedule=schedule, structure=BLOCKS)
+
+    def loop(A, b, start):
+        def step(state, xs):
+            A, b, cut = xs
+            state = jnp.where(cut, b, jnp.einsum("ijn,jn->in", A, state) + b)
+            return state, state
+
+        return jax.lax.scan(step, start, (A, b, cut), reverse=reverse)[1]
+
+    def derivatives(solve):
+        def loss(*args):
+            return jnp.sum(jnp.sin(solve(*args)))
+
+        args = tuple(map(jnp.asarray, (A, b, start)))
+        run = jax.jit(lambda *args: (solve(*args), jax.grad(loss, (0, 1, 2))(*args)))
+        return run(*args)
+
+    got, want = derivatives(at_once), derivatives(loop)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2, 4])
+def test_recurrence_of_blocks_passes_nothing_through_a_cut(chunk_size):
+    A = np.full((9, 2, 2, 1), np.nan)
+    A[4:] = 0.5 * np.eye(2)[:, :, None]
+    cut = np.zeros((9, 1, 1), bool)
+    cut[4] = True
+    schedule = in_chunks(chunk_size, BLOCKS)
+    solve = jax.jit(functools.partial(linear_states, schedule=schedule, structure=BLOCKS))
+    maps = tuple(map(jnp.asarray, (A, np.ones((9, 2, 1)), cut)))
+    want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
+    np.testing.assert_allclose(solve(maps, jnp.ones((2, 1)))[:, 0, 0], want)
 
 
 # Dense recurrences

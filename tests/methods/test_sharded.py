@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 import seqmem
 from tests.helpers.devices import run_on_devices
+from tests.helpers.slow import slow
 
 DEVICES = 8
 TIME, BATCH, INPUT, HIDDEN = 24, 2, 3, 5
@@ -26,6 +27,7 @@ CASES = [
     ("MinGRU", "scan"),
     ("KDA", "all"),
     ("MLSTM", "all"),
+    ("DLinOSS", "all"),
     ("MinGRU", "all, explicit axes"),
     ("KDA", "all, explicit axes"),
     ("MinGRU", "all, data axis of XLA"),
@@ -35,6 +37,7 @@ CASES = [
 CELLS = {
     "LRU": lambda key: seqmem.LRU(INPUT, HIDDEN, key=key),
     "MinGRU": lambda key: seqmem.MinGRU(INPUT, HIDDEN, key=key),
+    "DLinOSS": lambda key: seqmem.DLinOSS(INPUT, HIDDEN, key=key),
     "KDA": lambda key: seqmem.KDA(INPUT, 6, num_heads=2, key=key),
     "MLSTM": lambda key: seqmem.MLSTM(INPUT, 6, num_heads=2, key=key),
 }
@@ -78,7 +81,7 @@ def permute_by_gathering(x, axis_name, perm):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", ["MinGRU", "KDA"])
+@pytest.mark.parametrize("name", ["MinGRU", "KDA", slow("DLinOSS")])
 def test_sharded_values_and_gradients_match_one_device(name, reverse, monkeypatch):
     monkeypatch.setattr(jax.lax, "ppermute", permute_by_gathering)
     cell, state = make_cell(name)

@@ -23,6 +23,8 @@ class Parallel(AbstractMethod):
     reads the maps once, in order, and writes the states. Where a step has few entries, a pass over
     chunks side by side comes before it. The backward pass runs the same kernel the other way.
 
+    Block-diagonal cells: the same with the maps s ↦ A s + b of small blocks.
+
     Fast weights: chunks one after another, each as a few products of matrices; on a GPU all but one
     product per chunk is computed for many chunks side by side. One state per chunk is kept, and
     none per step. With perturbations, or when all states are asked for, it is `Scan`. With
@@ -36,9 +38,9 @@ class Parallel(AbstractMethod):
     for, it is `Scan`.
 
     Args:
-        chunk_size: steps of one chunk; None is the family's own: 16 for diagonal cells, 64 for fast
-            weights. Windows and pointwise layers do not use it. Diagonal cells run one chunk of all
-            of time as a loop, and a kernel chooses its own.
+        chunk_size: steps of one chunk; None is the family's own: 16 for diagonal and block-diagonal
+            cells, 64 for fast weights. Windows and pointwise layers do not use it. Diagonal cells
+            run one chunk of all of time as a loop, and a kernel chooses its own.
         kernel: run diagonal cells by a kernel: that for TPU, or that for NVIDIA GPUs of the Hopper
             generation, whichever the program is traced for (see `seqmem.target_platform`), in
             float32; and fast weights by kernels for Hopper (`pip install 'seqmem[hopper]'`).

@@ -95,20 +95,7 @@ def _solve_in_parallel(problem: Problem, method: Parallel) -> Solution:
 
 
 def _transition_of(problem: Problem) -> DiagonalTransition:
-    """The transition of all steps."""
-    transition_of_step = vmap_batch(
-        functools.partial(step_transition, problem.init), problem.cell, problem.batch_axes
-    )
-    first = -1 if problem.reverse else 0
-    others = slice(None, -1) if problem.reverse else slice(1, None)
-    first_step = jax.tree.map(lambda leaf: leaf[first], problem.steps)
-    other_steps = jax.tree.map(lambda leaf: leaf[others], problem.steps)
-    return jax.lax.scan(
-        lambda transition, step: (_compose(transition, transition_of_step(*step)), None),
-        transition_of_step(*first_step),
-        other_steps,
-        reverse=problem.reverse,
-    )[0]
+    return recurrence.transition_of(problem, step_transition, _compose)
 
 
 def _compose(first: DiagonalTransition, then: DiagonalTransition) -> DiagonalTransition:
