@@ -57,6 +57,7 @@ from ._cells.fast_weights.family import (
 )
 from ._cells.fast_weights.gated_delta_rule import GatedDeltaRule as GatedDeltaRule
 from ._cells.fast_weights.gated_delta_rule_2 import GatedDeltaRule2 as GatedDeltaRule2
+from ._cells.fast_weights.gated_oja_rule import GatedOjaRule as GatedOjaRule
 from ._cells.fast_weights.gla import GLA as GLA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
@@ -65,7 +66,11 @@ from ._cells.fast_weights.mlstm import MLSTM as MLSTM
 from ._cells.fast_weights.ret_net import RetNet as RetNet
 from ._cells.fast_weights.rwkv7 import RWKV7 as RWKV7
 from ._cells.fast_weights.ssd import SSD as SSD
-from ._cells.fast_weights.write import Memory as Memory, Write as Write
+from ._cells.fast_weights.write import (
+    Memory as Memory,
+    Transposed as Transposed,
+    Write as Write,
+)
 from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
@@ -216,6 +221,7 @@ __all__ = [
     "Fused",
     "GatedDeltaRule",
     "GatedDeltaRule2",
+    "GatedOjaRule",
     "History",
     "IndRNN",
     "LSTMState",
@@ -250,6 +256,7 @@ __all__ = [
     "TileSizes",
     "TimeShard",
     "TransitionRule",
+    "Transposed",
     "Write",
     "ZeroPerturbations",
     "advance",

@@ -194,6 +194,7 @@ def test_cells_that_declare_the_delta_rule_write_by_it(float64, name):
         ("MLSTM", "its gains are exponential, and the kernels keep no running maximum"),
         ("RWKV7", "it removes values from another key than it writes"),
         ("DeltaProduct", "a step writes several times"),
+        ("GatedOjaRule", "its reading is transposed"),
     ],
 )
 def test_other_writes_are_refused(kinds, name, clause):

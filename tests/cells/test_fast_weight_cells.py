@@ -72,6 +72,9 @@ CASES = {
     ),
     "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, num_heads=2, key=key)),
     "KDA": Case(lambda: seqmem.KDA(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
+    "GatedOjaRule": Case(
+        lambda: seqmem.GatedOjaRule(INPUT, 4, num_heads=2, key_size=3, key=key), {"A_log": RATES}
+    ),
     "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, num_heads=2, rank=5, key=key)),
 }
 

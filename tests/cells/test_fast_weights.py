@@ -10,11 +10,17 @@ import pytest
 
 import seqmem
 from tests.helpers.given_writes import KINDS, GivenWrites, draw_cell, gentle, strong
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow, slow_but
 
 TIME = 200
 LENGTHS = np.array([1, 2, 63, 64, 65, 200, 0])
 BATCH = len(LENGTHS)
+
+# The last of the transposed kinds has all of their steps.
+QUICK = {
+    *(kind for kind in KINDS if "transposed" not in kind),
+    "transposed delta rule, decay per channel",
+}
 
 
 def draw(seed, *shape):
@@ -62,7 +68,7 @@ run = jax.jit(outputs_and_gradients, static_argnums=0, static_argnames="reverse"
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("draw_log_decay", [gentle, slow(strong)], ids=lambda draw: draw.__name__)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(QUICK, KINDS))
 def test_chunks_match_single_writes(kind, draw_log_decay):
     """Values and gradients, with lengths, resets at borders of chunks, and a learned memory."""
     args = draw_cell(KINDS[kind], draw_log_decay, TIME, BATCH)
@@ -80,6 +86,7 @@ def test_chunks_match_single_writes(kind, draw_log_decay):
         ("gated delta rule", True),
         ("several writes", True),
         ("gains", True),
+        ("transposed, several writes", True),
     ],
 )
 def test_long_chunks_match_single_writes_in_either_direction(kind, reverse):
@@ -108,7 +115,15 @@ SINGLE = {
 
 
 @pytest.mark.parametrize(
-    "kind", ["decay per head", "decay per channel", "delta rule, decay per channel"]
+    "kind",
+    [
+        "decay per head",
+        "decay per channel",
+        "delta rule, decay per channel",
+        slow("transposed, decay per head"),
+        slow("transposed, decay per channel"),
+        "transposed delta rule, decay per channel",
+    ],
 )
 @pytest.mark.parametrize("draw_log_decay", SINGLE)
 def test_strong_decays_lose_no_digit_in_single_precision(draw_log_decay, kind):
@@ -248,6 +263,7 @@ BAD = {
     "too many heads": lambda w: w._replace(query=jnp.concatenate([w.query, w.query], 2)),
     "a decay of some channels": lambda w: w._replace(log_decay=w.key[..., :-1]),
     "a gain without a scale": lambda w: w._replace(log_gain=w.value[..., :1]),
+    "a query of the key size that reads Sᵀ": lambda w: w._replace(reading=seqmem.Transposed()),
 }
 
 
@@ -275,6 +291,8 @@ IMPOSSIBLE = {
         3, 6, num_heads=2, beta_max=2.5, key=key
     ),
     "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
+    "heads of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 7, num_heads=2, key=key),
+    "no key of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 6, num_heads=2, key_size=0, key=key),
     "bound of 1": lambda key: seqmem.HGRN2(3, 6, num_heads=2, lower_bound=1.0, key=key),
     "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, num_heads=2, key=key),
 }

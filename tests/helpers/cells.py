@@ -47,6 +47,7 @@ CELLS = {
     ),
     "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, num_heads=3, key_size=5, key=key),
     "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),
+    "GatedOjaRule": lambda: seqmem.GatedOjaRule(2, 6, num_heads=3, key_size=5, key=key),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)

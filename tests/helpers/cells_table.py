@@ -71,6 +71,7 @@ ELSEWHERE = {
     "DeltaProduct": f"{FLA}, memax",
     "KDA": f"{FLA}, {JLA}",
     "RWKV7": f"{FLA}, {JLA}",
+    "GatedOjaRule": FLA,
     "SlidingWindowAttention": "memax (without a window)",
 }
 

@@ -45,6 +45,7 @@ class Kind:
     has_gains: bool = False
     num_writes: int | None = None
     num_key_heads: int = HEADS
+    is_transposed: bool = False  # the query reads Sᵀ
 
 
 KINDS = {
@@ -60,6 +61,12 @@ KINDS = {
     "gains": Kind("head", has_gains=True),
     "gains without decay": Kind(None, has_gains=True),
     "shared keys": Kind("head", num_key_heads=1),
+    "transposed": Kind(is_transposed=True),
+    "transposed, decay per head": Kind("head", num_key_heads=1, is_transposed=True),
+    "transposed, decay per channel": Kind("channel", is_transposed=True),
+    "transposed delta rule, decay per channel": Kind("channel", "key", is_transposed=True),
+    "transposed, several writes": Kind("channel", "other", num_writes=2, is_transposed=True),
+    "transposed, gains": Kind("head", has_gains=True, is_transposed=True),
 }
 
 
@@ -86,7 +93,9 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
         return key / np.linalg.norm(key, axis=-1, keepdims=True)
 
     key = draw_unit(kind.num_key_heads)
-    write = {"query": draw(kind.num_key_heads, KEY, ()), "key": key, "value": draw(HEADS, VALUE)}
+    query_size = VALUE if kind.is_transposed else KEY
+    write = {"query": draw(kind.num_key_heads, query_size, ()), "key": key}
+    write["value"] = draw(HEADS, VALUE)
     size = {None: 1, "head": 1, "channel": KEY}[kind.decay]
     log_decay = draw_log_decay(rng, (*lead, HEADS, *writes, size))
     if kind.decay:
@@ -101,6 +110,8 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
     if kind.has_gains:
         write["log_gain"] = 3 * draw(HEADS, 1)
         log_scale = rng.normal(size=(HEADS, 1))
+    if kind.is_transposed:
+        write["reading"] = seqmem.Transposed()
     memory = seqmem.Memory(rng.normal(size=(HEADS, VALUE, KEY)), log_scale)
     state = jax.tree.map(lambda leaf: rng.normal(size=(batch, *leaf.shape)), memory)
     memory, state, write = jax.tree.map(

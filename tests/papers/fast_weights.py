@@ -209,6 +209,21 @@ def kda(cell, memory, xs):
     return with_matrices(memory, S), ys
 
 
+def gated_oja_rule(cell, memory, xs):
+    """Hu, "Operator Derivation for Gated OJA Rule", section 1.3. The state holds Mᵀ."""
+    M, ys = [head.T for head in memory.matrix], []
+    for x in xs:
+        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        beta = sigmoid(cell.W_beta @ x)
+        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
+        for h in range(cell.num_heads):
+            value, alpha = unit(v[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
+            removal = np.eye(len(value)) - beta[h] * np.outer(value, value)
+            M[h] = removal @ np.diag(alpha) @ M[h] + beta[h] * np.outer(value, k[h])
+        ys.append(np.concatenate([M[h] @ q[h] / np.sqrt(len(q[h])) for h in range(cell.num_heads)]))
+    return with_matrices(memory, [head.T for head in M]), ys
+
+
 def rwkv7(cell, memory, xs):
     """Peng et al. 2025, equations 4 to 20, and their reading without its norm."""
     S, ys = list(memory.matrix), []
@@ -242,5 +257,6 @@ PAPERS = {
     seqmem.GatedDeltaRule2: (gated_delta_rule_2, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
     seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),
+    seqmem.GatedOjaRule: (gated_oja_rule, SIZES | {"key_size": 5}),
     seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
 }

@@ -133,6 +133,8 @@ def _refusal_of_run(problem: Problem) -> str | None:
 def _refusal_of_write(cell: Any, write: Write) -> str | None:
     if write.key.ndim > write.query.ndim:
         return "a step writes several times"
+    if write.reading is not None:
+        return "its reading is transposed"
     if write.erase is not None:
         return "it removes values from another key than it writes"
     if write.remove is not None and not getattr(cell, "is_delta_rule", False):
@@ -161,7 +163,7 @@ def _starts_empty(cell: Any) -> bool:
 def _is_exact(problem: Problem, steps: Steps) -> Bool[Array, ""]:
     """Whether the numbers of the kernels are those of a loop up to rounding."""
     write = _write_of_kernel(problem, steps)
-    fits = jnp.stack([jnp.isfinite(leaf).all() for leaf in write if leaf is not None]).all()
+    fits = jnp.stack([jnp.isfinite(leaf).all() for leaf in write.arrays.values()]).all()
     if write.log_decay is not None:
         fits &= ((write.log_decay >= LEAST_LOG_DECAY) & (write.log_decay <= 0)).all()
     if write.remove is not None:

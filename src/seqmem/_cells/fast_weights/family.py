@@ -2,6 +2,8 @@
 to.
 
     S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ,    y_t = output(S_t q_t)
+
+or output(S_tᵀ q_t), for a cell that reads from the side of the values.
 """
 
 import abc
@@ -18,12 +20,12 @@ from ..._methods.scan.reference import ReferenceScan
 from ..._methods.scan.scan import Scan
 from .chunkwise.parallel import solve_in_chunks
 from .chunkwise.transition import apply_transition, compose_transitions, transition_of
-from .write import Memory, Write, apply_writes, check_write, matmul
+from .write import Memory, Write, apply_writes, check_write, read
 
 
 def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
-    matrix = cell.init_state().matrix[..., 0]
-    reading = matrix if state.log_scale is None else (matrix, state.log_scale)
+    reading = read(cell.init_state().matrix, drive[0])
+    reading = reading if state.log_scale is None else (reading, state.log_scale)
     return {"output(reading, extra)": lambda: cell.output(reading, drive[1])}
 
 
@@ -59,6 +61,10 @@ class AbstractFastWeightCell(AbstractCell):
     per head, without removal. Then S is held as exp(m_t) · matrix, with
     m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both matrix · q_t and m_t.
 
+    A write with `reading=seqmem.Transposed()` is read as S_tᵀ q_t. So a memory M whose value
+    channels decay, M_t = diag(w_t) M_{t−1} + v_t k_tᵀ, read as M_t q_t, is held as S = Mᵀ, with
+    its values as keys: `Write(query=q, key=v, value=k, log_decay=log_w, reading=Transposed())`.
+
     Attributes:
         is_delta_rule: whether every write is one of the delta rule: with one β > 0 for each head,
             r_t = β_t w_t ∘ k_t, e_t = k_t and v_t is β_t times some vector. `Parallel(kernel=True)`
@@ -78,8 +84,8 @@ class AbstractFastWeightCell(AbstractCell):
 
     @abc.abstractmethod
     def output(self, reading: Any, extra: Any, /) -> Output:
-        """The output, given the reading S_t q_t, [*heads, value] (with gains: matrix · q_t and
-        m_t), and the second result of `project`.
+        """The output, given the reading S_t q_t, [*heads, value] (transposed: S_tᵀ q_t, [*heads,
+        key]; with gains: that of the matrix, and m_t), and the second result of `project`.
         """
 
     def update(self, state: Memory, drive: tuple[Write, Any], /) -> Memory:
@@ -89,7 +95,7 @@ class AbstractFastWeightCell(AbstractCell):
 
     def readout(self, state: Memory, drive: tuple[Write, Any], /) -> Output:
         write, extra = drive
-        reading = matmul(state.matrix, write.query[..., None])[..., 0]
+        reading = read(state.matrix, write)
         if state.log_scale is None:
             return self.output(reading, extra)
         return self.output((reading, state.log_scale), extra)

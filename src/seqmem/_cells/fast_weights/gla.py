@@ -82,7 +82,8 @@ class GLA(AbstractFastWeightCell):
         gate = x @ self.V_a.mT @ self.W_a.mT + self.b
         log_decay = log_sigmoid(gate) / TEMPERATURE
         drive = x @ self.W_q.mT, x @ self.W_k.mT, x @ self.W_v.mT, log_decay
-        return Write(*(per_head(leaf, self.num_heads) for leaf in drive)), None
+        q, k, v, log_alpha = (per_head(leaf, self.num_heads) for leaf in drive)
+        return Write(q, k, v, log_alpha), None
 
     def output(self, reading, extra):
         return reading.ravel()

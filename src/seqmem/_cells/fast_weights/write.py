@@ -1,12 +1,16 @@
 """Writes: what one step of a fast-weight cell does to its matrices.
 
-    S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ        read as S_t q_t
+    S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ        read as S_t q_t, or as S_tᵀ q_t
 
 The removed value S_{t−1} r_t is read before the decay, so that a cell multiplies r by the decay
 where reading after the decay would divide by it. A decay is given as its logarithm; −inf is a decay
 of 0.
+
+A memory whose value channels decay is the transpose of one whose key channels do. So its cell
+writes values as keys and keys as values, and reads from the other side: S_tᵀ q_t.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +25,12 @@ from ..._core.errors import bad_input
 matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Transposed:
+    """The mark of a `Write` whose query has the size of a value, and reads Sᵀ q, [*heads, key]."""
+
+
 class Write(NamedTuple):
     """What one step does to the matrices. A field that is None costs nothing.
 
@@ -29,13 +39,20 @@ class Write(NamedTuple):
     axis, and the query reads after the last write.
     """
 
-    query: Float[Array, "*heads key"]  # q
+    query: Float[Array, "*heads key"]  # q; of the value size where the reading is transposed
     key: Float[Array, "*heads key"]  # k
     value: Float[Array, "*heads value"]  # v
     log_decay: Float[Array, "*heads key_or_1"] | None = None  # ln w, per key channel or per head
     remove: Float[Array, "*heads key"] | None = None  # r: reads the value that is removed
     erase: Float[Array, "*heads key"] | None = None  # e: the key it is removed from; None: k
     log_gain: Float[Array, "*heads 1"] | None = None  # the value is multiplied by exp(log_gain)
+    reading: Transposed | None = None  # of S_tᵀ; None: of S_t
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The fields that are arrays, by name."""
+        fields = self._replace(reading=None)._asdict()
+        return {name: field for name, field in fields.items() if field is not None}
 
 
 class Memory(NamedTuple):
@@ -53,9 +70,10 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
     """
     name = type(cell).__name__
     matrix = memory.matrix.shape
-    shapes = {field: leaf.shape for field, leaf in write._asdict().items() if leaf is not None}
+    shapes = {field: leaf.shape for field, leaf in write.arrays.items()}
     has_several_writes = write.key.ndim > write.query.ndim
-    sizes = {"query": matrix[-1:], "key": matrix[-1:], "value": matrix[-2:-1], "log_gain": (1,)}
+    sizes = {"key": matrix[-1:], "value": matrix[-2:-1], "log_gain": (1,)}
+    sizes["query"] = sizes["key" if write.reading is None else "value"]
     sizes |= {"remove": matrix[-1:], "erase": matrix[-1:], "log_decay": (1, matrix[-1])}
     axes = {field: len(matrix) - 1 + (has_several_writes and field != "query") for field in shapes}
     fits = all(
@@ -68,8 +86,9 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
         raise bad_input(
             f"{name} writes {shapes} into matrices of shape {matrix}, [*heads, value, key].",
             "query, key, remove and erase of the key size, value of the value size, log_decay of "
-            "the key size or 1, log_gain of size 1; the matrices' heads, or 1; and an axis of "
-            "several writes in all fields but the query, or in none.",
+            "the key size or 1, log_gain of size 1; a query of the value size where the reading is "
+            "transposed; the matrices' heads, or 1; and an axis of several writes in all fields "
+            "but the query, or in none.",
             "give queries and keys one size, and init_state the same.",
         )
     if (write.log_gain is None) != (memory.log_scale is None):
@@ -115,6 +134,12 @@ def apply_write(memory: Memory, write: Write) -> Memory:
         erase = write.key if write.erase is None else write.erase
         new = new - outer(matmul(S, write.remove[..., None])[..., 0], erase)
     return Memory(new + outer(write.value, write.key), m)
+
+
+def read(matrix: Float[Array, "*heads value key"], write: Write) -> Array:
+    """S q, or Sᵀ q where the reading is transposed."""
+    S = matrix if write.reading is None else matrix.mT
+    return matmul(S, write.query[..., None])[..., 0]
 
 
 def outer(values: Array, keys: Array) -> Array:

@@ -14,6 +14,11 @@ next matrix are
 Where e = k, N = V − U is solved for instead: (I + A_rk) N = V − R̃ Sᵀ, and N takes the place of V.
 All of it is affine in S, so that a chunk is S' = S P + R and Y = Q Sᵀ + Y_0, computed without S.
 
+Where the reading is transposed, q_i has the size of a value, and row i of Y is S_iᵀ q_i. With the
+values that the chunk writes, N = W Sᵀ + D, and G = q S, A = q Nᵀ = q Dᵀ + G Wᵀ,
+
+    Y[i, d] = G[i, d] w_d(i, 0) + Σ_{j≤i} A[i, j] k_j[d] w_d(i, j)
+
 After a reset the initial matrix takes the place of S. A decay of 0 at the reset would not do it:
 r reads before the decay.
 
@@ -21,7 +26,7 @@ Source: Yang et al. 2024, arXiv:2406.06484, for e = k without decay (the WY form
 is derived in docs/design.md.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -32,12 +37,11 @@ from .triangular import inverse
 
 
 class Chunk(NamedTuple):
-    """S' = S P + R, with P a matrix or the diagonal of one; Y = Q Sᵀ + Y_0."""
+    """S' = S P + R, with P a matrix or the diagonal of one, and what the chunk reads of S."""
 
     P: Float[Array, "*lead key_or_1 key"] | None  # a diagonal is one row; None is the identity
     R: Float[Array, "*lead value key"]
-    Q: Float[Array, "*lead step key"]
-    Y_0: Float[Array, "*lead step value"]
+    reading: "Reading | TransposedReading"
 
 
 def chunk_of(write: Write, resets: Resets | None) -> Chunk:
@@ -45,38 +49,79 @@ def chunk_of(write: Write, resets: Resets | None) -> Chunk:
 
     Where the chunk has a reset, P is not to be used: S' = R.
     """
-    if write.remove is None:
-        return _chunk_without_removal(write, retention_of(write.log_decay, resets))
-    return _chunk_with_removal(write, write.remove, retention_of(write.log_decay, resets))
+    retention = retention_of(write.log_decay, resets)
+    written = _written(write, retention)
+    P = retention.diagonal
+    R: Any = retention.initial_matrix_at_end
+    for keys, W, D in written:
+        keys = retention.keys_at_end(keys)
+        R = R + matmul(D.mT, keys)
+        if W is not None:
+            diagonal = jnp.ones_like(keys[..., :1, :]) if P is None else P
+            P = matmul(W.mT, keys) + diagonal * jnp.eye(keys.shape[-1], dtype=keys.dtype)
+    if write.reading is None:
+        return Chunk(P, R, _reading_by_keys(write.query, written, retention))
+    return Chunk(P, R, TransposedReading(write.query, written, retention))
 
 
-def _chunk_without_removal(write: Write, retention: Retention) -> Chunk:
-    q, k, v = write.query, write.key, write.value
-    Q, Y_init = retention.read_start(q)
-    Y_0 = Y_init + matmul(retention.scores(q, k), v)
-    R = retention.add_initial_matrix(matmul(v.mT, retention.keys_at_end(k)))
-    return Chunk(retention.diagonal, R, Q, Y_0)
+class _Written(NamedTuple):
+    """Values that a chunk writes, W Sᵀ + D, and their keys. W is None where S plays no part."""
+
+    keys: Float[Array, "*lead step key"]
+    W: Float[Array, "*lead step key"] | None
+    D: Float[Array, "*lead step value"]
 
 
-def _chunk_with_removal(write: Write, r: Array, retention: Retention) -> Chunk:
-    q, k, v, e = write.query, write.key, write.value, write.erase
-    Q, Y_0 = retention.read_start(q)
+def _written(write: Write, retention: Retention) -> tuple[_Written, ...]:
+    """V at K; with removal N at K, or V at K and U at −E. At most one of them has a W."""
+    k, v, r, e = write.key, write.value, write.remove, write.erase
+    if r is None:
+        return (_Written(k, None, v),)
     R_tilde, U_init = retention.read_start_before(r)
     if e is None:  # N = X (V − R̃ Sᵀ)
-        X, keys = inverse(retention.scores_before(r, k)), retention.keys_at_end(k)
-        B = retention.scores(q, k)
-        W, D = -matmul(X, R_tilde), matmul(X, v - U_init)
-        R = matmul(D.mT, keys)
-    else:  # U = X (R̃ Sᵀ + A_rk V)
-        X, keys = inverse(retention.scores_before(r, e)), -retention.keys_at_end(e)
-        B = -retention.scores(q, e)
-        W, D = matmul(X, R_tilde), matmul(X, U_init + matmul(retention.scores_before(r, k), v))
-        Y_0 = Y_0 + matmul(retention.scores(q, k), v)
-        R = matmul(D.mT, keys) + matmul(v.mT, retention.keys_at_end(k))
-    P = matmul(W.mT, keys)
-    diagonal = jnp.ones_like(keys[..., :1, :])
-    if retention.diagonal is not None:
-        diagonal = retention.diagonal
-    P = P + diagonal * jnp.eye(keys.shape[-1], dtype=keys.dtype)
-    R = retention.add_initial_matrix(R)
-    return Chunk(P, R, Q + matmul(B, W), Y_0 + matmul(B, D))
+        X = inverse(retention.scores_before(r, k))
+        return (_Written(k, -matmul(X, R_tilde), matmul(X, v - U_init)),)
+    X = inverse(retention.scores_before(r, e))  # U = X (R̃ Sᵀ + A_rk V)
+    D = matmul(X, U_init + matmul(retention.scores_before(r, k), v))
+    return _Written(k, None, v), _Written(-e, matmul(X, R_tilde), D)
+
+
+class Reading(NamedTuple):
+    """Y = Q Sᵀ + Y_0."""
+
+    Q: Float[Array, "*lead step key"]
+    Y_0: Float[Array, "*lead step value"]
+
+    def of(self, S: Float[Array, "*lead value key"]) -> Float[Array, "*lead step value"]:
+        """The readings, given the matrix before the chunk."""
+        return matmul(self.Q, S.mT) + self.Y_0
+
+
+def _reading_by_keys(q: Array, written: tuple[_Written, ...], retention: Retention) -> Reading:
+    Y_0: Any
+    Q, Y_0 = retention.read_start(q)
+    for keys, W, D in written:
+        scores = retention.scores(q, keys)
+        Y_0 = Y_0 + matmul(scores, D)
+        if W is not None:
+            Q = Q + matmul(scores, W)
+    return Reading(Q, Y_0)
+
+
+class TransposedReading(NamedTuple):
+    """The readings of queries of the value size."""
+
+    query: Float[Array, "*lead step value"]
+    written: tuple[_Written, ...]
+    retention: Retention
+
+    def of(self, S: Float[Array, "*lead value key"]) -> Float[Array, "*lead step key"]:
+        """The readings, given the matrix before the chunk."""
+        G = matmul(self.query, S)
+        Y = self.retention.columns_of_start(self.query, G)
+        for keys, W, D in self.written:
+            A = matmul(self.query, D.mT)
+            if W is not None:
+                A = A + matmul(G, W.mT)
+            Y = Y + self.retention.sums(A, keys)
+        return Y

@@ -15,6 +15,8 @@ A decayed product over a segment of level n + 1 is two triangles of level n and 
     A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j<l≤i} decay[l, d]      [ ▲ 0 ]
             = (rows · from_start)[i] · (cols · to_end)[j] in ■     [ ■ ▲ ]
 
+A decayed sum, Y[i, d] = Σ_j A[i, j] cols[j, d] ∏_{j<l≤i} decay[l, d], is cut in the same way.
+
 All arrays are [..., step, channel], or [..., segment, step, channel].
 """
 
@@ -24,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..write import matmul
-from .halving import halve_until, join_triangles, split_pairs
+from .halving import diagonal_tiles, halve_until, join_triangles, split_pairs, squares_below
 
 SMALL = 4  # steps of the smallest segments, which are computed step by step, side by side
 
@@ -98,20 +100,49 @@ def _by_doubling(
     rows: PerStep, cols: PerStep, decay: PerSegment, levels: tuple[Level, ...]
 ) -> Array:
     """`decayed_products` by the levels' triangles and squares: both factors are at most 1."""
-
-    def cut(leaf: Array, like: Array) -> Array:
-        return leaf.reshape(*leaf.shape[:-3], *like.shape[-3:-1], leaf.shape[-1])
-
     rows, cols, decay = jnp.broadcast_arrays(_cut_small(rows), _cut_small(cols), decay)
     A = _step_by_step(rows, cols, decay)
     for level in levels[:-1]:
-        _, later_rows = split_pairs(cut(rows, level.from_start))
-        earlier_cols, _ = split_pairs(cut(cols, level.to_end))
+        _, later_rows = split_pairs(_cut_as(rows, level.from_start))
+        earlier_cols, _ = split_pairs(_cut_as(cols, level.to_end))
         _, from_start = split_pairs(level.from_start)
         to_end, _ = split_pairs(level.to_end)
         squares = matmul(later_rows * from_start, (earlier_cols * to_end).mT)
         A = join_triangles(A, squares)
     return A[..., 0, :, :]
+
+
+def decayed_sums(
+    A: Float[Array, "*lead step step"], cols: PerStep, decays: CumulativeDecay | None
+) -> PerStep:
+    """Y[i, d] = Σ_{j≤i} A[i, j] cols[j, d] ∏_{j<l≤i} decay[l, d]: the transpose, in the rows, of
+    `decayed_products`.
+    """
+    if decays is None:
+        return matmul(jnp.where(jnp.tri(A.shape[-1], dtype=bool), A, 0), cols)
+    if decays.pairwise is not None:
+        return matmul(A * decays.pairwise, cols)
+    cols, decay = jnp.broadcast_arrays(_cut_small(cols), decays.decay)
+    Y = _sums_step_by_step(diagonal_tiles(A, decay.shape[-2]), cols, decay)
+    for level in decays.levels[:-1]:
+        earlier_cols, _ = split_pairs(_cut_as(cols, level.to_end))
+        _, from_start = split_pairs(level.from_start)
+        to_end, _ = split_pairs(level.to_end)
+        squares = squares_below(A, level.to_end.shape[-2])
+        first, second = split_pairs(Y)
+        second = second + from_start * matmul(squares, earlier_cols * to_end)
+        Y = jnp.concatenate([first, second], -2)
+    return Y[..., 0, :, :]
+
+
+def _sums_step_by_step(A: Array, cols: PerSegment, decay: PerSegment) -> PerSegment:
+    """`decayed_sums` of the smallest segments, by a loop: all columns so far decay."""
+    decayed_cols, Y = cols[..., :0, :], []
+    for i in range(cols.shape[-2]):
+        step = slice(i, i + 1)
+        decayed_cols = jnp.concatenate([decayed_cols * decay[..., step, :], cols[..., step, :]], -2)
+        Y.append(matmul(A[..., step, : i + 1], decayed_cols))
+    return jnp.concatenate(Y, -2)
 
 
 def _step_by_step(rows: PerSegment, cols: PerSegment, decay: PerSegment) -> Array:
@@ -157,6 +188,11 @@ def _smallest_level(decay: PerSegment, is_reset: Array | None) -> Level:
         from_start.append(product)
         to_end.append(to_end[-1] * steps[-i])
     return Level(jnp.concatenate(from_start, -2), jnp.concatenate(to_end[::-1], -2))
+
+
+def _cut_as(leaf: PerSegment, like: PerSegment) -> PerSegment:
+    """The same steps in segments as long as those of another array."""
+    return leaf.reshape(*leaf.shape[:-3], *like.shape[-3:-1], leaf.shape[-1])
 
 
 def _cut_small(leaf: PerStep) -> PerSegment:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ..write import Memory, matmul
+from ..write import Memory
 from .chunk import chunk_of
 from .layout import ChunkWrites, Steps, to_chunk_layout
 from .matrices import matrices_after
@@ -45,7 +45,7 @@ def run_group(
     after, overflows = matrices_after(S, chunk, has_reset)
     is_lost_between = _lost_between(is_lost_at_start, bad_write, overflows, resets)
     is_lost = lost_steps(is_lost_between[:-1], bad_write, resets)
-    readings = matmul(chunk.Q, jnp.concatenate([S[None], after[:-1]]).mT) + chunk.Y_0
+    readings = chunk.reading.of(jnp.concatenate([S[None], after[:-1]]))
 
     def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 1)

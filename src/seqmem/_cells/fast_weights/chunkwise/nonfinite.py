@@ -43,10 +43,10 @@ def strip_nonfinite(
         return bad.any(tuple(range(axes - 1, leaf.ndim)))[..., None]
 
     bad_query = is_nonfinite(write.query)
-    heads = jnp.broadcast_shapes(*(leaf.shape[: axes - 2] for leaf in write if leaf is not None))
+    heads = jnp.broadcast_shapes(*(leaf.shape[: axes - 2] for leaf in write.arrays.values()))
     bad_write = jnp.zeros((*heads, write.query.shape[-2], 1), bool)
-    for name, leaf in write._asdict().items():
-        if leaf is not None and name != "query":
+    for name, leaf in write.arrays.items():
+        if name != "query":
             bad_write = bad_write | is_nonfinite(leaf, is_log=name.startswith("log"))
     write = write._replace(query=jnp.where(bad_query, 0, write.query))
     return mask_writes(bad_write, write), bad_write, bad_query
@@ -76,7 +76,7 @@ def apply_chunk(
     if resets is not None:
         new_S = jnp.where(resets.count[..., -1:, :] > 0, 0, new_S)
     new_S = jnp.where(is_lost[..., -1:, :], jnp.nan, new_S + chunk.R)
-    return new_S, matmul(chunk.Q, S.mT) + chunk.Y_0, is_lost
+    return new_S, chunk.reading.of(S), is_lost
 
 
 def lost_steps(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..write import matmul
-from .decay import CumulativeDecay, cumulative_decay, decayed_products
+from .decay import CumulativeDecay, cumulative_decay, decayed_products, decayed_sums
 
 
 class Resets(NamedTuple):
@@ -45,6 +45,10 @@ class Retention(NamedTuple):
         """
         return self._mask(_shift_later(decayed_products(_shift_earlier(rows), cols, self.decays)))
 
+    def sums(self, A: Array, keys: Array) -> Array:
+        """Σ_j A[i, j] keys_j w(i, j) over j ≤ i with no reset in between."""
+        return decayed_sums(self._mask(A), keys, self.decays)
+
     def _mask(self, A: Array) -> Array:
         """A, and 0 for pairs of steps with a reset in between."""
         if self.resets is None:
@@ -78,12 +82,21 @@ class Retention(NamedTuple):
         reading = jnp.where(is_after_reset, matmul(rows, self.resets.init.mT), 0)
         return jnp.where(is_after_reset, 0, rows), reading
 
-    def add_initial_matrix(self, R: Array) -> Array:
-        """R, plus what is left of the initial matrix at the end of a chunk with a reset."""
+    def columns_of_start(self, rows: Array, G: Array) -> Array:
+        """What rows of the value size read of S, decayed, or of the initial matrix after a reset,
+        where G is what they read of S before the decay.
+        """
+        if self.resets is not None:
+            G = jnp.where(self.resets.count > 0, matmul(rows, self.resets.init), G)
+        return G if self.from_start is None else G * self.from_start
+
+    @property
+    def initial_matrix_at_end(self) -> Array | float:
+        """What is left of the initial matrix at the end of a chunk with a reset."""
         if self.resets is None:
-            return R
+            return 0.0
         init = self.resets.init if self.diagonal is None else self.resets.init * self.diagonal
-        return R + jnp.where(_last(self.resets.count) > 0, init, 0)
+        return jnp.where(_last(self.resets.count) > 0, init, 0)
 
 
 def retention_of(log_decay: Array | None, resets: Resets | None) -> Retention:

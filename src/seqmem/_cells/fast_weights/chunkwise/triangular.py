@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..write import matmul
-from .halving import halve_until, join_triangles
+from .halving import diagonal_tiles, halve_until, join_triangles, split_pairs, squares_below
 
 SMALL = 8  # steps of the matrices that are inverted in place
 
@@ -20,21 +20,12 @@ def inverse(A: Float[Array, "*lead step step"]) -> Float[Array, "*lead step step
     """(I + A)⁻¹ where A is strictly lower triangular; all other entries of A are read as 0."""
     steps = A.shape[-1]
     size = halve_until(steps, SMALL)
-    tiles = A.reshape(*A.shape[:-2], steps // size, size, steps // size, size)
-    X = _invert_small(_diagonal_tiles(tiles))
+    X = _invert_small(diagonal_tiles(A, size))
     while size < steps:
-        pairs = steps // (2 * size)
-        tiles = A.reshape(*A.shape[:-2], pairs, 2, size, pairs, 2, size)
-        B = _diagonal_tiles(tiles[..., :, 1, :, :, 0, :])
-        first, second = X[..., 0::2, :, :], X[..., 1::2, :, :]
-        X = join_triangles(X, -matmul(second, matmul(B, first)))
+        first, second = split_pairs(X)
+        X = join_triangles(X, -matmul(second, matmul(squares_below(A, size), first)))
         size *= 2
     return X[..., 0, :, :]
-
-
-def _diagonal_tiles(tiles: Array) -> Array:
-    """The tiles on the diagonal: [..., tile, i, tile, j] to [..., tile, i, j]."""
-    return jnp.moveaxis(jnp.diagonal(tiles, axis1=-4, axis2=-2), -1, -3)
 
 
 def _invert_small(A: Array) -> Array:
