@@ -259,42 +259,13 @@ __all__ = [
     "Transposed",
     "Write",
     "ZeroPerturbations",
-    "advance",
-    "apply_padding",
-    "apply_reset",
-    "as_precision",
-    "blocks",
-    "data",
-    "decoding",
-    "dynamics",
-    "experiment",
-    "gate",
-    "gradients",
-    "interop",
-    "layers",
-    "models",
-    "precision",
-    "project",
-    "readout",
-    "solve",
-    "state_dtype",
-    "target_platform",
-    "tasks",
-    "testing",
-    "training",
-    "unroll",
-    "update",
-    "use_cpu_cores",
-    "vmap_batch",
-    "with_chrono_bias",
-    "with_gate",
-    "with_input_dropout",
-    "with_layer_norm",
-    "with_learned_state",
-    "with_variational_dropout",
-    "with_weight_dropout",
-    "with_zoneout",
 ]
+__all__ += ["advance", "apply_padding", "apply_reset", "as_precision", "blocks", "data", "decoding"]
+__all__ += ["dynamics", "experiment", "gate", "gradients", "interop", "layers", "models"]
+__all__ += ["precision", "project", "readout", "solve", "state_dtype", "target_platform", "tasks"]
+__all__ += ["testing", "training", "unroll", "update", "use_cpu_cores", "vmap_batch"]
+__all__ += ["with_chrono_bias", "with_gate", "with_input_dropout", "with_layer_norm"]
+__all__ += ["with_learned_state", "with_variational_dropout", "with_weight_dropout", "with_zoneout"]
 
 
 def __getattr__(name: str) -> Any:
