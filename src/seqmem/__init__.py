@@ -45,9 +45,11 @@ from ._cells.diagonal.min_gru import MinGRU as MinGRU
 from ._cells.diagonal.min_lstm import MinLSTM as MinLSTM
 from ._cells.diagonal.qrnn import QRNN as QRNN
 from ._cells.diagonal.rg_lru import RGLRU as RGLRU
+from ._cells.diagonal.rtu import RTU as RTU
 from ._cells.diagonal.s4d import S4D as S4D
 from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
+from ._cells.diagonal.shm import SHM as SHM
 from ._cells.diagonal.sru import SRU as SRU
 from ._cells.fast_weights.delta_product import DeltaProduct as DeltaProduct
 from ._cells.fast_weights.delta_rule import DeltaRule as DeltaRule
@@ -75,6 +77,7 @@ from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGa
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
 from ._cells.gated.lstm import LSTM as LSTM, LSTMState as LSTMState
+from ._cells.gated.nonlinear_rtu import NonlinearRTU as NonlinearRTU
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.rnn import RNN as RNN
@@ -189,10 +192,12 @@ __all__ = [
     "QRNN",
     "RGLRU",
     "RNN",
+    "RTU",
     "RWKV7",
     "S4D",
     "S5",
     "S6",
+    "SHM",
     "SLSTM",
     "SRU",
     "SSD",
@@ -233,6 +238,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "Newton",
+    "NonlinearRTU",
     "Parallel",
     "PeepholeLSTM",
     "PerExample",

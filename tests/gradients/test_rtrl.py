@@ -69,6 +69,10 @@ def axes_of_lru(cell):
     return eqx.tree_at(lambda tree: (tree.B, tree.C, tree.D), axes, (1, None, None))
 
 
+def axes_of_rtu(cell):
+    return eqx.tree_at(lambda tree: tree.W, jax.tree.map(lambda _: 0, cell), 1)
+
+
 def axes_of_complex_cell(cell):
     return eqx.tree_at(lambda tree: tree.c, jax.tree.map(lambda _: 0, cell), None)
 
@@ -89,6 +93,7 @@ CELLS = {
     "MGU": lambda: seqmem.MGU(INPUT, HIDDEN, key=KEY),
     "MinGRU": lambda: seqmem.MinGRU(INPUT, HIDDEN, key=KEY),
     "LRU": lambda: seqmem.LRU(INPUT, HIDDEN, key=KEY),
+    "RTU": lambda: seqmem.RTU(INPUT, HIDDEN, key=KEY),
     "IndRNN": lambda: seqmem.IndRNN(INPUT, HIDDEN, activation=jnp.tanh, key=KEY),
     "Stack": lambda: Stack([seqmem.GRU(INPUT, HIDDEN, key=KEY), seqmem.LRU(HIDDEN, 2, key=KEY)]),
     "ComplexCell": ComplexCell,
@@ -98,13 +103,14 @@ CELLS = {
 UNIT_AXES = {
     "MinGRU": lambda cell: 1,
     "LRU": axes_of_lru,
+    "RTU": axes_of_rtu,
     "IndRNN": lambda cell: 0,
     "ComplexCell": axes_of_complex_cell,
     "learned MinGRU": axes_of_learned_state,
 }
 FULL, UNITS = "full", "units"
 CASES = [
-    *((name, FULL) for name in CELLS if name not in ("IndRNN", "learned MinGRU")),
+    *((name, FULL) for name in CELLS if name not in ("RTU", "IndRNN", "learned MinGRU")),
     *((name, UNITS) for name in UNIT_AXES),
 ]
 QUICK = {("MGU", FULL), ("MinGRU", UNITS), ("ComplexCell", FULL), ("ComplexCell", UNITS)}

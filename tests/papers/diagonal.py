@@ -155,6 +155,31 @@ def s6(cell, s, xs):
     return s, ys
 
 
+def rtu(cell, s, xs):
+    """Elelimy et al. 2024, linear, in real numbers: a pair (a, b) is rotated and shrunk."""
+    r, angle = np.exp(-np.exp(cell.nu)), np.exp(cell.theta)
+    a, b, ys = s.real, s.imag, []
+    for x in xs:
+        a, b = (
+            r * (np.cos(angle) * a - np.sin(angle) * b) + np.sqrt(1 - r**2) * (cell.W[0] @ x),
+            r * (np.sin(angle) * a + np.cos(angle) * b) + np.sqrt(1 - r**2) * (cell.W[1] @ x),
+        )
+        ys.append(np.maximum(np.hstack([a, b]), 0))
+    return a + 1j * b, ys
+
+
+def shm(cell, M, xs):
+    """Le et al. 2024: calibration and update as matrices."""
+    ys = []
+    for x in xs:
+        k, q, v, c = cell.W @ x
+        k, q = np.maximum(k, 0), np.maximum(q, 0)
+        C = 1 + np.tanh(np.outer(cell.theta, c))
+        M = M * C + sigmoid(cell.w @ x) * np.outer(v, k / (1e-5 + k.sum()))
+        ys.append(M @ (q / (1e-5 + q.sum())))
+    return M, ys
+
+
 PAPERS = {
     seqmem.MinGRU: (min_gru, {}),
     seqmem.MinLSTM: (min_lstm, {}),
@@ -163,6 +188,8 @@ PAPERS = {
     seqmem.SRU: (sru, {}),
     seqmem.RGLRU: (rg_lru, {}),
     seqmem.LRU: (lru, {}),
+    seqmem.RTU: (rtu, {}),
+    seqmem.SHM: (shm, {}),
     seqmem.HGRN: (hgrn, {}),
     seqmem.S4D: (s4d, {}),
     seqmem.S5: (s5, {}),

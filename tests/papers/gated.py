@@ -136,9 +136,21 @@ def slstm(cell, state, xs):
     return (h, c / np.exp(m), n / np.exp(m), m), ys
 
 
+def nonlinear_rtu(cell, h, xs):
+    """Elelimy et al. 2024, nonlinear: a complex number of each unit is multiplied by λ."""
+    eigenvalues = np.exp(-np.exp(cell.nu) + 1j * np.exp(cell.theta))
+    gain, ys = np.sqrt(1 - np.abs(eigenvalues) ** 2), []
+    for x in xs:
+        z = eigenvalues * (h[0] + 1j * h[1]) + gain * (cell.W[0] @ x + 1j * (cell.W[1] @ x))
+        h = np.stack([np.maximum(z.real, 0), np.maximum(z.imag, 0)])
+        ys.append(h.flatten())
+    return h, ys
+
+
 PAPERS = {
     seqmem.RNN: (elman, {"output_size": 2}),
     seqmem.IndRNN: (independent, {}),
+    seqmem.NonlinearRTU: (nonlinear_rtu, {}),
     seqmem.LSTM: (lstm, {}),
     seqmem.PeepholeLSTM: (peephole_lstm, {}),
     seqmem.ProjectedLSTM: (projected_lstm, {"output_size": 2}),

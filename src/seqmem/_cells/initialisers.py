@@ -75,6 +75,21 @@ def uniform_log(
     return uniform(key, shape, math.log(least), math.log(greatest))
 
 
+def ring(
+    keys: PRNGKeyArray, size: int, r_min: float, r_max: float, max_phase: float
+) -> tuple[Float[Array, " size"], Float[Array, " size"], Float[Array, " size"]]:
+    """(ν, θ, |λ|²) of λ = exp(−exp(ν) + i exp(θ)), uniform on the ring r_min <= |λ| <= r_max with
+    phases in [0, max_phase).
+
+    `keys` are two keys: of the moduli and of the phases.
+    """
+    squares = uniform(keys[0], (size,), r_min**2, r_max**2)
+    tiny, eps = jnp.finfo(squares.dtype).tiny, jnp.finfo(squares.dtype).eps
+    squares = jnp.clip(squares, tiny, 1 - eps)
+    phases = max_phase * uniform(keys[1], (size,), 0.0, 1.0)
+    return jnp.log(-0.5 * jnp.log(squares)), jnp.log(jnp.maximum(phases, tiny)), squares
+
+
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def softplus_bias(
     key: PRNGKeyArray, size: int, least: float, greatest: float

@@ -7,7 +7,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
-from ..initialisers import lecun_normal, normal, uniform
+from ..initialisers import lecun_normal, normal, ring
 from .family import AbstractDiagonalCell
 
 
@@ -64,12 +64,7 @@ class LRU(AbstractDiagonalCell):
                 "choose an r_max of at most 1, such as 0.99; leave max_phase out for all phases.",
             )
         keys = jax.random.split(key, 5)
-        squares = uniform(keys[0], (hidden_size,), r_min**2, r_max**2)
-        tiny, eps = jnp.finfo(squares.dtype).tiny, jnp.finfo(squares.dtype).eps
-        squares = jnp.clip(squares, tiny, 1 - eps)
-        self.nu = jnp.log(-0.5 * jnp.log(squares))
-        phases = max_phase * uniform(keys[1], (hidden_size,), 0.0, 1.0)
-        self.theta = jnp.log(jnp.maximum(phases, tiny))
+        self.nu, self.theta, squares = ring(keys[:2], hidden_size, r_min, r_max, max_phase)
         self.gamma = 0.5 * jnp.log1p(-squares)
         self.B = lecun_normal(keys[2], (2, hidden_size, input_size)) / math.sqrt(2)
         self.C = lecun_normal(keys[3], (2, input_size, hidden_size))
