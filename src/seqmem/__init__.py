@@ -51,6 +51,7 @@ from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
 from ._cells.diagonal.shm import SHM as SHM
 from ._cells.diagonal.sru import SRU as SRU
+from ._cells.fast_weights.comba import Comba as Comba
 from ._cells.fast_weights.delta_product import DeltaProduct as DeltaProduct
 from ._cells.fast_weights.delta_rule import DeltaRule as DeltaRule
 from ._cells.fast_weights.family import (
@@ -63,9 +64,11 @@ from ._cells.fast_weights.gated_oja_rule import GatedOjaRule as GatedOjaRule
 from ._cells.fast_weights.gla import GLA as GLA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
+from ._cells.fast_weights.lightning_attention import LightningAttention as LightningAttention
 from ._cells.fast_weights.linear_attention import LinearAttention as LinearAttention
 from ._cells.fast_weights.mlstm import MLSTM as MLSTM
 from ._cells.fast_weights.ret_net import RetNet as RetNet
+from ._cells.fast_weights.rwkv6 import RWKV6 as RWKV6
 from ._cells.fast_weights.rwkv7 import RWKV7 as RWKV7
 from ._cells.fast_weights.ssd import SSD as SSD
 from ._cells.fast_weights.write import (
@@ -193,6 +196,7 @@ __all__ = [
     "RGLRU",
     "RNN",
     "RTU",
+    "RWKV6",
     "RWKV7",
     "S4D",
     "S5",
@@ -218,6 +222,7 @@ __all__ = [
     "AbstractWindowCell",
     "BackwardTile",
     "CausalConv",
+    "Comba",
     "DLinOSS",
     "DeltaProduct",
     "DeltaRule",
@@ -231,6 +236,7 @@ __all__ = [
     "IndRNN",
     "LSTMState",
     "Law",
+    "LightningAttention",
     "LinOSSIM",
     "LinOSSIMEX",
     "LinearAttention",

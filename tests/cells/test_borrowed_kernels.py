@@ -193,6 +193,7 @@ def test_cells_that_declare_the_delta_rule_write_by_it(float64, name):
     [
         ("MLSTM", "its gains are exponential, and the kernels keep no running maximum"),
         ("RWKV7", "it removes values from another key than it writes"),
+        ("RWKV6", "its query reads before the write"),
         ("DeltaProduct", "a step writes several times"),
         ("GatedOjaRule", "its reading is transposed"),
     ],

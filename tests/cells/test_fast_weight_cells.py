@@ -49,6 +49,7 @@ CASES = {
         )
     ),
     "RetNet": Case(lambda: seqmem.RetNet(INPUT, 4, num_heads=2, key=key)),
+    "LightningAttention": Case(lambda: seqmem.LightningAttention(INPUT, 4, num_heads=2, key=key)),
     "GLA": Case(
         lambda: seqmem.GLA(INPUT, 4, num_heads=2, key_size=3, rank=5, key=key),
         {"W_a": 64_000, "b": np.array([0, 0, 0, 0, 0, -np.inf])},
@@ -71,9 +72,14 @@ CASES = {
         {"A_log": RATES},
     ),
     "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, num_heads=2, key=key)),
+    "Comba": Case(lambda: seqmem.Comba(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
     "KDA": Case(lambda: seqmem.KDA(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
     "GatedOjaRule": Case(
         lambda: seqmem.GatedOjaRule(INPUT, 4, num_heads=2, key_size=3, key=key), {"A_log": RATES}
+    ),
+    "RWKV6": Case(
+        lambda: seqmem.RWKV6(INPUT, 4, num_heads=2, key_size=3, rank=5, key=key),
+        {"w_0": np.array([-6, -1, 5, -3, 2, np.inf]), "W_w": 30},
     ),
     "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, num_heads=2, rank=5, key=key)),
 }

@@ -1,7 +1,8 @@
 """Fast weights match the code of other libraries in outputs, final states and gradients.
 
-The reference numbers are in tests/reference/fast_weights.npz, written by make_fast_weights.py in
-that folder. Their layout is [batch, time, heads, ...]; their states are [heads, key, value].
+The reference numbers are in fast_weights.npz and delta_rules.npz in tests/reference, written by
+make_fast_weights.py and make_delta_rules.py there. Their layout is [batch, time, heads, ...]; their
+states are [heads, key, value].
 """
 
 import pathlib
@@ -18,14 +19,16 @@ import seqmem
 from seqmem import Memory, Write
 from tests.helpers.slow import slow, slow_but
 
-with np.load(pathlib.Path(__file__).parent.parent / "reference" / "fast_weights.npz") as file:
-    REFERENCE = dict(file)
+REFERENCE = {}
+for name in ("fast_weights", "delta_rules"):
+    with np.load(pathlib.Path(__file__).parent.parent / "reference" / f"{name}.npz") as file:
+        REFERENCE |= dict(file)
 METHODS = (
     slow(seqmem.ReferenceScan()),
     seqmem.Parallel(chunk_size=16),
     slow(seqmem.Parallel(chunk_size=64)),
 )
-PER_HEAD = ("A_log", "D", "dt_bias")  # parameters, the same for all sequences
+PER_HEAD = ("A_log", "D", "dt_bias", "bonus")  # parameters, the same for all sequences
 
 
 class GivenWrites(seqmem.AbstractFastWeightCell):
@@ -101,6 +104,26 @@ def mamba2(value, dt, A_log, B, C, D, dt_bias):
     return Write(C[..., None, :], B[..., None, :], dt * value, -jnp.exp(A_log)[:, None] * dt)
 
 
+def gated_delta_2(query, key, value, log_decay, erase_gate, write_gate):
+    remove = erase_gate * jnp.exp(log_decay) * key
+    return Write(scaled(query), key, write_gate * value, log_decay, remove)
+
+
+def comba(query, key, value, feedback, beta, log_decay):
+    """The removed value is read before the decay."""
+    beta = beta[..., None]
+    return Write(scaled(query), key, beta * value, log_decay[..., None], beta * feedback)
+
+
+def comba_after_decay(query, key, value, feedback, beta, log_decay):
+    return comba(query, key, value, jnp.exp(log_decay)[..., None] * feedback, beta, log_decay)
+
+
+def rwkv6(query, key, value, log_decays, bonus):
+    reads_before = jnp.ones((*query.shape[:2], 1, 1))
+    return Write(scaled(query), key, value, log_decays, reads_before=reads_before)
+
+
 class Reference(NamedTuple):
     """The write, memory and outputs of ours that correspond to their inputs, states and outputs."""
 
@@ -138,6 +161,18 @@ REFERENCES = {
         lambda q, g, k, v, kk, rate: Write(scaled(q), k, v, g, remove=kk, erase=kk * rate),
         ("query", "log_decays", "key", "value", "kk", "rate"),
     ),
+    "GDN-2": Reference(gated_delta_2, (*QKV, "log_decays", "erase_gate", "write_gate")),
+    "Comba": Reference(comba_after_decay, (*QKV, "feedback", "beta", "log_decay")),
+    "Comba, before the decay": Reference(comba, (*QKV, "feedback", "beta", "log_decay")),
+    "RWKV-6": Reference(
+        rwkv6,
+        (*QKV, "log_decays", "bonus"),
+        memory=lambda state: Memory(jnp.concatenate([state.mT, 0 * state.mT[..., :1]], -1)),
+        states_of=lambda memory: (memory.matrix[..., :-1].mT,),
+        outputs=lambda reading, q, k, v, g, u: (
+            reading + (scaled(q) * u * k).sum(-1, keepdims=True) * v
+        ),
+    ),
     "DeltaProduct": Reference(delta_product, PRODUCTS),
     "gated DeltaProduct": Reference(delta_product, (*PRODUCTS, "log_decay")),
     "mLSTM": Reference(
@@ -158,7 +193,7 @@ REFERENCES = {
         outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
     ),
 }
-QUICK = {"KDA", "RWKV-7", "gated DeltaProduct", "mLSTM", "Mamba-2"}
+QUICK = {"KDA", "RWKV-6", "RWKV-7", "gated DeltaProduct", "mLSTM", "Mamba-2"}
 every_reference = pytest.mark.parametrize("name", slow_but(QUICK, REFERENCES))
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 

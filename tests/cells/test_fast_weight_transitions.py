@@ -60,7 +60,13 @@ def assert_same_memory(got, want):
     np.testing.assert_allclose(memory_of(got), memory_of(want), rtol=1e-11, atol=1e-11)
 
 
-QUICK = ("decay per channel", "delta rule, decay per channel", "several writes", "gains")
+QUICK = (
+    "decay per channel",
+    "delta rule, decay per channel",
+    "several writes",
+    "gains",
+    "reading before, decay per channel",
+)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

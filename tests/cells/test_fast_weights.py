@@ -277,6 +277,21 @@ def test_write_that_does_not_fit_is_refused(bad, method):
         seqmem.unroll(cell, state, write, method=method)
 
 
+@pytest.mark.parametrize("other", ["remove", "erase", "several writes"])
+def test_other_writes_with_a_query_that_reads_before_are_refused(other):
+    cell, state, write = draw_cell(
+        KINDS["reading before, decay per channel"], gentle, time=3, batch=1, dtype=np.float32
+    )
+    if other == "several writes":
+        query = write.query
+        write = jax.tree.map(lambda leaf: leaf[..., None, :], write)._replace(query=query)
+    else:
+        write = write._replace(**{other: write.key})
+    cell = GivenWrites(cell.learned, jax.tree.map(lambda leaf: (None,) * (leaf.ndim - 2), write))
+    with pytest.raises(ValueError, match=r"(?s), and reads before the write.*Expected: .*What to"):
+        seqmem.unroll(cell, state, write)
+
+
 IMPOSSIBLE = {
     "heads that do not divide": lambda key: seqmem.KDA(3, 7, num_heads=2, key=key),
     "no heads": lambda key: seqmem.RetNet(3, 6, num_heads=0, key=key),
@@ -290,6 +305,11 @@ IMPOSSIBLE = {
     "too strong, an erase gate": lambda key: seqmem.GatedDeltaRule2(
         3, 6, num_heads=2, beta_max=2.5, key=key
     ),
+    "a layer that the model has not": lambda key: seqmem.LightningAttention(
+        3, 6, num_heads=2, layer=2, num_layers=2, key=key
+    ),
+    "no rank": lambda key: seqmem.RWKV6(3, 6, num_heads=2, rank=0, key=key),
+    "keys of size 0": lambda key: seqmem.Comba(3, 6, num_heads=2, key_size=0, key=key),
     "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
     "heads of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 7, num_heads=2, key=key),
     "no key of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 6, num_heads=2, key_size=0, key=key),

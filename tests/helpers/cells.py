@@ -38,6 +38,9 @@ CELLS = {
     "DLinOSS": lambda: seqmem.DLinOSS(2, 5, key=key),
     "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
     "LinearAttention": lambda: seqmem.LinearAttention(2, 6, num_heads=3, key_size=5, key=key),
+    "LightningAttention": lambda: seqmem.LightningAttention(
+        2, 6, num_heads=3, key_size=5, layer=1, num_layers=3, key=key
+    ),
     "RetNet": lambda: seqmem.RetNet(2, 6, num_heads=3, key_size=5, key=key),
     "GLA": lambda: seqmem.GLA(2, 6, num_heads=3, key_size=5, rank=7, key=key),
     "HGRN2": lambda: seqmem.HGRN2(2, 6, num_heads=3, lower_bound=0.25, key=key),
@@ -49,8 +52,10 @@ CELLS = {
         2, 6, num_heads=3, key_size=5, beta_max=2.0, key=key
     ),
     "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, num_heads=3, key_size=5, key=key),
+    "Comba": lambda: seqmem.Comba(2, 6, num_heads=3, key_size=5, key=key),
     "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),
     "GatedOjaRule": lambda: seqmem.GatedOjaRule(2, 6, num_heads=3, key_size=5, key=key),
+    "RWKV6": lambda: seqmem.RWKV6(2, 6, num_heads=3, key_size=5, rank=7, key=key),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)

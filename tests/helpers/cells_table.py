@@ -63,6 +63,7 @@ ELSEWHERE = {
     "DLinOSS": "discretax, damped-linoss",
     "HGRN": FLA,
     "LinearAttention": f"{FLA}, memax",
+    "LightningAttention": f"{FLA} (another slope), transformers",
     "RetNet": FLA,
     "GLA": f"{FLA}, {JLA}",
     "HGRN2": FLA,
@@ -72,7 +73,9 @@ ELSEWHERE = {
     "GatedDeltaRule": f"{FLA}, {JLA}, memax",
     "GatedDeltaRule2": f"{FLA}, {JLA}",
     "DeltaProduct": f"{FLA}, memax",
+    "Comba": FLA,
     "KDA": f"{FLA}, {JLA}",
+    "RWKV6": FLA,
     "RWKV7": f"{FLA}, {JLA}",
     "GatedOjaRule": FLA,
     "SlidingWindowAttention": "memax (without a window)",
@@ -179,7 +182,8 @@ def names_of_sizes() -> dict[int, str]:
     names[value] = "value"
     names[short["input"] // short["heads"]] = "input / heads"
     names[short["dilation"] * (short["width"] - 1) + 1] = "(dilation · (width − 1) + 1)"
-    names |= {value + 1: "(value + 1)", 2 * value: "2 · value", short["key"] // 2: "key / 2"}
+    names |= {value + 1: "(value + 1)", 2 * value: "2 · value"}
+    names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
     return names
 
 

@@ -46,6 +46,7 @@ class Kind:
     num_writes: int | None = None
     num_key_heads: int = HEADS
     is_transposed: bool = False  # the query reads Sᵀ
+    reads_before: bool = False  # the query reads before the write
 
 
 KINDS = {
@@ -67,6 +68,8 @@ KINDS = {
     "transposed delta rule, decay per channel": Kind("channel", "key", is_transposed=True),
     "transposed, several writes": Kind("channel", "other", num_writes=2, is_transposed=True),
     "transposed, gains": Kind("head", has_gains=True, is_transposed=True),
+    "reading before, decay per channel": Kind("channel", reads_before=True),
+    "reading before, shared keys": Kind("head", num_key_heads=1, reads_before=True),
 }
 
 
@@ -106,13 +109,15 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
     if kind.removes == "other":
         other = draw_unit(HEADS)
         write |= {"remove": np.exp(log_decay) * other, "erase": rng.uniform(0, 1) * other}
+    if kind.reads_before:
+        write["reads_before"] = np.ones((*lead, 1, 1))
     log_scale = None
     if kind.has_gains:
         write["log_gain"] = 3 * draw(HEADS, 1)
         log_scale = rng.normal(size=(HEADS, 1))
     if kind.is_transposed:
         write["reading"] = seqmem.Transposed()
-    memory = seqmem.Memory(rng.normal(size=(HEADS, VALUE, KEY)), log_scale)
+    memory = seqmem.Memory(rng.normal(size=(HEADS, VALUE, KEY + kind.reads_before)), log_scale)
     state = jax.tree.map(lambda leaf: rng.normal(size=(batch, *leaf.shape)), memory)
     memory, state, write = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype), (memory, state, seqmem.Write(**write))

@@ -65,6 +65,20 @@ def ret_net(cell, memory, xs):
     return with_matrices(memory, S), ys
 
 
+def lightning_attention(cell, memory, xs):
+    """MiniMax 2025, as in transformers' MiniMaxLightningAttention."""
+    S, ys, heads = list(memory.matrix), [], cell.num_heads
+    for x in xs:
+        leaves = (silu(W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, leaf) for leaf in leaves)
+        for h in range(heads):
+            slope = (1 / 2 ** (8 / heads)) ** (h + 1)
+            slope = slope * (1 - cell.layer / (cell.num_layers - 1 + 1e-5) + 1e-5)
+            S[h] = np.exp(-slope) * S[h] + np.outer(v[h], k[h])
+        ys.append(np.concatenate([S[h] @ q[h] for h in range(heads)]))
+    return with_matrices(memory, S), ys
+
+
 def gla(cell, memory, xs):
     """Yang et al. 2023, equation 3 and section 4.4."""
     S, ys = list(memory.matrix), []
@@ -194,6 +208,24 @@ def delta_product(cell, memory, xs):
     return with_matrices(memory, S), ys
 
 
+def comba(cell, memory, xs):
+    """Hu et al. 2025, with the value read before the decay."""
+    S, ys = list(memory.matrix), []
+    for x in xs:
+        leaves = (silu(W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
+        q, k, v = (split_heads(cell, leaf) for leaf in leaves)
+        beta, b = sigmoid(cell.W_beta @ x), sigmoid(cell.b_0)
+        alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.dt_bias))
+        y = []
+        for h in range(cell.num_heads):
+            key = unit(k[h])
+            error = v[h] - S[h] @ (b[h] * key)
+            S[h] = alpha[h] * S[h] + beta[h] * np.outer(error, key)
+            y.append(S[h] @ (unit(q[h]) - cell.d[h] * key))
+        ys.append(np.concatenate(y))
+    return with_matrices(memory, S), ys
+
+
 def kda(cell, memory, xs):
     """Kimi Team 2025, equation 1 and section 4; β up to 2 as in Grazzi et al. 2024."""
     S, ys = list(memory.matrix), []
@@ -224,6 +256,24 @@ def gated_oja_rule(cell, memory, xs):
     return with_matrices(memory, [head.T for head in M]), ys
 
 
+def rwkv6(cell, memory, xs):
+    """Peng et al. 2024, as in RWKV-LM: the memory is read before the write."""
+    S, ys = [head[:, :-1] for head in memory.matrix], []
+    readings = [head[:, -1] for head in memory.matrix]
+    for x in xs:
+        w = np.exp(-np.exp(cell.w_0 + cell.W_w @ np.tanh(cell.V_w @ x)))
+        leaves = (cell.W_r @ x, cell.W_k @ x, cell.W_v @ x, w, cell.u)
+        r, k, v, w, u = (split_heads(cell, leaf) for leaf in leaves)
+        y = []
+        for h in range(cell.num_heads):
+            written = np.outer(v[h], k[h])
+            readings[h] = S[h] @ r[h]
+            y.append((S[h] + written @ np.diag(u[h])) @ r[h])
+            S[h] = S[h] * w[h] + written
+        ys.append(np.concatenate(y))
+    return with_matrices(memory, [np.c_[S[h], readings[h]] for h in range(cell.num_heads)]), ys
+
+
 def rwkv7(cell, memory, xs):
     """Peng et al. 2025, equations 4 to 20, and their reading without its norm."""
     S, ys = list(memory.matrix), []
@@ -248,6 +298,10 @@ SIZES = {"hidden_size": 6, "num_heads": HEADS}
 PAPERS = {
     seqmem.LinearAttention: (linear_attention, SIZES | {"key_size": 5}),
     seqmem.RetNet: (ret_net, SIZES | {"key_size": 5}),
+    seqmem.LightningAttention: (
+        lightning_attention,
+        SIZES | {"key_size": 5, "layer": 1, "num_layers": 3},
+    ),
     seqmem.GLA: (gla, SIZES | {"key_size": 5, "rank": 7}),
     seqmem.HGRN2: (hgrn2, SIZES | {"lower_bound": 0.25}),
     seqmem.SSD: (ssd, {"hidden_size": 12, "num_heads": 6, "key_size": 5, "num_groups": HEADS}),
@@ -256,7 +310,9 @@ PAPERS = {
     seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
     seqmem.GatedDeltaRule2: (gated_delta_rule_2, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
+    seqmem.Comba: (comba, SIZES | {"key_size": 5}),
     seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.GatedOjaRule: (gated_oja_rule, SIZES | {"key_size": 5}),
+    seqmem.RWKV6: (rwkv6, SIZES | {"key_size": 5, "rank": 7}),
     seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
 }

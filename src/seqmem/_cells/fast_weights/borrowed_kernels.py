@@ -135,6 +135,8 @@ def _refusal_of_write(cell: Any, write: Write) -> str | None:
         return "a step writes several times"
     if write.reading is not None:
         return "its reading is transposed"
+    if write.reads_before is not None:
+        return "its query reads before the write"
     if write.erase is not None:
         return "it removes values from another key than it writes"
     if write.remove is not None and not getattr(cell, "is_delta_rule", False):

@@ -37,6 +37,9 @@ class Write(NamedTuple):
     Leading axes are heads; a head axis of size 1 is shared by all heads. A step may write several
     times, one after another: then every field but the query has an axis of writes before its last
     axis, and the query reads after the last write.
+
+    With `reads_before`, which is 1, the query reads S_{t−1}. The memory then has one column more
+    than there are keys, which holds this reading: what a cell shows is a function of its new state.
     """
 
     query: Float[Array, "*heads key"]  # q; of the value size where the reading is transposed
@@ -47,6 +50,7 @@ class Write(NamedTuple):
     erase: Float[Array, "*heads key"] | None = None  # e: the key it is removed from; None: k
     log_gain: Float[Array, "*heads 1"] | None = None  # the value is multiplied by exp(log_gain)
     reading: Transposed | None = None  # of S_tᵀ; None: of S_t
+    reads_before: Float[Array, "*heads 1"] | None = None  # 1: the query reads before the write
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -56,7 +60,9 @@ class Write(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """The matrices S, one per head. With gains, S is exp(log_scale) · matrix."""
+    """The matrices S, one per head. With gains, S is exp(log_scale) · matrix. Where queries read
+    before the write, the last column is no part of S but the last reading.
+    """
 
     matrix: Float[Array, "*heads value key"]
     log_scale: Float[Array, "*heads 1"] | None = None
@@ -72,9 +78,10 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
     matrix = memory.matrix.shape
     shapes = {field: leaf.shape for field, leaf in write.arrays.items()}
     has_several_writes = write.key.ndim > write.query.ndim
-    sizes = {"key": matrix[-1:], "value": matrix[-2:-1], "log_gain": (1,)}
+    key_size = matrix[-1] - (write.reads_before is not None)
+    sizes = {"key": (key_size,), "value": matrix[-2:-1], "log_gain": (1,), "reads_before": (1,)}
     sizes["query"] = sizes["key" if write.reading is None else "value"]
-    sizes |= {"remove": matrix[-1:], "erase": matrix[-1:], "log_decay": (1, matrix[-1])}
+    sizes |= {"remove": (key_size,), "erase": (key_size,), "log_decay": (1, key_size)}
     axes = {field: len(matrix) - 1 + (has_several_writes and field != "query") for field in shapes}
     fits = all(
         len(shape) == axes[field]
@@ -86,9 +93,10 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
         raise bad_input(
             f"{name} writes {shapes} into matrices of shape {matrix}, [*heads, value, key].",
             "query, key, remove and erase of the key size, value of the value size, log_decay of "
-            "the key size or 1, log_gain of size 1; a query of the value size where the reading is "
-            "transposed; the matrices' heads, or 1; and an axis of several writes in all fields "
-            "but the query, or in none.",
+            "the key size or 1, log_gain and reads_before of size 1; a query of the value size "
+            "where the reading is transposed; the matrices' heads, or 1; an axis of several writes "
+            "in all fields but the query, or in none; and matrices with one column more than keys "
+            "where the query reads before the write.",
             "give queries and keys one size, and init_state the same.",
         )
     if (write.log_gain is None) != (memory.log_scale is None):
@@ -105,6 +113,13 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
             "a log_gain together with a decay per head, and nothing removed.",
             "put the gain into the value, where it cannot overflow.",
         )
+    has_other_fields = has_several_writes or {"log_gain", "remove", "erase"} & shapes.keys()
+    if write.reads_before is not None and (has_other_fields or write.reading is not None):
+        raise bad_input(
+            f"{name} writes {shapes}, and reads before the write.",
+            "one write per step without a gain, nothing removed, and no transposed reading.",
+            "let the query read after the write, or write once per step.",
+        )
 
 
 def map_writes(fn: Callable, write: Write) -> Write:
@@ -114,6 +129,12 @@ def map_writes(fn: Callable, write: Write) -> Write:
 
 def apply_writes(memory: Memory, write: Write) -> Memory:
     """The memory after one step, which may write several times."""
+    if write.reads_before is not None:
+        S, reading = memory.matrix[..., :-1], memory.matrix[..., -1:]
+        new_reading = matmul(S, write.query[..., None])
+        reading = jnp.where(write.reads_before[..., None] > 0, new_reading, reading)
+        new = apply_write(Memory(S), write)
+        return Memory(jnp.concatenate([new.matrix, reading], -1))
     if write.key.ndim == write.query.ndim:
         return apply_write(memory, write)
     for i in range(write.key.shape[-2]):
@@ -137,7 +158,9 @@ def apply_write(memory: Memory, write: Write) -> Memory:
 
 
 def read(matrix: Float[Array, "*heads value key"], write: Write) -> Array:
-    """S q, or Sᵀ q where the reading is transposed."""
+    """S q, or Sᵀ q where the reading is transposed; of a memory after the write."""
+    if write.reads_before is not None:
+        return matrix[..., -1]
     S = matrix if write.reading is None else matrix.mT
     return matmul(S, write.query[..., None])[..., 0]
 

@@ -19,6 +19,9 @@ values that the chunk writes, N = W Sᵀ + D, and G = q S, A = q Nᵀ = q Dᵀ +
 
     Y[i, d] = G[i, d] w_d(i, 0) + Σ_{j≤i} A[i, j] k_j[d] w_d(i, j)
 
+A query that reads before the write is a row of the step before, as r is: Y = R̃ Sᵀ + A_rk V with q
+for r, and nothing is removed.
+
 After a reset the initial matrix takes the place of S. A decay of 0 at the reset would not do it:
 r reads before the decay.
 
@@ -49,6 +52,8 @@ def chunk_of(write: Write, resets: Resets | None) -> Chunk:
 
     Where the chunk has a reset, P is not to be used: S' = R.
     """
+    if write.reads_before is not None:
+        return _chunk_that_reads_before(write, write.reads_before, resets)
     retention = retention_of(write.log_decay, resets)
     written = _written(write, retention)
     P = retention.diagonal
@@ -125,3 +130,32 @@ class TransposedReading(NamedTuple):
                 A = A + matmul(G, W.mT)
             Y = Y + self.retention.sums(A, keys)
         return Y
+
+
+def _chunk_that_reads_before(write: Write, reads_before: Array, resets: Resets | None) -> Chunk:
+    """S' = S diag(w(C, 0)) + Vᵀ K̃ and, as one more column, the last reading of the chunk; where
+    none of its steps reads, that of the chunk before.
+    """
+    q, k, v = write.query, write.key, write.value
+    if resets is not None:
+        resets = resets._replace(init=resets.init[..., :-1])
+    retention = retention_of(write.log_decay, resets)
+    Q, Y_init = retention.read_start_before(q)
+    Y_0 = Y_init + matmul(retention.scores_before(q, k), v)
+    R = matmul(v.mT, retention.keys_at_end(k)) + retention.initial_matrix_at_end
+    diagonal = jnp.ones_like(q[..., :1, :]) if retention.diagonal is None else retention.diagonal
+    P = diagonal * jnp.eye(q.shape[-1], dtype=q.dtype)
+    reads = reads_before > 0
+    reads_to_end = jnp.cumsum(reads[..., ::-1, :], -2)[..., ::-1, :]
+    is_last = (reads & (reads_to_end == 1)).astype(q.dtype)
+    last_column = _side_by_side(matmul(is_last.mT, Q), 1 - is_last.sum(-2, keepdims=True)).mT
+    P = _side_by_side(_side_by_side(P.mT, jnp.zeros_like(P[..., :1])).mT, last_column)
+    R = _side_by_side(R, matmul(Y_0.mT, is_last))
+    return Chunk(P, R, Reading(_side_by_side(Q, jnp.zeros_like(Q[..., :1])), Y_0))
+
+
+def _side_by_side(left: Array, right: Array) -> Array:
+    """Two matrices side by side, with the leading axes of both."""
+    lead = jnp.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    blocks = [jnp.broadcast_to(leaf, (*lead, *leaf.shape[-2:])) for leaf in (left, right)]
+    return jnp.concatenate(blocks, -1)
