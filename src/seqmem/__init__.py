@@ -51,6 +51,7 @@ from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
 from ._cells.diagonal.shm import SHM as SHM
 from ._cells.diagonal.sru import SRU as SRU
+from ._cells.fast_weights.chunkwise.view import MemoryView as MemoryView
 from ._cells.fast_weights.comba import Comba as Comba
 from ._cells.fast_weights.delta_product import DeltaProduct as DeltaProduct
 from ._cells.fast_weights.delta_rule import DeltaRule as DeltaRule
@@ -60,16 +61,24 @@ from ._cells.fast_weights.family import (
 )
 from ._cells.fast_weights.gated_delta_rule import GatedDeltaRule as GatedDeltaRule
 from ._cells.fast_weights.gated_delta_rule_2 import GatedDeltaRule2 as GatedDeltaRule2
+from ._cells.fast_weights.gated_kalma_net import GatedKalmaNet as GatedKalmaNet
 from ._cells.fast_weights.gated_oja_rule import GatedOjaRule as GatedOjaRule
 from ._cells.fast_weights.gla import GLA as GLA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
 from ._cells.fast_weights.lightning_attention import LightningAttention as LightningAttention
 from ._cells.fast_weights.linear_attention import LinearAttention as LinearAttention
+from ._cells.fast_weights.mesa_net import MesaNet as MesaNet
 from ._cells.fast_weights.mlstm import MLSTM as MLSTM
 from ._cells.fast_weights.ret_net import RetNet as RetNet
 from ._cells.fast_weights.rwkv6 import RWKV6 as RWKV6
 from ._cells.fast_weights.rwkv7 import RWKV7 as RWKV7
+from ._cells.fast_weights.solvers import (
+    AbstractSolver as AbstractSolver,
+    Chebyshev as Chebyshev,
+    ConjugateGradients as ConjugateGradients,
+    Exact as Exact,
+)
 from ._cells.fast_weights.ssd import SSD as SSD
 from ._cells.fast_weights.write import (
     Memory as Memory,
@@ -177,36 +186,6 @@ SUBPACKAGES = (
     "training",
 )
 __all__ = [
-    "BLOCK_DIAGONAL",
-    "DIAGONAL",
-    "FAST_WEIGHTS",
-    "GATED",
-    "GILR",
-    "GLA",
-    "GRU",
-    "HGRN",
-    "HGRN2",
-    "KDA",
-    "LRU",
-    "LSTM",
-    "MGU",
-    "MLSTM",
-    "POINTWISE",
-    "QRNN",
-    "RGLRU",
-    "RNN",
-    "RTU",
-    "RWKV6",
-    "RWKV7",
-    "S4D",
-    "S5",
-    "S6",
-    "SHM",
-    "SLSTM",
-    "SRU",
-    "SSD",
-    "UNSTRUCTURED",
-    "WINDOW",
     "ALiBi",
     "AbstractBlockDiagonalCell",
     "AbstractCell",
@@ -272,12 +251,18 @@ __all__ = [
     "Write",
     "ZeroPerturbations",
 ]
+__all__ += ["BLOCK_DIAGONAL", "DIAGONAL", "FAST_WEIGHTS", "GATED", "GILR", "GLA", "GRU", "HGRN"]
+__all__ += ["HGRN2", "KDA", "LRU", "LSTM", "MGU", "MLSTM", "POINTWISE", "QRNN", "RGLRU", "RNN"]
+__all__ += ["RTU", "RWKV6", "RWKV7", "S4D", "S5", "S6", "SHM", "SLSTM", "SRU", "SSD"]
+__all__ += ["UNSTRUCTURED", "WINDOW"]
 __all__ += ["advance", "apply_padding", "apply_reset", "as_precision", "blocks", "data", "decoding"]
 __all__ += ["dynamics", "experiment", "gate", "gradients", "interop", "layers", "models"]
 __all__ += ["precision", "project", "readout", "solve", "state_dtype", "target_platform", "tasks"]
 __all__ += ["testing", "training", "unroll", "update", "use_cpu_cores", "vmap_batch"]
 __all__ += ["with_chrono_bias", "with_gate", "with_input_dropout", "with_layer_norm"]
 __all__ += ["with_learned_state", "with_variational_dropout", "with_weight_dropout", "with_zoneout"]
+__all__ += ["AbstractSolver", "Chebyshev", "ConjugateGradients", "Exact", "MemoryView"]
+__all__ += ["GatedKalmaNet", "MesaNet"]
 
 
 def __getattr__(name: str) -> Any:

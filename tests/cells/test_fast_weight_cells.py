@@ -81,6 +81,19 @@ CASES = {
         lambda: seqmem.RWKV6(INPUT, 4, num_heads=2, key_size=3, rank=5, key=key),
         {"w_0": np.array([-6, -1, 5, -3, 2, np.inf]), "W_w": 30},
     ),
+    "MesaNet": Case(
+        lambda: seqmem.MesaNet(
+            INPUT, 4, num_heads=2, key_size=3, solver=seqmem.ConjugateGradients(3), key=key
+        ),
+        {"W_gamma": 40_000, "b_gamma": np.array([3, -np.inf]), "ridge": np.full((2, 3), 3.0)},
+        has_zero_decay=True,
+    ),
+    "GatedKalmaNet": Case(
+        lambda: seqmem.GatedKalmaNet(
+            INPUT, 4, num_heads=2, key_size=3, solver=seqmem.Chebyshev(3), key=key
+        ),
+        {"A_log": RATES},
+    ),
     "RWKV7": Case(lambda: seqmem.RWKV7(INPUT, 4, num_heads=2, rank=5, key=key)),
 }
 

@@ -56,6 +56,12 @@ CELLS = {
     "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),
     "GatedOjaRule": lambda: seqmem.GatedOjaRule(2, 6, num_heads=3, key_size=5, key=key),
     "RWKV6": lambda: seqmem.RWKV6(2, 6, num_heads=3, key_size=5, rank=7, key=key),
+    "MesaNet": lambda: seqmem.MesaNet(
+        2, 6, num_heads=3, key_size=5, solver=seqmem.ConjugateGradients(3), key=key
+    ),
+    "GatedKalmaNet": lambda: seqmem.GatedKalmaNet(
+        2, 6, num_heads=3, key_size=5, solver=seqmem.Chebyshev(3), key=key
+    ),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)

@@ -32,7 +32,7 @@ SIZES = {
     "key_size": 34,
     "width": 23,
     "window": 31,
-    "dilation": 41,
+    "dilation": 43,
 }
 
 # Libraries whose lists of cells or layers were read in November 2026.
@@ -78,6 +78,8 @@ ELSEWHERE = {
     "RWKV6": FLA,
     "RWKV7": f"{FLA}, {JLA}",
     "GatedOjaRule": FLA,
+    "MesaNet": FLA,
+    "GatedKalmaNet": "hybrid-model-factory",
     "SlidingWindowAttention": "memax (without a window)",
 }
 
@@ -184,6 +186,7 @@ def names_of_sizes() -> dict[int, str]:
     names[short["dilation"] * (short["width"] - 1) + 1] = "(dilation · (width − 1) + 1)"
     names |= {value + 1: "(value + 1)", 2 * value: "2 · value"}
     names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
+    names[short["key"] + value] = "(key + value)"
     return names
 
 

@@ -58,8 +58,8 @@ class AbstractWrapper(eqx.Module):
 
 
 class WrappedCell(AbstractCell):
-    """A cell with the functions of a wrapper. It has `mix`, `gate`, `output` and `readout_sequence`
-    where the family of the wrapped cell has them.
+    """A cell with the functions of a wrapper. It has `mix`, `gate`, `output`, `read` and
+    `readout_sequence` where the family of the wrapped cell has them.
     """
 
     is_composite = True
@@ -110,6 +110,13 @@ class WrappedCell(AbstractCell):
 
     def output(self, reading, extra):
         return self.cell.output(reading, extra)  # pyright: ignore
+
+    def read(self, memory, query):
+        return self.cell.read(memory, query)  # pyright: ignore
+
+    @property
+    def reads_once(self) -> bool:
+        return self.cell.reads_once  # pyright: ignore
 
     def readout_sequence(self, history, drives):
         return self.cell.readout_sequence(history, drives)  # pyright: ignore

@@ -131,6 +131,8 @@ def _refusal_of_run(problem: Problem) -> str | None:
 
 
 def _refusal_of_write(cell: Any, write: Write) -> str | None:
+    if not cell.reads_once:
+        return "it reads its memory more than once"
     if write.key.ndim > write.query.ndim:
         return "a step writes several times"
     if write.reading is not None:

@@ -10,7 +10,8 @@ import abc
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from jaxtyping import PyTree
+import jax
+from jaxtyping import Array, Float, PyTree
 
 from ..._core.cell import AbstractCell
 from ..._core.family import Family, Law, TransitionRule
@@ -20,13 +21,23 @@ from ..._methods.scan.reference import ReferenceScan
 from ..._methods.scan.scan import Scan
 from .chunkwise.parallel import solve_in_chunks
 from .chunkwise.transition import apply_transition, compose_transitions, transition_of
+from .chunkwise.view import MemoryView
 from .write import Memory, Write, apply_writes, check_write, read
 
 
 def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
-    reading = read(cell.init_state().matrix, drive[0])
+    write, extra = drive
+    reading = _reading(cell, cell.init_state().matrix, write)
     reading = reading if state.log_scale is None else (reading, state.log_scale)
-    return {"output(reading, extra)": lambda: cell.output(reading, drive[1])}
+    return {"output(reading, extra)": lambda: cell.output(reading, extra)}
+
+
+def _reading(cell: Any, matrix: Array, write: Write) -> Any:
+    """What the cell reads of one matrix per head."""
+    if cell.reads_once:
+        return read(matrix, write)
+    reading = cell.read(MemoryView(matrix), write.query[..., None, :])
+    return jax.tree.map(lambda leaf: leaf[..., 0, :], reading)
 
 
 def _equations(cell: Any, draws: Any) -> Iterator[tuple[str, PyTree, PyTree]]:
@@ -57,9 +68,10 @@ class AbstractFastWeightCell(AbstractCell):
 
         S_t = S_{t−1} diag(w_t) − (S_{t−1} r_t) e_tᵀ + exp(i_t) v_t k_tᵀ,    y_t = output(S_t q_t)
 
-    A subclass writes `init_state`, `project` and `output`. A gain i_t can be combined with a decay
-    per head, without removal. Then S is held as exp(m_t) · matrix, with
-    m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both matrix · q_t and m_t.
+    A subclass writes `init_state`, `project` and `output`, and `read` where it reads its memory
+    more than once. A gain i_t can be combined with a decay per head, without removal. Then S is
+    held as exp(m_t) · matrix, with m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both
+    matrix · q_t and m_t.
 
     A write with `reading=seqmem.Transposed()` is read as S_tᵀ q_t. So a memory M whose value
     channels decay, M_t = diag(w_t) M_{t−1} + v_t k_tᵀ, read as M_t q_t, is held as S = Mᵀ, with
@@ -85,8 +97,22 @@ class AbstractFastWeightCell(AbstractCell):
     @abc.abstractmethod
     def output(self, reading: Any, extra: Any, /) -> Output:
         """The output, given the reading S_t q_t, [*heads, value] (transposed: S_tᵀ q_t, [*heads,
-        key]; with gains: that of the matrix, and m_t), and the second result of `project`.
+        key]; with gains: that of the matrix, and m_t), or what else `read` returns, and the second
+        result of `project`.
         """
+
+    def read(self, memory: MemoryView, query: Float[Array, "*heads step key"], /) -> Any:
+        """What `output` gets of the memory after each of several steps of one example: S_t q_t.
+
+        A cell that reads again, with queries that come of earlier readings, writes its own: a tree
+        of arrays [*heads, step, channel]. Its writes remove nothing and have no gains.
+        """
+        return memory.read(query)
+
+    @property
+    def reads_once(self) -> bool:
+        """Whether `read` is that of this class."""
+        return type(self).read is AbstractFastWeightCell.read
 
     def update(self, state: Memory, drive: tuple[Write, Any], /) -> Memory:
         write, _ = drive
@@ -95,7 +121,7 @@ class AbstractFastWeightCell(AbstractCell):
 
     def readout(self, state: Memory, drive: tuple[Write, Any], /) -> Output:
         write, extra = drive
-        reading = read(state.matrix, write)
+        reading = _reading(self, state.matrix, write)
         if state.log_scale is None:
             return self.output(reading, extra)
         return self.output((reading, state.log_scale), extra)

@@ -13,13 +13,12 @@ writes values as keys and keys as values, and reads from the other side: S_tᵀ 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._core.cell import AbstractCell
 from ..._core.errors import bad_input
 
 matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -68,7 +67,7 @@ class Memory(NamedTuple):
     log_scale: Float[Array, "*heads 1"] | None = None
 
 
-def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
+def check_write(cell: Any, memory: Memory, write: Write) -> None:
     """Refuse a write of one example that does not fit the memory.
 
     Raises:
@@ -98,6 +97,13 @@ def check_write(cell: AbstractCell, memory: Memory, write: Write) -> None:
             "in all fields but the query, or in none; and matrices with one column more than keys "
             "where the query reads before the write.",
             "give queries and keys one size, and init_state the same.",
+        )
+    others = (write.remove, write.log_gain, write.reading)
+    if not cell.reads_once and any(field is not None for field in others):
+        raise bad_input(
+            f"{name} has a read of its own, and writes {sorted(shapes)}, read {write.reading}.",
+            "writes without remove, log_gain and reading, where the memory is read again.",
+            "leave out read, or these fields.",
         )
     if (write.log_gain is None) != (memory.log_scale is None):
         raise bad_input(

@@ -15,10 +15,17 @@ from .matrices import matrices_after
 from .nonfinite import lost_steps
 from .retention import Resets
 from .stabilizer import ScaleMaps, compose_along, scale_before, scale_maps, stabilize_writes
+from .view import Read, view_of
 
 
 def run_group(
-    init: Memory, memory: Memory, steps: Steps, *, chunk_size: int, reverse: bool
+    init: Memory,
+    memory: Memory,
+    steps: Steps,
+    *,
+    chunk_size: int,
+    reverse: bool,
+    read: Read | None,
 ) -> tuple[Memory, Any]:
     """The memory after a group of chunks, and what `output` gets at each step.
 
@@ -45,7 +52,10 @@ def run_group(
     after, overflows = matrices_after(S, chunk, has_reset)
     is_lost_between = _lost_between(is_lost_at_start, bad_write, overflows, resets)
     is_lost = lost_steps(is_lost_between[:-1], bad_write, resets)
-    readings = chunk.reading.of(jnp.concatenate([S[None], after[:-1]]))
+    before = jnp.concatenate([S[None], after[:-1]])
+    readings = chunk.reading.of(before)
+    if read is not None:
+        readings = read(view_of(before, write, resets), write.query)
 
     def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 1)
@@ -53,7 +63,9 @@ def run_group(
         return jnp.flip(leaf, 0) if reverse else leaf
 
     is_lost = writes.after_step(is_lost) | bad_query
-    readings = to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(readings)))
+    readings = jax.tree.map(
+        lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(leaf))), readings
+    )
     matrix = jnp.where(is_lost_between[-1], jnp.nan, after[-1])
     if log_scales is None:
         return Memory(matrix), readings

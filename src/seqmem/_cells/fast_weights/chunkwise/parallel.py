@@ -25,6 +25,7 @@ from .nonfinite import apply_chunk
 from .retention import Resets
 from .schedule import schedule_of
 from .stabilizer import scale_before, scale_maps, stabilize_writes
+from .view import Read, reading_by, view_of
 
 
 def solve_in_chunks(problem: Problem, method: Parallel) -> Solution:
@@ -41,9 +42,12 @@ def solve_in_chunks(problem: Problem, method: Parallel) -> Solution:
     steps, extra = project_writes(problem)
     schedule = schedule_of(problem, steps.write, method.chunk_size)
     steps = pad_steps(steps, schedule.steps, problem.batch_axes)
-    run = functools.partial(_run_chunk, problem.init, reverse=problem.reverse)
+    cell = as_precision(problem.cell, precision(problem.init))
+    read = reading_by(cell, problem.batch_axes)
+    run = functools.partial(_run_chunk, problem.init, reverse=problem.reverse, read=read)
     if schedule.group > 1:
-        run = functools.partial(run_group, problem.init, reverse=problem.reverse)
+        read = reading_by(cell, problem.batch_axes, in_groups=True)
+        run = functools.partial(run_group, problem.init, reverse=problem.reverse, read=read)
         run = functools.partial(run, chunk_size=schedule.chunk_size)
     # Of a group, all is computed again side by side but the matrices, which come one by one.
     run = jax.checkpoint(run, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
@@ -55,12 +59,13 @@ def solve_in_chunks(problem: Problem, method: Parallel) -> Solution:
         body, problem.state, steps, schedule.steps, reverse=problem.reverse
     )
     readings = jax.tree.map(lambda leaf: leaf[: problem.time], readings)
-    cell = as_precision(problem.cell, precision(problem.init))
     output = vmap_batch(lambda cell, *args: cell.output(*args), cell, problem.batch_axes, time=True)
     return Solution(state, output(readings, extra))
 
 
-def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> tuple[Memory, Any]:
+def _run_chunk(
+    init: Memory, memory: Memory, steps: Steps, *, reverse: bool, read: Read | None
+) -> tuple[Memory, Any]:
     """The memory after a chunk of steps, and what `output` gets at each."""
     writes = to_chunk_layout(steps, reverse=reverse)
     write, is_reset, bad_write, bad_query = writes
@@ -73,14 +78,19 @@ def _run_chunk(init: Memory, memory: Memory, steps: Steps, *, reverse: bool) -> 
         write, log_scales = stabilize_writes(start, m_init, write, is_reset, maps)
 
     resets = None if is_reset is None else Resets(is_reset, jnp.cumsum(is_reset, -2), init.matrix)
+    before = matrix
     matrix, readings, is_lost = apply_chunk(matrix, chunk_of(write, resets), bad_write, resets)
+    if read is not None:
+        readings = read(view_of(before, write, resets), write.query)
 
     def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 0)
         return jnp.flip(leaf, 0) if reverse else leaf
 
     is_lost = writes.after_step(is_lost) | bad_query
-    readings = to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(readings)))
+    readings = jax.tree.map(
+        lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(leaf))), readings
+    )
     if log_scales is None:
         return Memory(matrix), readings
     new_memory = Memory(matrix, log_scales[..., -1, :])
