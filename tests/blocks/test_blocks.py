@@ -1,6 +1,7 @@
 """Blocks match the code of their authors in outputs and gradients, and exchange weights with it.
 
-The reference numbers are in tests/reference/blocks.npz, written by make_blocks.py in that folder.
+The reference numbers are in tests/reference/blocks.npz, written by make_blocks.py in that folder,
+and in solvers.npz, written by make_solvers.py.
 """
 
 import itertools
@@ -20,6 +21,8 @@ from tests.helpers.slow import slow_but
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "blocks.npz") as file:
     REFERENCE = dict(file)
+with np.load(pathlib.Path(__file__).parent.parent / "reference" / "solvers.npz") as file:
+    REFERENCE |= file
 TOLERANCE = 1e-10
 KEY = jax.random.key(0)
 GRADIENT = "gradient of "
@@ -43,6 +46,7 @@ BLOCKS = {
     ),
     "xLSTM": Block(interop.from_xlstm, interop.to_xlstm, {}),
     "GLA": Block(interop.from_fla_gla, interop.to_fla_gla, {}),
+    "MesaNet": Block(interop.from_fla_mesa_net, interop.to_fla_mesa_net, {}),
     "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
     "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
 }
@@ -159,6 +163,7 @@ def test_imported_block_has_the_structure_that_its_function_makes(name):
         ),
         "xLSTM": lambda: blocks.xlstm_block(10, 14, num_heads=2, key_size=3, key=KEY),
         "GLA": lambda: blocks.gla_block(12, 15, num_heads=3, key_size=2, rank=2, key=KEY),
+        "MesaNet": lambda: blocks.mesa_net_block(7, 6, num_heads=3, key=KEY),
         "RWKV-7": lambda: blocks.rwkv7_block(6, num_heads=2, key=KEY),
         "RWKV-7 above": lambda: blocks.rwkv7_block(6, num_heads=2, first_layer=False, key=KEY),
     }
@@ -234,6 +239,12 @@ def test_beta_max_that_a_module_does_not_have_is_not_exported(to_weights, beta_m
         to_weights(block)
 
 
+def test_keys_that_a_module_does_not_have_are_not_exported():
+    block = blocks.mesa_net_block(7, 6, num_heads=3, key_size=5, key=KEY)
+    with pytest.raises(ValueError, match=r"^a block with key_size=5.\n  Expected: 2, .+\n"):
+        interop.to_fla_mesa_net(block)
+
+
 @pytest.mark.parametrize(
     ("make", "came"),
     [
@@ -257,6 +268,9 @@ def test_beta_max_that_a_module_does_not_have_is_not_exported(to_weights, beta_m
         (lambda: blocks.mamba2_block(0, 6, num_heads=3, key=KEY), "input_size=0"),
         (lambda: blocks.gla_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.gla_block(3, 4, num_heads=2, rank=0, key=KEY), "rank=0"),
+        (lambda: blocks.mesa_net_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.mesa_net_block(3, 6, num_heads=2, width=0, key=KEY), "width=0"),
+        (lambda: blocks.mesa_net_block(3, 6, num_heads=2, solver=30, key=KEY), "solver=30"),
         (lambda: blocks.xlstm_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.xlstm_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
         (lambda: blocks.rwkv7_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),

@@ -86,6 +86,9 @@ CELLS = {
     ),
     "gla": lambda: seqmem.blocks.gla_block(2, 6, num_heads=3, key_size=5, rank=7, key=key),
     "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, num_heads=3, key_size=5, key=key),
+    "mesa_net": lambda: seqmem.blocks.mesa_net_block(
+        2, 6, num_heads=3, key_size=5, width=2, solver=seqmem.ConjugateGradients(5), key=key
+    ),
     "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, num_heads=3, rank=5, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
     "Residual": lambda: seqmem.layers.Residual(

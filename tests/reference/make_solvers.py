@@ -2,8 +2,8 @@
 
     TRITON_INTERPRET=1 python tests/reference/make_solvers.py FLA GKA
 
-with torch==2.13.0, einops==0.8.2 and triton==3.6.0 on a CPU. FLA is a checkout of
-github.com/fla-org/flash-linear-attention at commit bc3b101, GKA one of
+with torch==2.13.0, einops==0.8.2, transformers==5.24.0, triton==3.6.0 and numpy==2.2.6 on a CPU.
+FLA is a checkout of github.com/fla-org/flash-linear-attention at commit bc3b101, GKA one of
 github.com/awslabs/hybrid-model-factory at 04b6242, the program of the authors of Gated KalmaNet; of
 both, single files are loaded.
 
@@ -11,7 +11,8 @@ both, single files are loaded.
 its gradients, from a given state, and conjugate gradients of three steps, without the 10⁻⁵ that
 they add to divisors. "kalma" are the Triton kernels of one chunk, interpreted, in float32: the
 solution x of (H_t + λ_t I) x_t = q_t by 30 steps of Chebyshev iteration, from a given H, and the
-gradients of Σ weight · x with respect to q, k and the log-decays. Layouts are the other code's.
+gradients of Σ weight · x with respect to q, k and the log-decays. "MesaNet" is fla's layer as a
+whole, as make_blocks.py has others, with the exact solution. Layouts are the other code's.
 """
 
 import importlib.util
@@ -20,6 +21,7 @@ import sys
 import types
 from unittest import mock
 
+import make_blocks
 import numpy as np
 import torch
 import triton
@@ -95,6 +97,56 @@ def exponential(x):
     return tl.exp(x)
 
 
+class ShortConvolution(torch.nn.Conv1d):
+    """Causal, without a cache."""
+
+    def __init__(self, hidden_size, kernel_size, bias, activation):
+        super().__init__(hidden_size, hidden_size, kernel_size, groups=hidden_size, bias=bias)
+
+    def forward(self, x, **_):
+        padded = torch.nn.functional.pad(x.mT, (self.kernel_size[0] - 1, 0))
+        return torch.nn.functional.silu(super().forward(padded).mT), None
+
+
+class Norm(torch.nn.Module):
+    """RMSNorm, as its kernel has it."""
+
+    def __init__(self, hidden_size, eps, dtype):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(hidden_size))
+        self.eps = eps
+
+    def forward(self, x):
+        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+
+
+def compute_layer(fla):
+    for name in [name for name in sys.modules if name.split(".")[0] == "fla"]:
+        del sys.modules[name]
+    torch.set_default_dtype(torch.float64)
+    wide = {"float": torch.float64, "float32": torch.float64}
+    with (
+        mock.patch.multiple(torch, **wide),
+        mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+    ):
+        module = make_blocks.load_layer(fla, "mesa_net")
+        naive = load("naive", fla / "ops/mesa_net/naive.py").naive_mesa_net_exact
+
+        def solve(q, k, v, g, beta, lamb, **_):
+            return naive(make_blocks.unit(q), make_blocks.unit(k), v, g, lamb, beta)
+
+        vars(module).update(
+            RMSNorm=Norm,
+            ShortConvolution=ShortConvolution,
+            chunk_mesa_net=solve,
+            update_layer_cache=lambda *_, **__: None,
+        )
+        layer = module.MesaNet(hidden_size=7, num_heads=3, head_dim=2)
+        found = make_blocks.compute(layer, lambda layer, x: layer(x)[0], {"inputs": 7})
+    torch.set_default_dtype(torch.float32)
+    return found
+
+
 def sum_from_end(gates, chunk_size, reverse):
     assert reverse
     assert chunk_size == gates.shape[1]
@@ -144,6 +196,8 @@ def main(fla, gka):
     arrays = {f"mesa: {name}": array for name, array in results.items()}
     results = kalma | compute_kalma(kalma, pathlib.Path(gka) / CHEBYSHEV)
     arrays |= {f"kalma: {name}": array for name, array in results.items()}
+    results = compute_layer(pathlib.Path(fla) / "fla")
+    arrays |= {f"MesaNet: {name}": array for name, array in results.items()}
     np.savez_compressed(HERE / "solvers.npz", **arrays)
 
 

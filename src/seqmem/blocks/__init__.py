@@ -3,6 +3,7 @@
 from .gated_delta_net import gated_delta_net_block as gated_delta_net_block
 from .gla import gla_block as gla_block
 from .mamba2 import mamba2_block as mamba2_block
+from .mesa_net import mesa_net_block as mesa_net_block
 from .rwkv7 import rwkv7_block as rwkv7_block
 from .tcn import tcn as tcn, with_channel_dropout as with_channel_dropout
 from .xlstm import xlstm_block as xlstm_block

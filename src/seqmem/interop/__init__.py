@@ -27,6 +27,7 @@ from .fla_gated_delta_net import (
     to_fla_gated_delta_net as to_fla_gated_delta_net,
 )
 from .fla_gla import from_fla_gla as from_fla_gla, to_fla_gla as to_fla_gla
+from .fla_mesa_net import from_fla_mesa_net as from_fla_mesa_net, to_fla_mesa_net as to_fla_mesa_net
 from .fla_rwkv7 import from_fla_rwkv7 as from_fla_rwkv7, to_fla_rwkv7 as to_fla_rwkv7
 from .mamba import from_mamba as from_mamba, to_mamba as to_mamba
 from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2

@@ -40,6 +40,9 @@ class ConjugateGradients(AbstractSolver):
     """Conjugate gradients from x = 0. A query whose residual is down to the rounding of its first
     one is left as it is; a query of 0 has the solution 0.
 
+    Before they converge they are not linear in the query. Then a gradient of a gradient, which adds
+    solutions, depends on the method that runs the cell; it does not with `Chebyshev`.
+
     Source: Hestenes & Stiefel 1952.
 
     Args:
