@@ -123,6 +123,7 @@ SINGLE = {
         slow("transposed, decay per head"),
         slow("transposed, decay per channel"),
         "transposed delta rule, decay per channel",
+        slow("several writes and queries"),
     ],
 )
 @pytest.mark.parametrize("draw_log_decay", SINGLE)
@@ -261,6 +262,7 @@ BAD = {
     "keys of another size": lambda w: w._replace(key=w.key[..., :-1]),
     "values of another size": lambda w: w._replace(value=w.value[..., :-1]),
     "too many heads": lambda w: w._replace(query=jnp.concatenate([w.query, w.query], 2)),
+    "several queries": lambda w: w._replace(query=w.query[:, :, :, None]),
     "a decay of some channels": lambda w: w._replace(log_decay=w.key[..., :-1]),
     "a gain without a scale": lambda w: w._replace(log_gain=w.value[..., :1]),
     "a query of the key size that reads Sᵀ": lambda w: w._replace(reading=seqmem.Transposed()),
@@ -272,7 +274,8 @@ BAD = {
 def test_write_that_does_not_fit_is_refused(bad, method):
     cell, state, write = draw_cell(KINDS["delta rule"], gentle, time=3, batch=1, dtype=np.float32)
     write = BAD[bad](write)
-    cell = GivenWrites(cell.learned)
+    shapes = jax.tree.map(lambda leaf: (None,) * (leaf.ndim - 2), write)
+    cell = GivenWrites(cell.learned, shapes)
     with pytest.raises(ValueError, match=r"(?s)writes .*Expected: .*What to do: "):
         seqmem.unroll(cell, state, write, method=method)
 

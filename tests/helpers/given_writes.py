@@ -47,6 +47,7 @@ class Kind:
     num_key_heads: int = HEADS
     is_transposed: bool = False  # the query reads Sᵀ
     reads_before: bool = False  # the query reads before the write
+    num_queries: int | None = None  # of a step
 
 
 KINDS = {
@@ -70,6 +71,8 @@ KINDS = {
     "transposed, gains": Kind("head", has_gains=True, is_transposed=True),
     "reading before, decay per channel": Kind("channel", reads_before=True),
     "reading before, shared keys": Kind("head", num_key_heads=1, reads_before=True),
+    "several queries": Kind("channel", "key", num_queries=2),
+    "several writes and queries": Kind("head", num_writes=3, num_queries=2),
 }
 
 
@@ -86,10 +89,12 @@ def strong(rng, shape):
 def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
     """A cell with a learned initial memory, a state to start from, and writes."""
     lead, writes = (time, batch), () if kind.num_writes is None else (kind.num_writes,)
+    queries = () if kind.num_queries is None else (kind.num_queries,)
+    shared = (1,) * len(queries)  # the head axis that the queries have in place of the matrices
     rng = np.random.default_rng(3)
 
-    def draw(heads, size, writes=writes):
-        return rng.normal(size=(*lead, heads, *writes, size))
+    def draw(heads, size, axes=(*shared, *writes)):
+        return rng.normal(size=(*lead, heads, *axes, size))
 
     def draw_unit(heads):
         key = draw(heads, KEY)
@@ -97,14 +102,14 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
 
     key = draw_unit(kind.num_key_heads)
     query_size = VALUE if kind.is_transposed else KEY
-    write = {"query": draw(kind.num_key_heads, query_size, ()), "key": key}
+    write = {"query": draw(kind.num_key_heads, query_size, queries), "key": key}
     write["value"] = draw(HEADS, VALUE)
     size = {None: 1, "head": 1, "channel": KEY}[kind.decay]
-    log_decay = draw_log_decay(rng, (*lead, HEADS, *writes, size))
+    log_decay = draw_log_decay(rng, (*lead, HEADS, *shared, *writes, size))
     if kind.decay:
         write["log_decay"] = log_decay
     if kind.removes == "key":
-        beta = rng.uniform(0, 2, (*lead, HEADS, *writes, 1))
+        beta = rng.uniform(0, 2, (*lead, HEADS, *shared, *writes, 1))
         write["remove"] = beta * (np.exp(log_decay) if kind.decay else 1) * key
     if kind.removes == "other":
         other = draw_unit(HEADS)
@@ -117,7 +122,8 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
         log_scale = rng.normal(size=(HEADS, 1))
     if kind.is_transposed:
         write["reading"] = seqmem.Transposed()
-    memory = seqmem.Memory(rng.normal(size=(HEADS, VALUE, KEY + kind.reads_before)), log_scale)
+    sizes = VALUE, KEY + kind.reads_before
+    memory = seqmem.Memory(rng.normal(size=(HEADS, *shared, *sizes)), log_scale)
     state = jax.tree.map(lambda leaf: rng.normal(size=(batch, *leaf.shape)), memory)
     memory, state, write = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype), (memory, state, seqmem.Write(**write))

@@ -86,7 +86,7 @@ def solve_by_kernel(
         _check(problem, "kernel='interpret' is for diagonal cells")
     _check(problem, refusal_of_platform() or _refusal_of_run(problem))
     steps, extra = project_writes(problem)
-    _check(problem, _refusal_of_write(problem.cell, steps.write))
+    _check(problem, _refusal_of_write(problem, steps.write))
 
     def by_kernel() -> Solution:
         state, readings = _run(problem, steps)
@@ -130,8 +130,9 @@ def _refusal_of_run(problem: Problem) -> str | None:
     return None
 
 
-def _refusal_of_write(cell: Any, write: Write) -> str | None:
-    if not cell.reads_once:
+def _refusal_of_write(problem: Problem, write: Write) -> str | None:
+    heads = problem.init.matrix.shape[:-2]
+    if not problem.cell.reads_once:
         return "it reads its memory more than once"
     if write.key.ndim > write.query.ndim:
         return "a step writes several times"
@@ -139,9 +140,11 @@ def _refusal_of_write(cell: Any, write: Write) -> str | None:
         return "its reading is transposed"
     if write.reads_before is not None:
         return "its query reads before the write"
+    if math.prod(write.query.shape[-1 - len(heads) : -1]) > math.prod(heads):
+        return "a step reads several times"
     if write.erase is not None:
         return "it removes values from another key than it writes"
-    if write.remove is not None and not getattr(cell, "is_delta_rule", False):
+    if write.remove is not None and not getattr(problem.cell, "is_delta_rule", False):
         return "it does not declare is_delta_rule, and the kernels remove values by the delta rule"
     return None
 

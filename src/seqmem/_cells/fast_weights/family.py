@@ -27,7 +27,7 @@ from .write import Memory, Write, apply_writes, check_write, read
 
 def _functions(cell: Any, state: State, drive: Drive) -> dict[str, Callable[[], PyTree]]:
     write, extra = drive
-    reading = _reading(cell, cell.init_state().matrix, write)
+    reading = _reading(cell, state.matrix, write)
     reading = reading if state.log_scale is None else (reading, state.log_scale)
     return {"output(reading, extra)": lambda: cell.output(reading, extra)}
 
@@ -96,9 +96,9 @@ class AbstractFastWeightCell(AbstractCell):
 
     @abc.abstractmethod
     def output(self, reading: Any, extra: Any, /) -> Output:
-        """The output, given the reading S_t q_t, [*heads, value] (transposed: S_tᵀ q_t, [*heads,
-        key]; with gains: that of the matrix, and m_t), or what else `read` returns, and the second
-        result of `project`.
+        """The output, given the reading S_t q_t, [*heads, value], or one for each query of a step
+        (transposed: S_tᵀ q_t, [*heads, key]; with gains: that of the matrix, and m_t), or what else
+        `read` returns, and the second result of `project`.
         """
 
     def read(self, memory: MemoryView, query: Float[Array, "*heads step key"], /) -> Any:

@@ -35,13 +35,15 @@ class Write(NamedTuple):
 
     Leading axes are heads; a head axis of size 1 is shared by all heads. A step may write several
     times, one after another: then every field but the query has an axis of writes before its last
-    axis, and the query reads after the last write.
+    axis, and the query reads after the last write. It may also read several times: where the
+    matrices have a head axis of size 1, the query may have any number, the queries of one step,
+    and the reading has as many values.
 
     With `reads_before`, which is 1, the query reads S_{t−1}. The memory then has one column more
     than there are keys, which holds this reading: what a cell shows is a function of its new state.
     """
 
-    query: Float[Array, "*heads key"]  # q; of the value size where the reading is transposed
+    query: Float[Array, "*heads_and_queries key"]  # q; of the value size to read Sᵀ
     key: Float[Array, "*heads key"]  # k
     value: Float[Array, "*heads value"]  # v
     log_decay: Float[Array, "*heads key_or_1"] | None = None  # ln w, per key channel or per head
@@ -82,10 +84,14 @@ def check_write(cell: Any, memory: Memory, write: Write) -> None:
     sizes["query"] = sizes["key" if write.reading is None else "value"]
     sizes |= {"remove": (key_size,), "erase": (key_size,), "log_decay": (1, key_size)}
     axes = {field: len(matrix) - 1 + (has_several_writes and field != "query") for field in shapes}
+    may_read_several = write.reads_before is None
     fits = all(
         len(shape) == axes[field]
         and shape[-1] in sizes[field]
-        and all(a in (1, b) for a, b in zip(shape, matrix[:-2], strict=False))
+        and all(
+            a in (1, b) or (field == "query" and b == 1 and may_read_several)
+            for a, b in zip(shape, matrix[:-2], strict=False)
+        )
         for field, shape in shapes.items()
     )
     if not fits:
@@ -93,10 +99,12 @@ def check_write(cell: Any, memory: Memory, write: Write) -> None:
             f"{name} writes {shapes} into matrices of shape {matrix}, [*heads, value, key].",
             "query, key, remove and erase of the key size, value of the value size, log_decay of "
             "the key size or 1, log_gain and reads_before of size 1; a query of the value size "
-            "where the reading is transposed; the matrices' heads, or 1; an axis of several writes "
-            "in all fields but the query, or in none; and matrices with one column more than keys "
-            "where the query reads before the write.",
-            "give queries and keys one size, and init_state the same.",
+            "where the reading is transposed; the matrices' heads, or 1, and several queries only "
+            "where the matrices have a head axis of size 1 and the query reads after the write; an "
+            "axis of several writes in all fields but the query, or in none; and matrices with one "
+            "column more than keys where the query reads before the write.",
+            "give queries and keys one size, and init_state the same; for several queries let "
+            "init_state return matrices of shape [*heads, 1, value, key].",
         )
     others = (write.remove, write.log_gain, write.reading)
     if not cell.reads_once and any(field is not None for field in others):

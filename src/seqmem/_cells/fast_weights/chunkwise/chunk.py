@@ -50,6 +50,10 @@ class Chunk(NamedTuple):
 def chunk_of(write: Write, resets: Resets | None) -> Chunk:
     """The chunk of writes, [*lead, step, channel]: one write per step, without gains, finite.
 
+    Queries may be fewer, at every n-th step alone, where it is n writes that make a step of the
+    cell. Their leading axes may be larger, where several queries of one step read one matrix: they
+    share what decays.
+
     Where the chunk has a reset, P is not to be used: S' = R.
     """
     if write.reads_before is not None:

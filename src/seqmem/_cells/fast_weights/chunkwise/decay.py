@@ -88,12 +88,34 @@ def cumulative_decay(log_decay: PerStep) -> CumulativeDecay:
 def decayed_products(
     rows: PerStep, cols: PerStep, decays: CumulativeDecay | None
 ) -> Float[Array, "*lead step step"]:
-    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j<l≤i} decay[l, d] where j ≤ i, else 0."""
+    """A[i, j] = Σ_d rows[i, d] cols[j, d] ∏_{j<l≤i} decay[l, d] where j ≤ i, else 0.
+
+    There may be one row for every n columns: it is then at the last of these.
+    """
+    steps = rows.shape[-2]
     if decays is None:
-        return jnp.where(jnp.tri(rows.shape[-2], dtype=bool), matmul(rows, cols.mT), 0)
+        is_earlier = every_nth(jnp.tri(cols.shape[-2], dtype=bool), steps)
+        return jnp.where(is_earlier, matmul(rows, cols.mT), 0)
     if decays.pairwise is not None:
-        return matmul(rows, cols.mT) * decays.pairwise
-    return _by_doubling(rows, cols, decays.decay, decays.levels)
+        return matmul(rows, cols.mT) * every_nth(decays.pairwise, steps)
+    rows = at_every_nth(rows, cols.shape[-2])
+    return every_nth(_by_doubling(rows, cols, decays.decay, decays.levels), steps)
+
+
+def every_nth(leaf: Array, count: int) -> Array:
+    """`count` rows of [..., n · count, channel], each the last of n."""
+    n = leaf.shape[-2] // count
+    return leaf if n == 1 else leaf[..., n - 1 :: n, :]
+
+
+def at_every_nth(rows: Array, count: int) -> Array:
+    """`count` rows, of which `every_nth` are the given ones, and the others 0."""
+    *lead, steps, channels = rows.shape
+    n = count // steps
+    if n == 1:
+        return rows
+    padding = [*[(0, 0)] * (len(lead) + 1), (n - 1, 0), (0, 0)]
+    return jnp.pad(rows[..., None, :], padding).reshape(*lead, count, channels)
 
 
 def _by_doubling(
@@ -116,12 +138,15 @@ def decayed_sums(
     A: Float[Array, "*lead step step"], cols: PerStep, decays: CumulativeDecay | None
 ) -> PerStep:
     """Y[i, d] = Σ_{j≤i} A[i, j] cols[j, d] ∏_{j<l≤i} decay[l, d]: the transpose, in the rows, of
-    `decayed_products`.
+    `decayed_products`, also where there is one row for every n columns.
     """
+    steps = A.shape[-2]
     if decays is None:
-        return matmul(jnp.where(jnp.tri(A.shape[-1], dtype=bool), A, 0), cols)
+        is_earlier = every_nth(jnp.tri(A.shape[-1], dtype=bool), steps)
+        return matmul(jnp.where(is_earlier, A, 0), cols)
     if decays.pairwise is not None:
-        return matmul(A * decays.pairwise, cols)
+        return matmul(A * every_nth(decays.pairwise, steps), cols)
+    A = at_every_nth(A, A.shape[-1])
     cols, decay = jnp.broadcast_arrays(_cut_small(cols), decays.decay)
     Y = _sums_step_by_step(diagonal_tiles(A, decay.shape[-2]), cols, decay)
     for level in decays.levels[:-1]:
@@ -132,7 +157,7 @@ def decayed_sums(
         first, second = split_pairs(Y)
         second = second + from_start * matmul(squares, earlier_cols * to_end)
         Y = jnp.concatenate([first, second], -2)
-    return Y[..., 0, :, :]
+    return every_nth(Y[..., 0, :, :], steps)
 
 
 def _sums_step_by_step(A: Array, cols: PerSegment, decay: PerSegment) -> PerSegment:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool
 
 from ..write import Memory
 from .chunk import chunk_of
+from .decay import at_every_nth
 from .layout import ChunkWrites, Steps, to_chunk_layout
 from .matrices import matrices_after
 from .nonfinite import lost_steps
@@ -55,7 +56,8 @@ def run_group(
     before = jnp.concatenate([S[None], after[:-1]])
     readings = chunk.reading.of(before)
     if read is not None:
-        readings = read(view_of(before, write, resets), write.query)
+        rows = at_every_nth(write.query, write.key.shape[-2])
+        readings = jax.tree.map(writes.after_step, read(view_of(before, write, resets), rows))
 
     def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 1)
@@ -63,9 +65,7 @@ def run_group(
         return jnp.flip(leaf, 0) if reverse else leaf
 
     is_lost = writes.after_step(is_lost) | bad_query
-    readings = jax.tree.map(
-        lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(leaf))), readings
-    )
+    readings = jax.tree.map(lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, leaf)), readings)
     matrix = jnp.where(is_lost_between[-1], jnp.nan, after[-1])
     if log_scales is None:
         return Memory(matrix), readings

@@ -35,7 +35,9 @@ def project_writes(problem: Problem) -> tuple[Steps, PyTree]:
 
 
 class ChunkWrites(NamedTuple):
-    """The writes of a chunk, [*batch, *heads, write, channel], in the order they are run in."""
+    """The writes of a chunk, [*batch, *heads, write, channel], in the order they are run in. The
+    queries are [*batch, *heads, step, channel].
+    """
 
     write: Write  # finite but for decays and gains of −inf
     is_reset: Bool[Array, "*lead write 1"] | None
@@ -61,7 +63,7 @@ def to_chunk_layout(steps: Steps, *, reverse: bool) -> ChunkWrites:
     if is_reset is not None:
         is_first_of_step = jnp.arange(bad_write.shape[-2])[:, None] % num_writes == 0
         is_reset = jnp.repeat(is_reset, num_writes, -2) & is_first_of_step
-    write = _flatten_writes(write, num_writes)
+    write = map_writes(_flatten_writes, write)
     return ChunkWrites(write, is_reset, bad_write, bad_query)
 
 
@@ -104,13 +106,7 @@ def _move_steps_last(steps: Steps, reverse: bool) -> tuple[Write, Array | None, 
     return write, with_head_axes(steps.reset), with_head_axes(steps.padding)
 
 
-def _flatten_writes(write: Write, num_writes: int) -> Write:
-    """Every write as a step of its own; a step's query reads after the last of its writes."""
-    query = write.query[..., None, :]
-    query = jnp.concatenate([*[jnp.zeros_like(query)] * (num_writes - 1), query], -2)
-
-    def flatten(leaf: Array) -> Array:
-        *lead, steps, writes, size = leaf.shape
-        return leaf.reshape(*lead, steps * writes, size)
-
-    return map_writes(flatten, write)._replace(query=flatten(query))
+def _flatten_writes(leaf: Shaped[Array, "*lead step write channel"]) -> Array:
+    """One row per write."""
+    *lead, steps, writes, size = leaf.shape
+    return leaf.reshape(*lead, steps * writes, size)

@@ -43,11 +43,11 @@ def strip_nonfinite(
         return bad.any(tuple(range(axes - 1, leaf.ndim)))[..., None]
 
     bad_query = is_nonfinite(write.query)
-    heads = jnp.broadcast_shapes(*(leaf.shape[: axes - 2] for leaf in write.arrays.values()))
+    without_query = write._replace(query=None).arrays
+    heads = jnp.broadcast_shapes(*(leaf.shape[: axes - 2] for leaf in without_query.values()))
     bad_write = jnp.zeros((*heads, write.query.shape[-2], 1), bool)
-    for name, leaf in write.arrays.items():
-        if name != "query":
-            bad_write = bad_write | is_nonfinite(leaf, is_log=name.startswith("log"))
+    for name, leaf in without_query.items():
+        bad_write = bad_write | is_nonfinite(leaf, is_log=name.startswith("log"))
     write = write._replace(query=jnp.where(bad_query, 0, write.query))
     return mask_writes(bad_write, write), bad_write, bad_query
 

@@ -18,6 +18,7 @@ from ...._methods.scan.scan import Scan
 from ...._methods.segments import scan_segments
 from ..write import Memory
 from .chunk import chunk_of
+from .decay import at_every_nth
 from .group import run_group
 from .layout import Steps, pad_steps, project_writes, to_chunk_layout
 from .matrices import SAVED
@@ -81,16 +82,15 @@ def _run_chunk(
     before = matrix
     matrix, readings, is_lost = apply_chunk(matrix, chunk_of(write, resets), bad_write, resets)
     if read is not None:
-        readings = read(view_of(before, write, resets), write.query)
+        rows = at_every_nth(write.query, write.key.shape[-2])
+        readings = jax.tree.map(writes.after_step, read(view_of(before, write, resets), rows))
 
     def to_time_first(leaf: Array) -> Array:
         leaf = jnp.moveaxis(leaf, -2, 0)
         return jnp.flip(leaf, 0) if reverse else leaf
 
     is_lost = writes.after_step(is_lost) | bad_query
-    readings = jax.tree.map(
-        lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, writes.after_step(leaf))), readings
-    )
+    readings = jax.tree.map(lambda leaf: to_time_first(jnp.where(is_lost, jnp.nan, leaf)), readings)
     if log_scales is None:
         return Memory(matrix), readings
     new_memory = Memory(matrix, log_scales[..., -1, :])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..write import matmul
-from .decay import CumulativeDecay, cumulative_decay, decayed_products, decayed_sums
+from .decay import CumulativeDecay, cumulative_decay, decayed_products, decayed_sums, every_nth
 
 
 class Resets(NamedTuple):
@@ -36,7 +36,9 @@ class Retention(NamedTuple):
         return None if self.from_start is None else _last(self.from_start)
 
     def scores(self, rows: Array, cols: Array) -> Array:
-        """Σ_d rows_i cols_j w(i, j) for j ≤ i with no reset in between, else 0."""
+        """Σ_d rows_i cols_j w(i, j) for j ≤ i with no reset in between, else 0. There may be one
+        row for every n columns, at the last of them.
+        """
         return self._mask(decayed_products(rows, cols, self.decays))
 
     def scores_before(self, rows: Array, cols: Array) -> Array:
@@ -53,7 +55,8 @@ class Retention(NamedTuple):
         """A, and 0 for pairs of steps with a reset in between."""
         if self.resets is None:
             return A
-        return jnp.where(self.resets.count == self.resets.count.mT, A, 0)
+        count = self.resets.count
+        return jnp.where(every_nth(count, A.shape[-2]) == count.mT, A, 0)
 
     def keys_at_end(self, keys: Array) -> Array:
         """K̃ or Ẽ; 0 where a reset follows in the chunk."""
@@ -75,10 +78,11 @@ class Retention(NamedTuple):
         return self._read(rows, from_start)
 
     def _read(self, rows: Array, from_start: Array | None) -> tuple[Array, Array | float]:
-        rows = rows if from_start is None else rows * from_start
+        steps = rows.shape[-2]
+        rows = rows if from_start is None else rows * every_nth(from_start, steps)
         if self.resets is None:
             return rows, 0.0
-        is_after_reset = self.resets.count > 0
+        is_after_reset = every_nth(self.resets.count, steps) > 0
         reading = jnp.where(is_after_reset, matmul(rows, self.resets.init.mT), 0)
         return jnp.where(is_after_reset, 0, rows), reading
 
@@ -86,9 +90,11 @@ class Retention(NamedTuple):
         """What rows of the value size read of S, decayed, or of the initial matrix after a reset,
         where G is what they read of S before the decay.
         """
+        steps = rows.shape[-2]
         if self.resets is not None:
-            G = jnp.where(self.resets.count > 0, matmul(rows, self.resets.init), G)
-        return G if self.from_start is None else G * self.from_start
+            is_after_reset = every_nth(self.resets.count, steps) > 0
+            G = jnp.where(is_after_reset, matmul(rows, self.resets.init), G)
+        return G if self.from_start is None else G * every_nth(self.from_start, steps)
 
     @property
     def initial_matrix_at_end(self) -> Array | float:

@@ -38,11 +38,11 @@ def schedule_of(problem: Problem, write: Write, chunk_size: int | None) -> Sched
     if current_platform() != "gpu":
         return Schedule(chunk_size, 1)
     *heads, value_size, key_size = problem.init.matrix.shape
+    queries = math.prod(write.query.shape[-1 - len(heads) : -1])
     writes_per_step = write.key.shape[-2] if write.key.ndim > write.query.ndim else 1
     rows = chunk_size * writes_per_step
-    entries = (
-        problem.examples_per_device * math.prod(heads) * rows * max(rows, value_size, key_size)
-    )
+    scores = max(math.prod(heads) * rows, queries * chunk_size)
+    entries = problem.examples_per_device * scores * max(rows, value_size, key_size)
     most = 2 ** max(0, round(math.log2(GROUP_ENTRIES / max(1, entries))))
     num_chunks = -(-problem.time // chunk_size)
     num_groups = -(-num_chunks // most)
