@@ -15,7 +15,7 @@ from .._core.perturbations import ZeroPerturbations
 from .._core.problem import Problem, Solution, State, StepFlags
 from .._core.shapes import is_shape
 from .._methods.layer_by_layer import COMPOSITE, method_of_part
-from .stack import worst_of
+from .._methods.series import worst_of
 
 
 class Bidirectional(AbstractContainer):
