@@ -68,6 +68,7 @@ from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
 from ._cells.fast_weights.lightning_attention import LightningAttention as LightningAttention
 from ._cells.fast_weights.linear_attention import LinearAttention as LinearAttention
+from ._cells.fast_weights.mamba3 import Mamba3 as Mamba3
 from ._cells.fast_weights.mesa_net import MesaNet as MesaNet
 from ._cells.fast_weights.mlstm import MLSTM as MLSTM
 from ._cells.fast_weights.ret_net import RetNet as RetNet
@@ -219,6 +220,7 @@ __all__ = [
     "LinOSSIM",
     "LinOSSIMEX",
     "LinearAttention",
+    "Mamba3",
     "Memory",
     "MinGRU",
     "MinLSTM",

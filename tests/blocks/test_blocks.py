@@ -1,7 +1,7 @@
 """Blocks match the code of their authors in outputs and gradients, and exchange weights with it.
 
-The reference numbers are in tests/reference/blocks.npz, written by make_blocks.py in that folder,
-and in solvers.npz, written by make_solvers.py.
+The reference numbers are in tests/reference: blocks.npz, solvers.npz and mamba3.npz, written by
+make_blocks.py, make_solvers.py and make_mamba3.py in that folder.
 """
 
 import itertools
@@ -19,10 +19,10 @@ import seqmem
 from seqmem import blocks, interop, layers
 from tests.helpers.slow import slow_but
 
-with np.load(pathlib.Path(__file__).parent.parent / "reference" / "blocks.npz") as file:
-    REFERENCE = dict(file)
-with np.load(pathlib.Path(__file__).parent.parent / "reference" / "solvers.npz") as file:
-    REFERENCE |= file
+REFERENCE = {}
+for part in ("blocks", "solvers", "mamba3"):
+    with np.load(pathlib.Path(__file__).parent.parent / "reference" / f"{part}.npz") as file:
+        REFERENCE |= file
 TOLERANCE = 1e-10
 KEY = jax.random.key(0)
 GRADIENT = "gradient of "
@@ -41,6 +41,10 @@ class Block(NamedTuple):
 BLOCKS = {
     "Qwen3-Next": Block(interop.from_qwen3_next, interop.to_qwen3_next, {"num_key_heads": 2}),
     "Mamba-2": Block(interop.from_mamba2, interop.to_mamba2, {"num_groups": 2}),
+    "Mamba-3": Block(interop.from_mamba3, interop.to_mamba3, {"num_groups": 2}),
+    "Mamba-3 MIMO": Block(
+        interop.from_mamba3, interop.to_mamba3, {"num_groups": 2, "rope_fraction": 1.0}
+    ),
     "Gated DeltaNet": Block(
         interop.from_fla_gated_delta_net, interop.to_fla_gated_delta_net, {"beta_max": 2.0}
     ),
@@ -161,6 +165,12 @@ def test_imported_block_has_the_structure_that_its_function_makes(name):
         "Mamba-2": lambda: blocks.mamba2_block(
             3, 30, num_heads=6, key_size=7, num_groups=2, key=KEY
         ),
+        "Mamba-3": lambda: blocks.mamba3_block(
+            6, 12, num_heads=4, key_size=8, num_groups=2, key=KEY
+        ),
+        "Mamba-3 MIMO": lambda: blocks.mamba3_block(
+            5, 20, num_heads=4, key_size=6, num_groups=2, rank=3, num_angles=3, key=KEY
+        ),
         "xLSTM": lambda: blocks.xlstm_block(10, 14, num_heads=2, key_size=3, key=KEY),
         "GLA": lambda: blocks.gla_block(12, 15, num_heads=3, key_size=2, rank=2, key=KEY),
         "MesaNet": lambda: blocks.mesa_net_block(7, 6, num_heads=3, key=KEY),
@@ -229,6 +239,19 @@ def test_layer_of_another_type_is_not_exported(name):
             BLOCKS[name].to_weights(layer)
 
 
+def test_rotations_that_a_module_does_not_have_are_refused():
+    def make(**sizes):
+        return blocks.mamba3_block(3, 6, num_heads=2, key=KEY, **sizes)
+
+    for block in (make(key_size=8, num_angles=3), make(key_size=5, rank=2, num_angles=1)):
+        with pytest.raises(ValueError, match=r"(?s)^a block with .+\n  Expected: .+\n  What to do"):
+            interop.to_mamba3(block)
+    with pytest.raises(
+        ValueError, match=r"^a block with rope_fraction=0\.25\.\n  Expected: 0\.5 or"
+    ):
+        interop.from_mamba3(weights("Mamba-3"), 2, rope_fraction=0.25)
+
+
 @pytest.mark.parametrize(
     ("to_weights", "beta_max"),
     [(interop.to_qwen3_next, 2.0), (interop.to_fla_gated_delta_net, 1.5)],
@@ -266,6 +289,16 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
             "num_groups=2 for num_heads=3",
         ),
         (lambda: blocks.mamba2_block(0, 6, num_heads=3, key=KEY), "input_size=0"),
+        (lambda: blocks.mamba3_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (
+            lambda: blocks.mamba3_block(3, 6, num_heads=2, num_angles=2, key=KEY),
+            "num_angles=2 for key_size=3",
+        ),
+        (lambda: blocks.mamba3_block(3, 6, num_heads=3, rank=0, key=KEY), "rank=0"),
+        (
+            lambda: blocks.mamba3_block(3, 6, num_heads=3, num_groups=2, key=KEY),
+            "num_groups=2 for num_heads=3",
+        ),
         (lambda: blocks.gla_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.gla_block(3, 4, num_heads=2, rank=0, key=KEY), "rank=0"),
         (lambda: blocks.mesa_net_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),

@@ -63,6 +63,10 @@ CELLS = {
         2, 6, num_heads=3, key_size=5, solver=seqmem.Chebyshev(3), key=key
     ),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
+    "Mamba3": lambda: seqmem.Mamba3(2, 6, num_heads=3, key_size=5, key=key),
+    "Mamba3 of rank 2": lambda: seqmem.Mamba3(
+        2, 12, num_heads=4, key_size=5, num_groups=2, rank=2, num_angles=1, key=key
+    ),
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)
     ),
@@ -84,6 +88,7 @@ CELLS = {
     "mamba2": lambda: seqmem.blocks.mamba2_block(
         2, 12, num_heads=6, key_size=5, num_groups=3, width=2, key=key
     ),
+    "mamba3": lambda: seqmem.blocks.mamba3_block(2, 6, num_heads=3, key_size=5, rank=2, key=key),
     "gla": lambda: seqmem.blocks.gla_block(2, 6, num_heads=3, key_size=5, rank=7, key=key),
     "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, num_heads=3, key_size=5, key=key),
     "mesa_net": lambda: seqmem.blocks.mesa_net_block(

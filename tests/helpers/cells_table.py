@@ -33,6 +33,8 @@ SIZES = {
     "width": 23,
     "window": 31,
     "dilation": 43,
+    "num_angles": 13,
+    "rank": 29,
 }
 
 # Libraries whose lists of cells or layers were read in November 2026.
@@ -68,6 +70,7 @@ ELSEWHERE = {
     "GLA": f"{FLA}, {JLA}",
     "HGRN2": FLA,
     "SSD": f"{FLA}, {JLA}, mamba",
+    "Mamba3": f"{FLA}, {JLA}, mamba",
     "MLSTM": f"{JLA}, mlstm_kernels, xlstm",
     "DeltaRule": f"{FLA}, {JLA}, discretax, memax",
     "GatedDeltaRule": f"{FLA}, {JLA}, memax",
@@ -147,6 +150,7 @@ def methods_of(cls: type) -> str:
         "kernel": family.has_kernel,
         "`Sharded`": family.transition is not None,
         "`Fused`": is_fusable(cls),
+        "`LayerByLayer`": issubclass(cls, seqmem.AbstractContainer),
     }
     return ", ".join(name for name, is_offered in has.items() if is_offered)
 
@@ -177,7 +181,7 @@ def make(cls: type):
 def names_of_sizes() -> dict[int, str]:
     """What an axis of a state may be called, by its length."""
     short = {name.removesuffix("_size"): length for name, length in SIZES.items()}
-    short["heads"] = short.pop("num_heads")
+    short |= {"heads": short.pop("num_heads"), "angles": short.pop("num_angles")}
     short["key-value heads"] = short.pop("num_key_value_heads")
     value = short["hidden"] // short["heads"]
     names = {length: name for name, length in short.items()}

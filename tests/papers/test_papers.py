@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.papers import block_diagonal, diagonal, fast_weights, gated, windows
+from tests.papers import block_diagonal, diagonal, fast_weights, gated, mamba3, windows
 
 TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
 PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
-PAPERS |= block_diagonal.PAPERS
+PAPERS |= block_diagonal.PAPERS | mamba3.PAPERS
 
 
 def test_list_of_papers_has_every_public_cell():
