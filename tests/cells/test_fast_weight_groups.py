@@ -187,3 +187,12 @@ def test_groups_fill_the_memory_that_they_are_given(batch, time, chunk_size, exp
     for platform in ("cpu", "tpu"):
         with seqmem.target_platform(platform):
             assert schedule.schedule_of(problem, write, chunk_size) == (expected[0], 1)
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(1, 64), (2, 32), (4, 16), (16, 8)])
+def test_chunk_has_as_many_queries_whatever_a_step_has(rank, expected):
+    memory = seqmem.Mamba3(3, 8, num_heads=2, rank=rank, key=jax.random.key(0)).layers[2]
+    steps = jnp.zeros((100, 7))
+    problem = seqmem.Problem(memory, memory.init_state(), None, steps, seqmem.StepFlags(), 1)
+    write = seqmem.Write(*[jax.ShapeDtypeStruct((100, 7, 2, rank, 4), jnp.float32)] * 3)
+    assert schedule.schedule_of(problem, write, None).chunk_size == expected

@@ -9,7 +9,7 @@ from ...._core.platform import current_platform
 from ...._core.problem import Problem
 from ..write import Write
 
-CHUNK_SIZE = 64  # steps
+CHUNK_SIZE = 64  # steps; fewer where a step has several queries, so that a chunk has 64 of these
 MULTIPLE = 8  # a longer chunk has a multiple of so many steps, so that it can be halved
 GROUP_ENTRIES = 2**22  # about the entries of one array of a group, on a GPU
 UNROLL = 4  # chunks of a group that are written out one after another in the loop over them
@@ -34,11 +34,14 @@ class Schedule(NamedTuple):
 
 def schedule_of(problem: Problem, write: Write, chunk_size: int | None) -> Schedule:
     """The schedule of a run, given the writes of all its steps."""
-    chunk_size = chunk_steps(problem.time, chunk_size)
+    *heads, value_size, key_size = problem.init.matrix.shape
+    query_heads = write.query.shape[-1 - len(heads) : -1]
+    per_matrix = math.prod(n for n, h in zip(query_heads, heads, strict=True) if h == 1)
+    default = max(MULTIPLE, CHUNK_SIZE // per_matrix)
+    chunk_size = chunk_steps(problem.time, chunk_size or default)
     if current_platform() != "gpu":
         return Schedule(chunk_size, 1)
-    *heads, value_size, key_size = problem.init.matrix.shape
-    queries = math.prod(write.query.shape[-1 - len(heads) : -1])
+    queries = math.prod(query_heads)
     writes_per_step = write.key.shape[-2] if write.key.ndim > write.query.ndim else 1
     rows = chunk_size * writes_per_step
     scores = max(math.prod(heads) * rows, queries * chunk_size)
