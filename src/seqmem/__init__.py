@@ -71,6 +71,7 @@ from ._cells.fast_weights.linear_attention import LinearAttention as LinearAtten
 from ._cells.fast_weights.mamba3 import Mamba3 as Mamba3
 from ._cells.fast_weights.mesa_net import MesaNet as MesaNet
 from ._cells.fast_weights.mlstm import MLSTM as MLSTM
+from ._cells.fast_weights.momentum_delta_rule import MomentumDeltaRule as MomentumDeltaRule
 from ._cells.fast_weights.ret_net import RetNet as RetNet
 from ._cells.fast_weights.rwkv6 import RWKV6 as RWKV6
 from ._cells.fast_weights.rwkv7 import RWKV7 as RWKV7
@@ -224,6 +225,7 @@ __all__ = [
     "Memory",
     "MinGRU",
     "MinLSTM",
+    "MomentumDeltaRule",
     "Newton",
     "NonlinearRTU",
     "Parallel",

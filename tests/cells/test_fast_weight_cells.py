@@ -71,6 +71,11 @@ CASES = {
         lambda: seqmem.GatedDeltaRule2(INPUT, 4, num_heads=2, beta_max=2.0, key=key),
         {"A_log": RATES},
     ),
+    "MomentumDeltaRule": Case(
+        lambda: seqmem.MomentumDeltaRule(INPUT, 4, num_heads=2, key_size=3, key=key),
+        {"W_alpha": 4000, "W_eta": 4000, "b_alpha": np.array([3, -np.inf])},
+        has_zero_decay=True,
+    ),
     "DeltaProduct": Case(lambda: seqmem.DeltaProduct(INPUT, 4, num_heads=2, key=key)),
     "Comba": Case(lambda: seqmem.Comba(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),
     "KDA": Case(lambda: seqmem.KDA(INPUT, 4, num_heads=2, key=key), {"A_log": RATES}),

@@ -10,6 +10,7 @@ import pytest
 
 import seqmem
 from tests.helpers.given_writes import KINDS, GivenWrites, draw_cell, gentle, strong
+from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow, slow_but
 
 TIME = 200
@@ -18,7 +19,8 @@ BATCH = len(LENGTHS)
 
 # The last of the transposed kinds has all of their steps.
 QUICK = {
-    *(kind for kind in KINDS if "transposed" not in kind),
+    *(kind for kind in KINDS if "transposed" not in kind and not kind.endswith("momentum")),
+    "gated delta rule, momentum",
     "transposed delta rule, decay per channel",
 }
 
@@ -87,6 +89,7 @@ def test_chunks_match_single_writes(kind, draw_log_decay):
         ("several writes", True),
         ("gains", True),
         ("transposed, several writes", True),
+        ("several writes, momentum", True),
     ],
 )
 def test_long_chunks_match_single_writes_in_either_direction(kind, reverse):
@@ -124,6 +127,7 @@ SINGLE = {
         slow("transposed, decay per channel"),
         "transposed delta rule, decay per channel",
         slow("several writes and queries"),
+        slow("gated delta rule, momentum"),
     ],
 )
 @pytest.mark.parametrize("draw_log_decay", SINGLE)
@@ -265,6 +269,8 @@ BAD = {
     "several queries": lambda w: w._replace(query=w.query[:, :, :, None]),
     "a decay of some channels": lambda w: w._replace(log_decay=w.key[..., :-1]),
     "a gain without a scale": lambda w: w._replace(log_gain=w.value[..., :1]),
+    "a momentum without a matrix for it": lambda w: w._replace(log_momentum=w.value[..., :1]),
+    "a rate of no momentum": lambda w: w._replace(momentum_rate=w.value[..., :1]),
     "a query of the key size that reads Sᵀ": lambda w: w._replace(reading=seqmem.Transposed()),
 }
 
@@ -295,6 +301,15 @@ def test_other_writes_with_a_query_that_reads_before_are_refused(other):
         seqmem.unroll(cell, state, write)
 
 
+def test_gain_with_momentum_is_refused():
+    kind = KINDS["gated delta rule, momentum"]
+    cell, _, write = draw_cell(kind, gentle, time=3, batch=1, dtype=np.float32)
+    log_scale = jnp.zeros((*cell.learned.matrix.shape[:-2], 1))
+    cell = GivenWrites(cell.learned._replace(log_scale=log_scale))
+    write = write._replace(log_gain=write.value[..., :1], remove=None)
+    assert_refused("GivenWrites writes ['key', 'log_decay', ", seqmem.unroll, cell, None, write)
+
+
 IMPOSSIBLE = {
     "heads that do not divide": lambda key: seqmem.KDA(3, 7, num_heads=2, key=key),
     "no heads": lambda key: seqmem.RetNet(3, 6, num_heads=0, key=key),
@@ -313,6 +328,7 @@ IMPOSSIBLE = {
     ),
     "no rank": lambda key: seqmem.RWKV6(3, 6, num_heads=2, rank=0, key=key),
     "keys of size 0": lambda key: seqmem.Comba(3, 6, num_heads=2, key_size=0, key=key),
+    "heads with momentum": lambda key: seqmem.MomentumDeltaRule(3, 7, num_heads=2, key=key),
     "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
     "heads of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 7, num_heads=2, key=key),
     "no key of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 6, num_heads=2, key_size=0, key=key),

@@ -51,6 +51,7 @@ CELLS = {
     "GatedDeltaRule2": lambda: seqmem.GatedDeltaRule2(
         2, 6, num_heads=3, key_size=5, beta_max=2.0, key=key
     ),
+    "MomentumDeltaRule": lambda: seqmem.MomentumDeltaRule(2, 6, num_heads=3, key_size=5, key=key),
     "DeltaProduct": lambda: seqmem.DeltaProduct(2, 6, num_heads=3, key_size=5, key=key),
     "Comba": lambda: seqmem.Comba(2, 6, num_heads=3, key_size=5, key=key),
     "KDA": lambda: seqmem.KDA(2, 6, num_heads=3, key_size=5, key=key),

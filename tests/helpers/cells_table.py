@@ -188,7 +188,7 @@ def names_of_sizes() -> dict[int, str]:
     names[value] = "value"
     names[short["input"] // short["heads"]] = "input / heads"
     names[short["dilation"] * (short["width"] - 1) + 1] = "(dilation · (width − 1) + 1)"
-    names |= {value + 1: "(value + 1)", 2 * value: "2 · value"}
+    names |= {value + 1: "(value + 1)", 2 * value: "2 · value", 2 * short["key"]: "2 · key"}
     names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
     names[short["key"] + value] = "(key + value)"
     return names

@@ -43,6 +43,7 @@ class Kind:
     decay: str | None = None  # per "head" or per "channel"
     removes: str | None = None  # at the "key", or at an "other"
     has_gains: bool = False
+    momentum: str | None = None  # added to the memory "whole", or at a "rate"
     num_writes: int | None = None
     num_key_heads: int = HEADS
     is_transposed: bool = False  # the query reads Sᵀ
@@ -73,6 +74,10 @@ KINDS = {
     "reading before, shared keys": Kind("head", num_key_heads=1, reads_before=True),
     "several queries": Kind("channel", "key", num_queries=2),
     "several writes and queries": Kind("head", num_writes=3, num_queries=2),
+    "gated delta rule, momentum": Kind("head", "key", momentum="whole"),
+    "momentum": Kind(None, momentum="whole", num_key_heads=1),
+    "several writes, momentum": Kind(None, "other", momentum="rate", num_writes=2),
+    "transposed delta rule, momentum": Kind(None, "key", momentum="whole", is_transposed=True),
 }
 
 
@@ -109,7 +114,8 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
     if kind.decay:
         write["log_decay"] = log_decay
     if kind.removes == "key":
-        beta = rng.uniform(0, 2, (*lead, HEADS, *shared, *writes, 1))
+        # With momentum above 1 the memory can grow without bound.
+        beta = rng.uniform(0, 1 if kind.momentum else 2, (*lead, HEADS, *shared, *writes, 1))
         write["remove"] = beta * (np.exp(log_decay) if kind.decay else 1) * key
     if kind.removes == "other":
         other = draw_unit(HEADS)
@@ -122,7 +128,11 @@ def draw_cell(kind, draw_log_decay, time, batch, dtype=np.float64):
         log_scale = rng.normal(size=(HEADS, 1))
     if kind.is_transposed:
         write["reading"] = seqmem.Transposed()
-    sizes = VALUE, KEY + kind.reads_before
+    if kind.momentum:
+        write["log_momentum"] = draw_log_decay(rng, (*lead, HEADS, *shared, *writes, 1))
+    if kind.momentum == "rate":
+        write["momentum_rate"] = rng.uniform(0, 1, (*lead, HEADS, *shared, *writes, 1))
+    sizes = VALUE, 2 * KEY if kind.momentum else KEY + kind.reads_before
     memory = seqmem.Memory(rng.normal(size=(HEADS, *shared, *sizes)), log_scale)
     state = jax.tree.map(lambda leaf: rng.normal(size=(batch, *leaf.shape)), memory)
     memory, state, write = jax.tree.map(

@@ -192,6 +192,24 @@ def gated_delta_rule_2(cell, memory, xs):
     return with_matrices(memory, S), ys
 
 
+def momentum_delta_rule(cell, memory, xs):
+    """Behrouz et al. 2024, equations 11 to 15 with M(k) = W k, in our letters."""
+    S, M = np.split(memory.matrix, 2, -1)
+    S, M, ys = list(S), list(M), []
+    for x in xs:
+        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
+        alpha = sigmoid(cell.W_alpha @ x + cell.b_alpha)
+        eta = sigmoid(cell.W_eta @ x + cell.b_eta)
+        theta = sigmoid(cell.W_theta @ x + cell.b_theta)
+        for h in range(cell.num_heads):
+            key = unit(k[h])
+            gradient = np.outer(S[h] @ key - v[h], key)
+            M[h] = eta[h] * M[h] - theta[h] * gradient
+            S[h] = alpha[h] * S[h] + M[h]
+        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
+    return with_matrices(memory, [np.hstack(pair) for pair in zip(S, M, strict=True)]), ys
+
+
 def delta_product(cell, memory, xs):
     """Siems et al. 2025, without a forget gate."""
     S, ys = list(memory.matrix), []
@@ -362,6 +380,7 @@ PAPERS = {
     seqmem.DeltaRule: (delta_rule, SIZES | {"key_size": 5, "beta_max": 2.0}),
     seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
     seqmem.GatedDeltaRule2: (gated_delta_rule_2, SIZES | {"key_size": 5, "beta_max": 2.0}),
+    seqmem.MomentumDeltaRule: (momentum_delta_rule, SIZES | {"key_size": 5}),
     seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
     seqmem.Comba: (comba, SIZES | {"key_size": 5}),
     seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),

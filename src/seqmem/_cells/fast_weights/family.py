@@ -71,7 +71,8 @@ class AbstractFastWeightCell(AbstractCell):
     A subclass writes `init_state`, `project` and `output`, and `read` where it reads its memory
     more than once. A gain i_t can be combined with a decay per head, without removal. Then S is
     held as exp(m_t) · matrix, with m_t = max(ln w_t + m_{t−1}, i_t), and `output` gets both
-    matrix · q_t and m_t.
+    matrix · q_t and m_t. With momentum (a `Write` with `log_momentum`) a step changes M_t first,
+    and S_t = w_t S_{t−1} + ρ_t M_t; then the matrix of the state is [S M], of which S is read.
 
     A write with `reading=seqmem.Transposed()` is read as S_tᵀ q_t. So a memory M whose value
     channels decay, M_t = diag(w_t) M_{t−1} + v_t k_tᵀ, read as M_t q_t, is held as S = Mᵀ, with

@@ -8,6 +8,10 @@ of 0.
 
 A memory whose value channels decay is the transpose of one whose key channels do. So its cell
 writes values as keys and keys as values, and reads from the other side: S_tᵀ q_t.
+
+With momentum, what a step changes goes into a second matrix M, and M into S:
+
+    M_t = η_t M_{t−1} − (S_{t−1} r_t) e_tᵀ + v_t k_tᵀ,    S_t = w_t S_{t−1} + ρ_t M_t
 """
 
 import dataclasses
@@ -50,6 +54,8 @@ class Write(NamedTuple):
     remove: Float[Array, "*heads key"] | None = None  # r: reads the value that is removed
     erase: Float[Array, "*heads key"] | None = None  # e: the key it is removed from; None: k
     log_gain: Float[Array, "*heads 1"] | None = None  # the value is multiplied by exp(log_gain)
+    log_momentum: Float[Array, "*heads 1"] | None = None  # ln η; None: a matrix without momentum
+    momentum_rate: Float[Array, "*heads 1"] | None = None  # ρ: of M that is added to S; None: 1
     reading: Transposed | None = None  # of S_tᵀ; None: of S_t
     reads_before: Float[Array, "*heads 1"] | None = None  # 1: the query reads before the write
 
@@ -62,7 +68,8 @@ class Write(NamedTuple):
 
 class Memory(NamedTuple):
     """The matrices S, one per head. With gains, S is exp(log_scale) · matrix. Where queries read
-    before the write, the last column is no part of S but the last reading.
+    before the write, the last column is no part of S but the last reading. With momentum, the
+    matrix is [S M], side by side in its last axis, of twice the key size.
     """
 
     matrix: Float[Array, "*heads value key"]
@@ -79,10 +86,13 @@ def check_write(cell: Any, memory: Memory, write: Write) -> None:
     matrix = memory.matrix.shape
     shapes = {field: leaf.shape for field, leaf in write.arrays.items()}
     has_several_writes = write.key.ndim > write.query.ndim
-    key_size = matrix[-1] - (write.reads_before is not None)
-    sizes = {"key": (key_size,), "value": matrix[-2:-1], "log_gain": (1,), "reads_before": (1,)}
+    has_momentum = write.log_momentum is not None
+    key_size = matrix[-1] / 2 if has_momentum else matrix[-1] - (write.reads_before is not None)
+    sizes: dict[str, tuple[float, ...]] = {"value": matrix[-2:-1]}
+    sizes |= dict.fromkeys(("key", "remove", "erase"), (key_size,))
     sizes["query"] = sizes["key" if write.reading is None else "value"]
-    sizes |= {"remove": (key_size,), "erase": (key_size,), "log_decay": (1, key_size)}
+    sizes["log_decay"] = (1,) if has_momentum else (1, key_size)
+    sizes |= dict.fromkeys(("log_gain", "log_momentum", "momentum_rate", "reads_before"), (1,))
     axes = {field: len(matrix) - 1 + (has_several_writes and field != "query") for field in shapes}
     may_read_several = write.reads_before is None
     fits = all(
@@ -102,15 +112,17 @@ def check_write(cell: Any, memory: Memory, write: Write) -> None:
             "where the reading is transposed; the matrices' heads, or 1, and several queries only "
             "where the matrices have a head axis of size 1 and the query reads after the write; an "
             "axis of several writes in all fields but the query, or in none; and matrices with one "
-            "column more than keys where the query reads before the write.",
-            "give queries and keys one size, and init_state the same; for several queries let "
-            "init_state return matrices of shape [*heads, 1, value, key].",
+            "column more than keys where the query reads before the write. With log_momentum, of "
+            "size 1, the matrices have twice the key size and log_decay has size 1.",
+            "give queries and keys one size, and init_state the same, or with momentum twice that; "
+            "for several queries let init_state return matrices of shape [*heads, 1, value, key].",
         )
-    others = (write.remove, write.log_gain, write.reading)
+    others = (write.remove, write.log_gain, write.log_momentum, write.reading)
     if not cell.reads_once and any(field is not None for field in others):
         raise bad_input(
             f"{name} has a read of its own, and writes {sorted(shapes)}, read {write.reading}.",
-            "writes without remove, log_gain and reading, where the memory is read again.",
+            "writes without remove, log_gain, log_momentum and reading, where the memory is read "
+            "again.",
             "leave out read, or these fields.",
         )
     if (write.log_gain is None) != (memory.log_scale is None):
@@ -128,11 +140,25 @@ def check_write(cell: Any, memory: Memory, write: Write) -> None:
             "put the gain into the value, where it cannot overflow.",
         )
     has_other_fields = has_several_writes or {"log_gain", "remove", "erase"} & shapes.keys()
+    has_other_fields = has_other_fields or has_momentum
     if write.reads_before is not None and (has_other_fields or write.reading is not None):
         raise bad_input(
             f"{name} writes {shapes}, and reads before the write.",
-            "one write per step without a gain, nothing removed, and no transposed reading.",
+            "one write per step without a gain, nothing removed, no momentum, and no transposed "
+            "reading.",
             "let the query read after the write, or write once per step.",
+        )
+    if has_momentum and write.log_gain is not None:
+        raise bad_input(
+            f"{name} writes {sorted(shapes)} at once.",
+            "a log_gain or a log_momentum.",
+            "put the gain into the value, where it cannot overflow.",
+        )
+    if write.momentum_rate is not None and not has_momentum:
+        raise bad_input(
+            f"{name} writes {sorted(shapes)}: a momentum_rate and no log_momentum.",
+            "both, or a log_momentum alone.",
+            "add log_momentum, 0 where momentum is kept whole, and the momentum to init_state.",
         )
 
 
@@ -158,6 +184,8 @@ def apply_writes(memory: Memory, write: Write) -> Memory:
 
 def apply_write(memory: Memory, write: Write) -> Memory:
     """The memory after one write: the definition that the chunkwise form is tested against."""
+    if write.log_momentum is not None:
+        return Memory(_apply_write_with_momentum(memory.matrix, write))
     S, m = memory
     if m is not None:
         gain = 0.0 if write.log_gain is None else write.log_gain
@@ -171,11 +199,26 @@ def apply_write(memory: Memory, write: Write) -> Memory:
     return Memory(new + outer(write.value, write.key), m)
 
 
+def _apply_write_with_momentum(blocks: Float[Array, "*heads value keys"], write: Write) -> Array:
+    """[S M] after one write."""
+    S, M = jnp.split(blocks, 2, -1)
+    assert write.log_momentum is not None
+    M = M * jnp.exp(write.log_momentum)[..., None, :]
+    if write.remove is not None:
+        erase = write.key if write.erase is None else write.erase
+        M = M - outer(matmul(S, write.remove[..., None])[..., 0], erase)
+    M = M + outer(write.value, write.key)
+    added = M if write.momentum_rate is None else M * write.momentum_rate[..., None, :]
+    S = S if write.log_decay is None else S * jnp.exp(write.log_decay)[..., None, :]
+    return jnp.concatenate([S + added, M], -1)
+
+
 def read(matrix: Float[Array, "*heads value key"], write: Write) -> Array:
     """S q, or Sᵀ q where the reading is transposed; of a memory after the write."""
     if write.reads_before is not None:
         return matrix[..., -1]
-    S = matrix if write.reading is None else matrix.mT
+    S = matrix if write.log_momentum is None else matrix[..., : matrix.shape[-1] // 2]
+    S = S if write.reading is None else S.mT
     return matmul(S, write.query[..., None])[..., 0]
 
 

@@ -22,6 +22,8 @@ values that the chunk writes, N = W Sᵀ + D, and G = q S, A = q Nᵀ = q Dᵀ +
 A query that reads before the write is a row of the step before, as r is: Y = R̃ Sᵀ + A_rk V with q
 for r, and nothing is removed.
 
+With momentum, [S M] takes the place of S, and another factor that of the decay (`momentum.py`).
+
 After a reset the initial matrix takes the place of S. A decay of 0 at the reset would not do it:
 r reads before the decay.
 
@@ -35,8 +37,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..write import Write, matmul
+from .momentum import RetentionWithMomentum, retention_with_momentum
 from .retention import Resets, Retention, retention_of
 from .triangular import inverse
+
+AnyRetention = Retention | RetentionWithMomentum
 
 
 class Chunk(NamedTuple):
@@ -58,16 +63,21 @@ def chunk_of(write: Write, resets: Resets | None) -> Chunk:
     """
     if write.reads_before is not None:
         return _chunk_that_reads_before(write, write.reads_before, resets)
-    retention = retention_of(write.log_decay, resets)
+    if write.log_momentum is None:
+        retention = retention_of(write.log_decay, resets)
+    else:
+        retention = retention_with_momentum(write, write.log_momentum, resets)
     written = _written(write, retention)
-    P = retention.diagonal
+    P = retention.carried
     R: Any = retention.initial_matrix_at_end
     for keys, W, D in written:
         keys = retention.keys_at_end(keys)
         R = R + matmul(D.mT, keys)
         if W is not None:
-            diagonal = jnp.ones_like(keys[..., :1, :]) if P is None else P
-            P = matmul(W.mT, keys) + diagonal * jnp.eye(keys.shape[-1], dtype=keys.dtype)
+            if P is None or P.shape[-2] == 1:
+                diagonal = jnp.ones_like(keys[..., :1, :]) if P is None else P
+                P = diagonal * jnp.eye(keys.shape[-1], dtype=keys.dtype)
+            P = matmul(W.mT, keys) + P
     if write.reading is None:
         return Chunk(P, R, _reading_by_keys(write.query, written, retention))
     return Chunk(P, R, TransposedReading(write.query, written, retention))
@@ -81,7 +91,7 @@ class _Written(NamedTuple):
     D: Float[Array, "*lead step value"]
 
 
-def _written(write: Write, retention: Retention) -> tuple[_Written, ...]:
+def _written(write: Write, retention: AnyRetention) -> tuple[_Written, ...]:
     """V at K; with removal N at K, or V at K and U at −E. At most one of them has a W."""
     k, v, r, e = write.key, write.value, write.remove, write.erase
     if r is None:
@@ -106,7 +116,7 @@ class Reading(NamedTuple):
         return matmul(self.Q, S.mT) + self.Y_0
 
 
-def _reading_by_keys(q: Array, written: tuple[_Written, ...], retention: Retention) -> Reading:
+def _reading_by_keys(q: Array, written: tuple[_Written, ...], retention: AnyRetention) -> Reading:
     Y_0: Any
     Q, Y_0 = retention.read_start(q)
     for keys, W, D in written:
@@ -122,7 +132,7 @@ class TransposedReading(NamedTuple):
 
     query: Float[Array, "*lead step value"]
     written: tuple[_Written, ...]
-    retention: Retention
+    retention: AnyRetention
 
     def of(self, S: Float[Array, "*lead value key"]) -> Float[Array, "*lead step key"]:
         """The readings, given the matrix before the chunk."""
@@ -147,7 +157,7 @@ def _chunk_that_reads_before(write: Write, reads_before: Array, resets: Resets |
     Q, Y_init = retention.read_start_before(q)
     Y_0 = Y_init + matmul(retention.scores_before(q, k), v)
     R = matmul(v.mT, retention.keys_at_end(k)) + retention.initial_matrix_at_end
-    diagonal = jnp.ones_like(q[..., :1, :]) if retention.diagonal is None else retention.diagonal
+    diagonal = jnp.ones_like(q[..., :1, :]) if retention.carried is None else retention.carried
     P = diagonal * jnp.eye(q.shape[-1], dtype=q.dtype)
     reads = reads_before > 0
     reads_to_end = jnp.cumsum(reads[..., ::-1, :], -2)[..., ::-1, :]

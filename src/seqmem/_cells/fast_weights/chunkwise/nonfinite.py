@@ -24,6 +24,8 @@ def mask_writes(mask: Bool[Array, "*lead step 1"], write: Write) -> Write:
         return jnp.where(mask[..., None] if has_several_writes else mask, empty, leaf)
 
     gain = None if write.log_gain is None else clear(write.log_gain, -jnp.inf)
+    if write.log_momentum is not None and write.momentum_rate is None:  # cleared to 0: S stays
+        write = write._replace(momentum_rate=jnp.ones_like(write.log_momentum))
     return jax.tree.map(clear, write._replace(log_gain=None))._replace(log_gain=gain)
 
 

@@ -31,81 +31,62 @@ class Retention(NamedTuple):
     resets: Resets | None
 
     @property
-    def diagonal(self) -> Array | None:
-        """w(C, 0), as one row."""
-        return None if self.from_start is None else _last(self.from_start)
+    def carried(self) -> Array | None:
+        """w(C, 0), as one row: what the chunk makes of S, if nothing is removed from it."""
+        return None if self.from_start is None else last(self.from_start)
 
     def scores(self, rows: Array, cols: Array) -> Array:
         """Σ_d rows_i cols_j w(i, j) for j ≤ i with no reset in between, else 0. There may be one
         row for every n columns, at the last of them.
         """
-        return self._mask(decayed_products(rows, cols, self.decays))
+        return mask_pairs(decayed_products(rows, cols, self.decays), self.resets)
 
     def scores_before(self, rows: Array, cols: Array) -> Array:
         """Σ_d rows_i cols_j w(i−1, j) for j < i: a row that reads before its step is a row of the
         step before.
         """
-        return self._mask(_shift_later(decayed_products(_shift_earlier(rows), cols, self.decays)))
+        A = shift_later(decayed_products(_shift_earlier(rows), cols, self.decays))
+        return mask_pairs(A, self.resets)
 
     def sums(self, A: Array, keys: Array) -> Array:
         """Σ_j A[i, j] keys_j w(i, j) over j ≤ i with no reset in between."""
-        return decayed_sums(self._mask(A), keys, self.decays)
-
-    def _mask(self, A: Array) -> Array:
-        """A, and 0 for pairs of steps with a reset in between."""
-        if self.resets is None:
-            return A
-        count = self.resets.count
-        return jnp.where(every_nth(count, A.shape[-2]) == count.mT, A, 0)
+        return decayed_sums(mask_pairs(A, self.resets), keys, self.decays)
 
     def keys_at_end(self, keys: Array) -> Array:
         """K̃ or Ẽ; 0 where a reset follows in the chunk."""
         if self.decays is not None:
             keys = keys * self.decays.to_end
-        if self.resets is None:
-            return keys
-        return jnp.where(self.resets.count == _last(self.resets.count), keys, 0)
+        return keep_last(keys, self.resets)
 
     def read_start(self, rows: Array) -> tuple[Array, Array | float]:
         """The rows that read S, decayed, and the readings of the initial matrix after a reset."""
-        return self._read(rows, self.from_start)
+        return read_before_reset(decayed_rows(rows, self.from_start), self.resets)
 
     def read_start_before(self, rows: Array) -> tuple[Array, Array | float]:
         """`read_start` of rows that read before the decay of their step."""
-        from_start = None if self.from_start is None else _shift_later(self.from_start, 1)
+        from_start = None if self.from_start is None else shift_later(self.from_start, 1)
         if from_start is not None and self.resets is not None:
             from_start = jnp.where(self.resets.is_reset, 1, from_start)
-        return self._read(rows, from_start)
-
-    def _read(self, rows: Array, from_start: Array | None) -> tuple[Array, Array | float]:
-        steps = rows.shape[-2]
-        rows = rows if from_start is None else rows * every_nth(from_start, steps)
-        if self.resets is None:
-            return rows, 0.0
-        is_after_reset = every_nth(self.resets.count, steps) > 0
-        reading = jnp.where(is_after_reset, matmul(rows, self.resets.init.mT), 0)
-        return jnp.where(is_after_reset, 0, rows), reading
+        return read_before_reset(decayed_rows(rows, from_start), self.resets)
 
     def columns_of_start(self, rows: Array, G: Array) -> Array:
         """What rows of the value size read of S, decayed, or of the initial matrix after a reset,
         where G is what they read of S before the decay.
         """
-        steps = rows.shape[-2]
-        if self.resets is not None:
-            is_after_reset = every_nth(self.resets.count, steps) > 0
-            G = jnp.where(is_after_reset, matmul(rows, self.resets.init), G)
-        return G if self.from_start is None else G * every_nth(self.from_start, steps)
+        G = columns_before_reset(rows, G, self.resets)
+        return decayed_rows(G, self.from_start)
 
     @property
     def initial_matrix_at_end(self) -> Array | float:
         """What is left of the initial matrix at the end of a chunk with a reset."""
         if self.resets is None:
             return 0.0
-        init = self.resets.init if self.diagonal is None else self.resets.init * self.diagonal
-        return jnp.where(_last(self.resets.count) > 0, init, 0)
+        init = self.resets.init if self.carried is None else self.resets.init * self.carried
+        return jnp.where(last(self.resets.count) > 0, init, 0)
 
 
 def retention_of(log_decay: Array | None, resets: Resets | None) -> Retention:
+    """The retention of a chunk of steps with these decays."""
     if log_decay is None:
         return Retention(None, None, resets)
     decays = cumulative_decay(log_decay)
@@ -113,7 +94,46 @@ def retention_of(log_decay: Array | None, resets: Resets | None) -> Retention:
     return Retention(decays, from_start, resets)
 
 
-def _last(rows: Array) -> Array:
+def decayed_rows(rows: Array, decay: Array | None) -> Array:
+    """The rows, each times the decay at its step."""
+    return rows if decay is None else rows * every_nth(decay, rows.shape[-2])
+
+
+def mask_pairs(A: Array, resets: Resets | None) -> Array:
+    """A of pairs of steps, and 0 for those with a reset in between."""
+    if resets is None:
+        return A
+    return jnp.where(every_nth(resets.count, A.shape[-2]) == resets.count.mT, A, 0)
+
+
+def keep_last(rows: Array, resets: Resets | None) -> Array:
+    """The rows; 0 where a reset follows in the chunk."""
+    if resets is None:
+        return rows
+    return jnp.where(resets.count == last(resets.count), rows, 0)
+
+
+def read_before_reset(rows: Array, resets: Resets | None) -> tuple[Array, Array | float]:
+    """The rows, 0 after a reset, and what those after a reset read of the initial matrix."""
+    if resets is None:
+        return rows, 0.0
+    is_after_reset = every_nth(resets.count, rows.shape[-2]) > 0
+    reading = jnp.where(is_after_reset, matmul(rows, resets.init.mT), 0)
+    return jnp.where(is_after_reset, 0, rows), reading
+
+
+def columns_before_reset(rows: Array, G: Array, resets: Resets | None) -> Array:
+    """G, what rows of the value size read of S; after a reset, what they read of the initial
+    matrix.
+    """
+    if resets is None:
+        return G
+    is_after_reset = every_nth(resets.count, rows.shape[-2]) > 0
+    return jnp.where(is_after_reset, matmul(rows, resets.init), G)
+
+
+def last(rows: Array) -> Array:
+    """The row of the last step."""
     return rows[..., -1:, :]
 
 
@@ -122,6 +142,6 @@ def _shift_earlier(rows: Array) -> Array:
     return jnp.concatenate([rows[..., 1:, :], jnp.zeros_like(rows[..., :1, :])], -2)
 
 
-def _shift_later(rows: Array, first: float = 0.0) -> Array:
+def shift_later(rows: Array, first: float = 0.0) -> Array:
     """Row i is row i − 1; the first is `first`."""
     return jnp.concatenate([jnp.full_like(rows[..., :1, :], first), rows[..., :-1, :]], -2)
