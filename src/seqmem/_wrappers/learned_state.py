@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
-from .._core.precision import as_precision, precision
+from .._core.precision import as_precision, keep_inexact, precision
 from .._core.problem import State
 from .._core.shapes import tree_names
 from .wrapper import AbstractWrapper, WrappedCell
@@ -16,10 +17,11 @@ from .wrapper import AbstractWrapper, WrappedCell
 class LearnedState(AbstractWrapper):
     name: ClassVar = "with_learned_state"
 
-    state: State
+    state: State  # with None in place of whole numbers
 
     def init_state(self, cell):
-        return as_precision(self.state, precision(jax.eval_shape(cell.init_state)))
+        state = cell.init_state()
+        return eqx.combine(as_precision(self.state, precision(state)), state)
 
 
 def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
@@ -27,7 +29,8 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
 
         init_state() = θ
 
-    Every sequence that starts from `init_state()`, and every reset, contributes to the gradient
+    Whole numbers in the state, such as a count of steps, remain those of `cell.init_state()`. Every
+    sequence that starts from `init_state()`, and every reset, contributes to the gradient
     of θ.
 
     Args:
@@ -53,4 +56,4 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
             f"the tree and shapes of the cell's init_state(), {tree_names(init)}.",
             "pass new values for the leaves of cell.init_state(), with their shapes.",
         )
-    return WrappedCell(cell, LearnedState(jax.tree.map(jnp.copy, state)))
+    return WrappedCell(cell, LearnedState(jax.tree.map(jnp.copy, keep_inexact(state))))
