@@ -100,6 +100,9 @@ from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, wi
 from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
 from ._cells.unstructured.mgu import MGU as MGU
 from ._cells.unstructured.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
+from ._cells.unstructured.titans import Titans as Titans, TitansState as TitansState
+from ._cells.unstructured.ttt_linear import TTTLinear as TTTLinear
+from ._cells.unstructured.ttt_mlp import TTTMLP as TTTMLP
 from ._cells.window.causal_conv import CausalConv as CausalConv
 from ._cells.window.depthwise_conv import DepthwiseConv as DepthwiseConv
 from ._cells.window.family import WINDOW as WINDOW, AbstractWindowCell as AbstractWindowCell
@@ -248,8 +251,11 @@ __all__ = [
     "Solution",
     "Stats",
     "StepFlags",
+    "TTTLinear",
     "TileSizes",
     "TimeShard",
+    "Titans",
+    "TitansState",
     "TransitionRule",
     "Transposed",
     "Write",
@@ -258,7 +264,7 @@ __all__ = [
 __all__ += ["BLOCK_DIAGONAL", "DIAGONAL", "FAST_WEIGHTS", "GATED", "GILR", "GLA", "GRU", "HGRN"]
 __all__ += ["HGRN2", "KDA", "LRU", "LSTM", "MGU", "MLSTM", "POINTWISE", "QRNN", "RGLRU", "RNN"]
 __all__ += ["RTU", "RWKV6", "RWKV7", "S4D", "S5", "S6", "SHM", "SLSTM", "SRU", "SSD"]
-__all__ += ["UNSTRUCTURED", "WINDOW"]
+__all__ += ["TTTMLP", "UNSTRUCTURED", "WINDOW"]
 __all__ += ["advance", "apply_padding", "apply_reset", "as_precision", "blocks", "data", "decoding"]
 __all__ += ["dynamics", "experiment", "gate", "gradients", "interop", "layers", "models"]
 __all__ += ["precision", "project", "readout", "solve", "state_dtype", "target_platform", "tasks"]

@@ -71,6 +71,12 @@ CELLS = {
     "KDA with_learned_state": lambda: seqmem.with_learned_state(
         seqmem.KDA(2, 6, num_heads=3, key=key)
     ),
+    "TTTLinear": lambda: seqmem.TTTLinear(3, 8, num_heads=2, mini_batch_size=3, key=key),
+    "TTTMLP": lambda: seqmem.TTTMLP(3, 8, num_heads=2, mini_batch_size=3, key=key),
+    "Titans": lambda: seqmem.Titans(2, 6, num_heads=2, inner_size=5, mini_batch_size=3, key=key),
+    "Titans, chunks of one step": lambda: seqmem.Titans(
+        2, 6, num_heads=2, num_layers=1, mini_batch_size=1, key=key
+    ),
     "CausalConv": lambda: seqmem.CausalConv(2, 3, width=2, dilation=2, key=key),
     "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, width=3, key=key),
     "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(

@@ -23,7 +23,7 @@ COMMAND = "python -m tests.helpers.cells_table"
 # Arguments of constructors. A count of heads divides sizes, and all that follow from it differ.
 SIZES = {
     "input_size": 330,
-    "hidden_size": 105,
+    "hidden_size": 150,
     "state_size": 38,
     "size": 345,
     "output_size": 37,
@@ -35,6 +35,7 @@ SIZES = {
     "dilation": 43,
     "num_angles": 13,
     "rank": 29,
+    "mini_batch_size": 47,
 }
 
 # Libraries whose lists of cells or layers were read in November 2026.
@@ -83,6 +84,9 @@ ELSEWHERE = {
     "GatedOjaRule": FLA,
     "MesaNet": FLA,
     "GatedKalmaNet": "hybrid-model-factory",
+    "TTTLinear": "ttt-lm-jax, ttt-lm-pytorch",
+    "TTTMLP": "ttt-lm-jax, ttt-lm-pytorch",
+    "Titans": "titans-pytorch",
     "SlidingWindowAttention": "memax (without a window)",
 }
 
@@ -91,9 +95,10 @@ PAGE = """# Cells
 One row for each cell. `{command}` writes this page from the docstrings, the initial states and
 the families of the classes, and a test compares the two.
 
-* **Methods**: every cell runs on `Scan`, `ReferenceScan`, `Newton` and `QuasiNewton`; the column
-  has the others. "kernel" is `Parallel(kernel=True)`, where the family has one. Which cells, sizes
-  and platforms it and `Fused` are for is in [accelerators.md](accelerators.md).
+* **Methods**: every cell runs on `Scan`, `ReferenceScan`, `Newton` and `QuasiNewton`, the last two
+  unless its state counts steps (`TTTLinear`, `TTTMLP`, `Titans`); the column has the others.
+  "kernel" is `Parallel(kernel=True)`, where the family has one. Which cells, sizes and platforms it
+  and `Fused` are for is in [accelerators.md](accelerators.md).
 * **State**: real numbers that one sequence carries from step to step; a complex number is two.
   *value* is the size of one value, hidden / heads.
 * **Cost** of one step, and of it the **sequential** part, which waits for the step before.
@@ -189,6 +194,7 @@ def names_of_sizes() -> dict[int, str]:
     names[short["input"] // short["heads"]] = "input / heads"
     names[short["dilation"] * (short["width"] - 1) + 1] = "(dilation · (width − 1) + 1)"
     names |= {value + 1: "(value + 1)", 2 * value: "2 · value", 2 * short["key"]: "2 · key"}
+    names[4 * value] = "4 · value"
     names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
     names[short["key"] + value] = "(key + value)"
     return names
