@@ -9,6 +9,7 @@ import pytest
 
 import seqmem
 from tests.helpers.given_writes import KINDS, draw_cell, gentle
+from tests.helpers.slow import slow
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -70,7 +71,7 @@ QUICK = (
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize("kind", [*QUICK, slow("gated delta rule, momentum")])
 def test_composed_transitions_match_the_loop_with_resets_in_each_half(kind, reverse):
     problem = draw_problem(kind, reverse=reverse)
     rule = rule_of(problem)
