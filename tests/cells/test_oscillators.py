@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from seqmem.interop import from_linoss, to_linoss
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow_but
 from tests.helpers.unrolling import normal
@@ -35,13 +36,18 @@ def with_oscillators(cell, **parameters):
     return cell
 
 
-def moduli(cell):
-    """|λ| of a step of each oscillator, in order; without input a step is linear."""
+def eigenvalues(cell):
+    """Those of a step of each oscillator; without input a step is linear."""
     drive, zero = cell.project(jnp.zeros(cell.input_shape)), cell.init_state()
     ones = jnp.ones_like(zero.z)
     columns = cell.update(zero._replace(z=ones), drive), cell.update(zero._replace(y=ones), drive)
     M = np.array([[np.asarray(column[row][0]) for column in columns] for row in range(2)])
-    return np.sort(np.abs(np.linalg.eigvals(M.transpose(2, 0, 1))), axis=-1)
+    return np.linalg.eigvals(M.transpose(2, 0, 1))
+
+
+def moduli(cell):
+    """|λ| of each oscillator, in order."""
+    return np.sort(np.abs(eigenvalues(cell)), axis=-1)
 
 
 @pytest.mark.usefixtures("float64")
@@ -67,7 +73,10 @@ def test_implicit_steps_shrink_by_the_root_of_one_plus_their_stiffness():
 
 @pytest.mark.usefixtures("float64")
 def test_damped_steps_start_on_the_ring_and_never_leave_the_disc():
-    cell = seqmem.DLinOSS(2, 500, r_min=0.5, r_max=0.8, key=KEY)
+    cell = seqmem.DLinOSS(2, 500, r_min=0.5, r_max=0.8, max_phase=1.5, key=KEY)
+    phases = np.abs(np.angle(eigenvalues(cell)))
+    assert 0 < phases.min() < 0.05
+    assert 1.45 < phases.max() < 1.5
     at_start = moduli(cell)
     np.testing.assert_allclose(at_start[:, 0], at_start[:, 1], rtol=1e-6)
     assert 0.5 <= at_start.min() < 0.55
@@ -142,15 +151,6 @@ def test_block_diagonal_cell_with_arrays_of_two_shapes_is_refused_before_tracing
     )
 
 
-def weights_from(arrays, name):
-    """The fields of our cell, from the names of the other program; also of gradients."""
-    fields = {"A": "A_diag", "delta": "steps", "D": "D"}
-    if name == "DLinOSS":
-        fields["G"] = "G_diag"
-    weights = {own: arrays[other] for own, other in fields.items()}
-    return weights | {own: np.moveaxis(arrays[own], -1, 0) for own in ("B", "C")}
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", slow_but({"DLinOSS"}, CELLS))
 def test_outputs_and_gradients_match_other_programs(name):
@@ -164,15 +164,21 @@ def test_outputs_and_gradients_match_other_programs(name):
         for own, array in arrays.items()
         if own.startswith("gradient of ")
     }
-    cell = with_oscillators(CELLS[name](3, 4, key=KEY), **weights_from(arrays, name))
+    params = {own: arrays[own] for own in gradients if own != "xs"}
 
-    def loss(cell, xs):
-        ys = seqmem.unroll(cell, None, xs)[1]
+    def loss(params, xs):
+        ys = seqmem.unroll(from_linoss(params, CELLS[name]), None, xs)[1]
         return (weight * ys).sum(), ys
 
-    (d_cell, d_xs), ys = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(cell, jnp.asarray(xs))
+    args = params, jnp.asarray(xs)
+    (d_params, d_xs), ys = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(*args)
     np.testing.assert_allclose(ys, arrays["ys"], rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(d_xs, gradients["xs"], rtol=1e-10, atol=1e-11)
-    for field, expected in weights_from(gradients, name).items():
-        got = getattr(d_cell, field)
-        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11, err_msg=field)
+    for own, got in (d_params | {"xs": d_xs}).items():
+        np.testing.assert_allclose(got, gradients[own], rtol=1e-10, atol=1e-11, err_msg=own)
+    ours = from_linoss(params, CELLS[name])
+    assert jax.tree.all(jax.tree.map(np.array_equal, to_linoss(ours), params))
+
+
+def test_weights_of_a_layer_for_another_cell_are_refused():
+    assert_refused("a LinOSSLayer for LRU", from_linoss, {}, seqmem.LRU)
+    assert_refused("a LinOSSLayer for LRU", to_linoss, seqmem.LRU(2, 5, key=KEY))

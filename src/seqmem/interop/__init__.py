@@ -29,6 +29,7 @@ from .fla_gated_delta_net import (
 from .fla_gla import from_fla_gla as from_fla_gla, to_fla_gla as to_fla_gla
 from .fla_mesa_net import from_fla_mesa_net as from_fla_mesa_net, to_fla_mesa_net as to_fla_mesa_net
 from .fla_rwkv7 import from_fla_rwkv7 as from_fla_rwkv7, to_fla_rwkv7 as to_fla_rwkv7
+from .linoss import from_linoss as from_linoss, to_linoss as to_linoss
 from .mamba import from_mamba as from_mamba, to_mamba as to_mamba
 from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .mamba3 import from_mamba3 as from_mamba3, to_mamba3 as to_mamba3

@@ -5,26 +5,15 @@ from typing import Any
 
 from .._cells.diagonal.s5 import S5
 from ._checks import check_type
-from .weight_table import Row, Weights, WeightTable, same
-
-
-def _complex_matrix(name: str, shape: str) -> Row:
-    """Real and imaginary parts: along their last axis, along our first."""
-    return Row(
-        {name: f"2 {shape}"},
-        {name: f"{shape} 2"},
-        to_ours=lambda matrix: matrix.transpose(2, 0, 1),
-        to_theirs=lambda parts: parts.transpose(1, 2, 0),
-    )
-
+from .weight_table import Row, Weights, WeightTable, complex_matrix, same
 
 TABLE = WeightTable(
     make=S5,
     arguments=("input_size", "hidden_size", "blocks=hidden_size"),
     rows=(
         Row({"Lambda": "2 hidden_size"}, {"Lambda_re": "hidden_size", "Lambda_im": "hidden_size"}),
-        _complex_matrix("B", "hidden_size input_size"),
-        _complex_matrix("C", "input_size hidden_size"),
+        complex_matrix("B", "hidden_size input_size"),
+        complex_matrix("C", "input_size hidden_size"),
         same("D", "D", "input_size"),
         Row({"log_delta": "hidden_size"}, {"log_step": "hidden_size 1"}),
     ),

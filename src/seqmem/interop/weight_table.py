@@ -59,6 +59,16 @@ def same(path: str, name: str, shape: str) -> Row:
     return Row({path: shape}, {name: shape})
 
 
+def complex_matrix(name: str, shape: str) -> Row:
+    """Real and imaginary parts: along their last axis, along our first."""
+    return Row(
+        {name: f"2 {shape}"},
+        {name: f"{shape} 2"},
+        to_ours=lambda matrix: matrix.transpose(2, 0, 1),
+        to_theirs=lambda parts: parts.transpose(1, 2, 0),
+    )
+
+
 @dataclass(frozen=True)
 class WeightTable:
     """All rows of one module, and the two conversions that they make.

@@ -10,6 +10,9 @@ from ..._core.validation import check_sizes
 from ..initialisers import normal, uniform
 from .oscillator import AbstractOscillator, Coefficients, draw_maps
 
+# Keeps the derivative of the largest stiffness finite.
+MIN_DELTA = 1e-9
+
 
 class DLinOSS(AbstractOscillator):
     """Damped linear oscillatory state space model (D-LinOSS): harmonic oscillators that are forced
@@ -30,10 +33,10 @@ class DLinOSS(AbstractOscillator):
     mix, since A is real. Cost per step: O(input · hidden), of which O(hidden) is sequential.
     Source: Boyer, Rusch & Rus 2025, arXiv:2505.12171, as in the authors' code,
     jaredbmit/damped-linoss (its DampedIMEX1), from which the equations and the start are taken; the
-    paper itself was not read beyond its introduction. Differs: Δ² has no lower bound of 10⁻⁶ in A±.
-    At the start the eigenvalues are uniform on the ring r_min <= |λ| <= r_max with phases in
-    [0, max_phase), Δ̂ is normal with standard deviation ½, and B, C and D are as in
-    `seqmem.LinOSSIMEX`.
+    paper itself was not read beyond its introduction. Differs: Δ is bounded from below by 10⁻⁹ in
+    A₊ and not in A₋, where the code bounds Δ² by 10⁻⁶ in both. At the start the eigenvalues are
+    uniform on the ring r_min <= |λ| <= r_max with phases in [0, max_phase), Δ̂ is normal with
+    standard deviation ½, and B, C and D are as in `seqmem.LinOSSIMEX`.
 
     Args:
         input_size: features of one input and of one output, > 0.
@@ -82,5 +85,7 @@ class DLinOSS(AbstractOscillator):
     def coefficients(self):
         G, delta = relu(self.G), sigmoid(self.delta)
         root = jnp.sqrt(1 + delta * G)
-        A = jnp.clip(self.A, ((root - 1) / delta) ** 2, ((root + 1) / delta) ** 2)
+        least = (G / (root + 1)) ** 2  # (root − 1)/Δ, without the difference
+        most = ((root + 1) / jnp.maximum(delta, MIN_DELTA)) ** 2
+        A = jnp.clip(self.A, least, most)
         return Coefficients(A, delta, 1 / (1 + delta * G))
