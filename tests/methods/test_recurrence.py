@@ -81,16 +81,25 @@ def test_diagonal_states_and_derivatives_match_a_loop(time, is_complex, reverse,
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 2, 4])
-def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size):
-    a = np.full((9, 2), np.nan)
-    a[4:] = 0.5
-    cut = np.zeros((9, 2), bool)
-    cut[4] = True
+every_place_of_a_cut = pytest.mark.parametrize(
+    ("chunk_size", "step"), [(None, 4), (2, 4), (2, 5), (4, 5), (4, 6)]
+)
+
+
+@every_place_of_a_cut
+def test_diagonal_recurrence_passes_nothing_through_a_cut(chunk_size, step):
+    a = np.full((13, 2), np.nan)
+    a[step:] = 0.5
+    cut = np.zeros((13, 2), bool)
+    cut[step] = True
     solve = jax.jit(functools.partial(diagonal_states, schedule=in_chunks(chunk_size)))
-    states = solve(*map(jnp.asarray, (a, np.ones((9, 2)), np.ones(2), cut)))
-    want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
-    np.testing.assert_allclose(states[:, 0], want)
+    states = solve(*map(jnp.asarray, (a, np.ones((13, 2)), np.ones(2), cut)))
+    np.testing.assert_allclose(states[:, 0], [np.nan] * step + halvings(13 - step))
+
+
+def halvings(count):
+    """s_t = s_{t−1} / 2 + 1 from a state of 0."""
+    return [2 - 0.5**t for t in range(count)]
 
 
 # Recurrences of blocks
@@ -128,17 +137,17 @@ def test_states_of_blocks_and_derivatives_match_a_loop(time, reverse, chunk_size
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 2, 4])
-def test_recurrence_of_blocks_passes_nothing_through_a_cut(chunk_size):
-    A = np.full((9, 2, 2, 1), np.nan)
-    A[4:] = 0.5 * np.eye(2)[:, :, None]
-    cut = np.zeros((9, 1, 1), bool)
-    cut[4] = True
+@every_place_of_a_cut
+def test_recurrence_of_blocks_passes_nothing_through_a_cut(chunk_size, step):
+    A = np.full((13, 2, 2, 1), np.nan)
+    A[step:] = 0.5 * np.eye(2)[:, :, None]
+    cut = np.zeros((13, 1, 1), bool)
+    cut[step] = True
     schedule = in_chunks(chunk_size, BLOCKS)
     solve = jax.jit(functools.partial(linear_states, schedule=schedule, structure=BLOCKS))
-    maps = tuple(map(jnp.asarray, (A, np.ones((9, 2, 1)), cut)))
-    want = [np.nan] * 4 + [1, 1.5, 1.75, 1.875, 1.9375]
-    np.testing.assert_allclose(solve(maps, jnp.ones((2, 1)))[:, 0, 0], want)
+    maps = tuple(map(jnp.asarray, (A, np.ones((13, 2, 1)), cut)))
+    states = solve(maps, jnp.ones((2, 1)))
+    np.testing.assert_allclose(states[:, 0, 0], [np.nan] * step + halvings(13 - step))
 
 
 # Dense recurrences

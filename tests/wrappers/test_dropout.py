@@ -166,6 +166,7 @@ def test_zoneout_matches_its_paper_in_training_and_at_test_time(is_random):
     [
         (seqmem.GRU(INPUT, HIDDEN, key=KEY), seqmem.GATED, True),
         (seqmem.LRU(INPUT, HIDDEN, key=KEY), seqmem.DIAGONAL, True),
+        (seqmem.LinOSSIM(INPUT, HIDDEN, key=KEY), seqmem.BLOCK_DIAGONAL, True),
         (seqmem.DeltaRule(INPUT, 6, num_heads=3, key=KEY), seqmem.FAST_WEIGHTS, False),
         (seqmem.CausalConv(INPUT, 3, width=2, key=KEY), seqmem.WINDOW, False),
     ],

@@ -54,8 +54,8 @@ def with_zoneout(cell: AbstractCell) -> AbstractCell:
     `jax.random.bernoulli` at its rate (an LSTM has one rate for h and one for c); at test time,
     pass the rates, which are the expectation of the masks.
 
-    A gated or diagonal cell keeps its family. A window or fast-weight cell becomes unstructured,
-    since its update is another, and runs step by step.
+    A gated, diagonal or block-diagonal cell keeps its family. A window or fast-weight cell becomes
+    unstructured, since its update is another, and runs step by step.
 
     Source: Krueger et al. 2016, arXiv:1606.01305. Differs: none.
 
