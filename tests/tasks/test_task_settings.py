@@ -53,6 +53,15 @@ def test_flip_flop_instructions_have_their_probabilities():
         assert abs((instructions == instruction).mean() - expected) < 4 * error
 
 
+def test_words_are_made_of_all_generators_alike():
+    task = tasks.WordProblem(tasks.alternating(5), 7, generators=(4, 17, 30))
+    inputs = np.asarray(compiled(task.batch, static_argnums=1)(jax.random.key(0), 3001).inputs)
+    elements, counts = np.unique(inputs, return_counts=True)
+    assert elements.tolist() == [4, 17, 30]
+    error = math.sqrt(2 / 9 / inputs.size)
+    assert (abs(counts / inputs.size - 1 / 3) < 4 * error).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -65,6 +74,9 @@ def test_flip_flop_instructions_have_their_probabilities():
         lambda: tasks.parity(5, 7),
         lambda: tasks.parity(5, 1),
         lambda: tasks.WordProblem(tasks.cyclic(3), 1),
+        lambda: tasks.WordProblem(tasks.symmetric(3), 5, generators=()),
+        lambda: tasks.WordProblem(tasks.symmetric(3), 5, generators=(1, 6)),
+        lambda: tasks.WordProblem(tasks.symmetric(3), 5, generators=(2, 1, 2)),
         lambda: tasks.TemporalOrder(9),
         lambda: tasks.AssociativeRecall(10, 3, 10),
         lambda: tasks.AssociativeRecall(13, 3, 10),
