@@ -105,13 +105,35 @@ def test_dropout_with_a_key_has_no_single_step():
         seqmem.unroll(Dropout(0.5, key=KEY), None, jnp.ones((TIME, 3)), method=seqmem.Scan())
 
 
-@pytest.mark.parametrize("wrap", [seqmem.with_learned_state, seqmem.with_zoneout])
-def test_wrapped_stack_runs_as_one_cell(wrap):
+def test_learned_state_of_a_stack_is_learned_layer_by_layer():
+    """The stack remains one, so each layer runs by its own method."""
+    stack = Stack([seqmem.MinGRU(2, 5, key=KEY), Map(jnp.tanh), seqmem.GRU(5, 3, key=KEY)])
+    theta = jax.tree.map(lambda leaf: leaf + 0.5, stack.init_state())
+    cell, xs = seqmem.with_learned_state(stack, theta), jnp.ones((TIME, BATCH, 2))
+    assert jax.tree.map(float, jax.tree.map(jnp.mean, cell.init_state())) == (0.5, (), 0.5)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(cell):
+        methods = seqmem.layers.LayerByLayer(seqmem.Parallel(), None, None)
+        return jnp.sum(seqmem.unroll(cell, None, xs, method=methods)[1] ** 2)
+
+    value, gradient = loss(cell)
+    outputs = seqmem.unroll(stack, theta, xs)[1]
+    np.testing.assert_allclose(value, jnp.sum(outputs**2), rtol=1e-5)
+    by_theta = jax.tree.leaves([gradient.layers[i].wrapper for i in (0, 2)])
+    assert all((leaf != 0).all() for leaf in by_theta)
+
+
+def test_layers_with_and_without_time_over_devices_are_refused():
+    with pytest.raises(ValueError, match=r"LayerByLayer.*\n.*for every layer.*\n.*for each layer"):
+        seqmem.layers.LayerByLayer(seqmem.Sharded("time"), None)
+
+
+def test_wrapped_stack_runs_as_one_cell():
     stack = Stack([seqmem.RNN(2, 5, key=KEY), seqmem.GRU(5, 3, key=KEY)])
-    cell, xs = wrap(stack), normal(TIME, BATCH, 2).astype(np.float32)
-    inputs = xs
-    if wrap is seqmem.with_zoneout:
-        inputs = xs, jax.tree.map(jnp.zeros_like, stack.init_state(TIME, BATCH))
+    cell, xs = seqmem.with_zoneout(stack), normal(TIME, BATCH, 2).astype(np.float32)
+    inputs = xs, jax.tree.map(jnp.zeros_like, stack.init_state(TIME, BATCH))
     _, ys = seqmem.unroll(cell, None, inputs)
     np.testing.assert_allclose(ys, seqmem.unroll(stack, None, xs)[1], rtol=1e-5, atol=1e-6)
 

@@ -7,6 +7,7 @@ from .._core.container import AbstractContainer
 from .._core.errors import bad_input
 from .._core.family import Family
 from .._core.method import AbstractMethod
+from .._core.time_shard import TimeShard
 from .default import default_method
 from .scan.reference import ReferenceScan
 from .scan.scan import Scan
@@ -20,7 +21,11 @@ class LayerByLayer(AbstractMethod):
 
     Args:
         methods: one for each part, or one for all; None picks the default of a part's family.
-            Without any, that is what every part gets.
+            Without any, that is what every part gets. Where time is over devices, each is a
+            `seqmem.Sharded`.
+
+    Raises:
+        ValueError: where some methods, but not all, have time over devices.
 
     Example:
         >>> import seqmem
@@ -32,6 +37,15 @@ class LayerByLayer(AbstractMethod):
 
     def __init__(self, *methods: AbstractMethod | None):
         object.__setattr__(self, "methods", methods)
+        if len(self._time_shards()) > 1:
+            raise bad_input(
+                f"{self}.",
+                "time over the same devices for every layer, or for none.",
+                "write seqmem.Sharded(...) for each layer, with the same axis name.",
+            )
+
+    def _time_shards(self) -> set[TimeShard]:
+        return {TimeShard() if method is None else method.time_shard for method in self.methods}
 
     def __repr__(self) -> str:
         return f"LayerByLayer({', '.join(map(repr, self.methods))})"
@@ -43,6 +57,10 @@ class LayerByLayer(AbstractMethod):
     @property
     def needs_cell(self) -> bool:
         return False
+
+    @property
+    def time_shard(self) -> TimeShard:
+        return next(iter(self._time_shards()), TimeShard())
 
     def run(self, problem):
         if not isinstance(problem.cell, AbstractContainer):

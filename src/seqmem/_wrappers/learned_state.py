@@ -11,6 +11,7 @@ from .._core.errors import bad_input
 from .._core.precision import as_precision, keep_inexact, precision
 from .._core.problem import State
 from .._core.shapes import tree_names
+from .._methods.series import AbstractSeries
 from .wrapper import AbstractWrapper, WrappedCell
 
 
@@ -31,7 +32,7 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
 
     Whole numbers in the state, such as a count of steps, remain those of `cell.init_state()`. Every
     sequence that starts from `init_state()`, and every reset, contributes to the gradient
-    of θ.
+    of θ. Of layers in series, each gets its own part of θ.
 
     Args:
         cell: the cell.
@@ -56,4 +57,11 @@ def with_learned_state(cell: AbstractCell, state: State | None = None) -> Abstra
             f"the tree and shapes of the cell's init_state(), {tree_names(init)}.",
             "pass new values for the leaves of cell.init_state(), with their shapes.",
         )
-    return WrappedCell(cell, LearnedState(jax.tree.map(jnp.copy, keep_inexact(state))))
+    return _learn(cell, jax.tree.map(jnp.copy, keep_inexact(state)))
+
+
+def _learn(cell: AbstractCell, state: State) -> AbstractCell:
+    if not isinstance(cell, AbstractSeries):
+        return WrappedCell(cell, LearnedState(state)) if jax.tree.leaves(state) else cell
+    layers = tuple(map(_learn, cell.layers, state))
+    return eqx.tree_at(lambda series: series.layers, cell, layers)
