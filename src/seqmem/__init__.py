@@ -51,6 +51,7 @@ from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
 from ._cells.diagonal.shm import SHM as SHM
 from ._cells.diagonal.sru import SRU as SRU
+from ._cells.fast_weights.bounded_memory import ABC as ABC
 from ._cells.fast_weights.chunkwise.view import MemoryView as MemoryView
 from ._cells.fast_weights.comba import Comba as Comba
 from ._cells.fast_weights.delta_product import DeltaProduct as DeltaProduct
@@ -64,6 +65,7 @@ from ._cells.fast_weights.gated_delta_rule_2 import GatedDeltaRule2 as GatedDelt
 from ._cells.fast_weights.gated_kalma_net import GatedKalmaNet as GatedKalmaNet
 from ._cells.fast_weights.gated_oja_rule import GatedOjaRule as GatedOjaRule
 from ._cells.fast_weights.gla import GLA as GLA
+from ._cells.fast_weights.gsa import GSA as GSA
 from ._cells.fast_weights.hgrn2 import HGRN2 as HGRN2
 from ._cells.fast_weights.kda import KDA as KDA
 from ._cells.fast_weights.lightning_attention import LightningAttention as LightningAttention
@@ -273,6 +275,7 @@ __all__ += ["with_chrono_bias", "with_gate", "with_input_dropout", "with_layer_n
 __all__ += ["with_learned_state", "with_variational_dropout", "with_weight_dropout", "with_zoneout"]
 __all__ += ["AbstractSolver", "Chebyshev", "ConjugateGradients", "Exact", "MemoryView"]
 __all__ += ["GatedKalmaNet", "MesaNet"]
+__all__ += ["ABC", "GSA"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from seqmem import blocks, interop, layers
 from tests.helpers.slow import slow_but
 
 REFERENCE = {}
-for part in ("blocks", "solvers", "mamba3"):
+for part in ("blocks", "solvers", "mamba3", "slots"):
     with np.load(pathlib.Path(__file__).parent.parent / "reference" / f"{part}.npz") as file:
         REFERENCE |= file
 TOLERANCE = 1e-10
@@ -51,6 +51,7 @@ BLOCKS = {
     "xLSTM": Block(interop.from_xlstm, interop.to_xlstm, {}),
     "GLA": Block(interop.from_fla_gla, interop.to_fla_gla, {}),
     "MesaNet": Block(interop.from_fla_mesa_net, interop.to_fla_mesa_net, {}),
+    "GSA": Block(interop.from_fla_gsa, interop.to_fla_gsa, {"num_heads": 3}),
     "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
     "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
 }
@@ -174,6 +175,7 @@ def test_imported_block_has_the_structure_that_its_function_makes(name):
         "xLSTM": lambda: blocks.xlstm_block(10, 14, num_heads=2, key_size=3, key=KEY),
         "GLA": lambda: blocks.gla_block(12, 15, num_heads=3, key_size=2, rank=2, key=KEY),
         "MesaNet": lambda: blocks.mesa_net_block(7, 6, num_heads=3, key=KEY),
+        "GSA": lambda: blocks.gsa_block(12, 12, num_heads=3, key_size=5, num_slots=7, key=KEY),
         "RWKV-7": lambda: blocks.rwkv7_block(6, num_heads=2, key=KEY),
         "RWKV-7 above": lambda: blocks.rwkv7_block(6, num_heads=2, first_layer=False, key=KEY),
     }
@@ -304,6 +306,8 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
         (lambda: blocks.mesa_net_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.mesa_net_block(3, 6, num_heads=2, width=0, key=KEY), "width=0"),
         (lambda: blocks.mesa_net_block(3, 6, num_heads=2, solver=30, key=KEY), "solver=30"),
+        (lambda: blocks.gsa_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.gsa_block(3, 4, num_heads=2, num_slots=0, key=KEY), "num_slots=0"),
         (lambda: blocks.xlstm_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.xlstm_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
         (lambda: blocks.rwkv7_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),

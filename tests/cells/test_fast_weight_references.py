@@ -20,7 +20,7 @@ from seqmem import Memory, Write
 from tests.helpers.slow import slow, slow_but
 
 REFERENCE = {}
-for name in ("fast_weights", "delta_rules"):
+for name in ("fast_weights", "delta_rules", "slots"):
     with np.load(pathlib.Path(__file__).parent.parent / "reference" / f"{name}.npz") as file:
         REFERENCE |= dict(file)
 METHODS = (
@@ -59,6 +59,11 @@ def linear(query, key, value, log_decay=None):
 def delta(query, key, value, beta, log_decay=None):
     remove = beta * key if log_decay is None else beta * jnp.exp(log_decay) * key
     return Write(scaled(query), key, beta * value, log_decay, remove)
+
+
+def oja(query, key, value, beta, log_decay):
+    """The delta rule of the transposed memory."""
+    return delta(query, value, key, beta, log_decay)._replace(reading=seqmem.Transposed())
 
 
 def scaled(query):
@@ -172,6 +177,12 @@ REFERENCES = {
         outputs=lambda reading, q, k, v, g, u: (
             reading + (scaled(q) * u * k).sum(-1, keepdims=True) * v
         ),
+    ),
+    "gated Oja rule": Reference(
+        lambda q, k, v, beta, g: oja(q, k, v, beta[..., None], g),
+        ("query", "key", "unit value", "beta", "value log_decays"),
+        memory=Memory,
+        states_of=lambda memory: (memory.matrix,),
     ),
     "DeltaProduct": Reference(delta_product, PRODUCTS),
     "gated DeltaProduct": Reference(delta_product, (*PRODUCTS, "log_decay")),

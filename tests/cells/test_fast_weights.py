@@ -332,6 +332,10 @@ IMPOSSIBLE = {
     "no write": lambda key: seqmem.DeltaProduct(3, 6, num_heads=2, num_writes=0, key=key),
     "heads of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 7, num_heads=2, key=key),
     "no key of Oja's rule": lambda key: seqmem.GatedOjaRule(3, 6, num_heads=2, key_size=0, key=key),
+    "heads of slots": lambda key: seqmem.GSA(3, 7, num_heads=2, key=key),
+    "no slot": lambda key: seqmem.GSA(3, 6, num_heads=2, num_slots=0, key=key),
+    "no mean": lambda key: seqmem.ABC(3, 6, num_heads=2, num_slots=0, key=key),
+    "heads of means": lambda key: seqmem.ABC(3, 7, num_heads=2, key=key),
     "bound of 1": lambda key: seqmem.HGRN2(3, 6, num_heads=2, lower_bound=1.0, key=key),
     "heads of an sLSTM": lambda key: seqmem.SLSTM(3, 7, num_heads=2, key=key),
 }

@@ -63,6 +63,8 @@ CELLS = {
     "GatedKalmaNet": lambda: seqmem.GatedKalmaNet(
         2, 6, num_heads=3, key_size=5, solver=seqmem.Chebyshev(3), key=key
     ),
+    "GSA": lambda: seqmem.GSA(2, 6, num_heads=3, key_size=5, num_slots=7, key=key),
+    "ABC": lambda: seqmem.ABC(2, 6, num_heads=3, key_size=5, num_slots=7, key=key),
     "RWKV7": lambda: seqmem.RWKV7(2, 6, num_heads=3, rank=5, key=key),
     "Mamba3": lambda: seqmem.Mamba3(2, 6, num_heads=3, key_size=5, key=key),
     "Mamba3 of rank 2": lambda: seqmem.Mamba3(
@@ -96,6 +98,7 @@ CELLS = {
         2, 12, num_heads=6, key_size=5, num_groups=3, width=2, key=key
     ),
     "mamba3": lambda: seqmem.blocks.mamba3_block(2, 6, num_heads=3, key_size=5, rank=2, key=key),
+    "gsa": lambda: seqmem.blocks.gsa_block(2, 6, num_heads=3, key_size=5, num_slots=7, key=key),
     "gla": lambda: seqmem.blocks.gla_block(2, 6, num_heads=3, key_size=5, rank=7, key=key),
     "mlstm": lambda: seqmem.blocks.xlstm_block(2, 6, num_heads=3, key_size=5, key=key),
     "mesa_net": lambda: seqmem.blocks.mesa_net_block(

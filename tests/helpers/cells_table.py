@@ -35,6 +35,7 @@ SIZES = {
     "dilation": 43,
     "num_angles": 13,
     "rank": 29,
+    "num_slots": 41,
     "mini_batch_size": 47,
 }
 
@@ -82,6 +83,8 @@ ELSEWHERE = {
     "RWKV6": FLA,
     "RWKV7": f"{FLA}, {JLA}",
     "GatedOjaRule": FLA,
+    "GSA": FLA,
+    "ABC": FLA,
     "MesaNet": FLA,
     "GatedKalmaNet": "hybrid-model-factory",
     "TTTLinear": "ttt-lm-jax, ttt-lm-pytorch",
@@ -187,6 +190,7 @@ def names_of_sizes() -> dict[int, str]:
     """What an axis of a state may be called, by its length."""
     short = {name.removesuffix("_size"): length for name, length in SIZES.items()}
     short |= {"heads": short.pop("num_heads"), "angles": short.pop("num_angles")}
+    short["slots"] = short.pop("num_slots")
     short["key-value heads"] = short.pop("num_key_value_heads")
     value = short["hidden"] // short["heads"]
     names = {length: name for name, length in short.items()}

@@ -40,6 +40,7 @@ CELLS = {
     "DLinOSS": lambda key: seqmem.DLinOSS(INPUT, HIDDEN, key=key),
     "KDA": lambda key: seqmem.KDA(INPUT, 6, num_heads=2, key=key),
     "MLSTM": lambda key: seqmem.MLSTM(INPUT, 6, num_heads=2, key=key),
+    "ABC": lambda key: seqmem.ABC(INPUT, 6, num_heads=2, num_slots=5, key=key),
 }
 
 
@@ -81,15 +82,18 @@ def permute_by_gathering(x, axis_name, perm):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", ["MinGRU", "KDA", slow("DLinOSS")])
+@pytest.mark.parametrize("name", ["MinGRU", "KDA", slow("DLinOSS"), slow("ABC")])
 def test_sharded_values_and_gradients_match_one_device(name, reverse, monkeypatch):
     monkeypatch.setattr(jax.lax, "ppermute", permute_by_gathering)
     cell, state = make_cell(name)
     xs, options = sequences("all")
     inner = seqmem.Scan() if name == "MinGRU" else seqmem.Parallel(chunk_size=2)
+    method = seqmem.Sharded("time", inner)
+    if isinstance(cell, seqmem.AbstractContainer):
+        method = seqmem.layers.LayerByLayer(method)
     runs = (
         functools.partial(unroll_on_one_device, reverse=reverse),
-        functools.partial(unroll_in_shares, method=seqmem.Sharded("time", inner), reverse=reverse),
+        functools.partial(unroll_in_shares, method=method, reverse=reverse),
     )
     want, got = (
         jax.jit(functools.partial(everything, run))(cell, state, xs, options) for run in runs

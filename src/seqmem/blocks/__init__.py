@@ -2,6 +2,7 @@
 
 from .gated_delta_net import gated_delta_net_block as gated_delta_net_block
 from .gla import gla_block as gla_block
+from .gsa import gsa_block as gsa_block
 from .mamba2 import mamba2_block as mamba2_block
 from .mamba3 import mamba3_block as mamba3_block
 from .mesa_net import mesa_net_block as mesa_net_block

@@ -27,6 +27,7 @@ from .fla_gated_delta_net import (
     to_fla_gated_delta_net as to_fla_gated_delta_net,
 )
 from .fla_gla import from_fla_gla as from_fla_gla, to_fla_gla as to_fla_gla
+from .fla_gsa import from_fla_gsa as from_fla_gsa, to_fla_gsa as to_fla_gsa
 from .fla_mesa_net import from_fla_mesa_net as from_fla_mesa_net, to_fla_mesa_net as to_fla_mesa_net
 from .fla_rwkv7 import from_fla_rwkv7 as from_fla_rwkv7, to_fla_rwkv7 as to_fla_rwkv7
 from .linoss import from_linoss as from_linoss, to_linoss as to_linoss
