@@ -196,6 +196,7 @@ def test_cells_that_declare_the_delta_rule_write_by_it(float64, name):
         ("RWKV6", "its query reads before the write"),
         ("DeltaProduct", "a step writes several times"),
         ("GatedOjaRule", "its reading is transposed"),
+        ("MesaNet", "it reads its memory more than once"),
     ],
 )
 def test_other_writes_are_refused(kinds, name, clause):

@@ -232,6 +232,21 @@ def test_strong_decays_lose_no_digit_in_single_precision(draw_log_decay, make):
     assert_trees_close(run(seqmem.Parallel(chunk_size=64), cell, xs), want, 1e-5)
 
 
+def test_steps_after_convergence_change_nothing():
+    """Of 300 steps in single precision, where residuals would underflow after some 30."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(200, KEY, KEY)))[0]
+    H = (Q * 10.0 ** rng.uniform(-2, 0, (200, 1, KEY))) @ Q.swapaxes(-1, -2)
+    query = rng.normal(size=(200, 1, KEY)) * 10.0 ** rng.integers(-30, 30, (200, 1, 1))
+    args = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (H, np.full((1, KEY), 1e-3), query))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def solve(steps, H, ridge, query):
+        return seqmem.ConjugateGradients(steps).solve(seqmem.MemoryView(H), ridge, query)
+
+    np.testing.assert_array_equal(solve(300, *args), solve(30, *args))
+
+
 def test_impossible_solvers_are_refused():
     for solver in (seqmem.ConjugateGradients, seqmem.Chebyshev):
         for steps in (0, -1, 2.0, True, None):
