@@ -1,7 +1,8 @@
 """Blocks match the code of their authors in outputs and gradients, and exchange weights with it.
 
-The reference numbers are in tests/reference: blocks.npz, solvers.npz and mamba3.npz, written by
-make_blocks.py, make_solvers.py and make_mamba3.py in that folder.
+The reference numbers are in tests/reference: blocks.npz, solvers.npz, mamba3.npz and
+new_blocks.npz, written by make_blocks.py, make_solvers.py, make_mamba3.py and make_new_blocks.py in
+that folder.
 """
 
 import itertools
@@ -20,7 +21,7 @@ from seqmem import blocks, interop, layers
 from tests.helpers.slow import slow_but
 
 REFERENCE = {}
-for part in ("blocks", "solvers", "mamba3", "slots"):
+for part in ("blocks", "solvers", "mamba3", "slots", "new_blocks"):
     with np.load(pathlib.Path(__file__).parent.parent / "reference" / f"{part}.npz") as file:
         REFERENCE |= file
 TOLERANCE = 1e-10
@@ -54,6 +55,24 @@ BLOCKS = {
     "GSA": Block(interop.from_fla_gsa, interop.to_fla_gsa, {"num_heads": 3}),
     "RWKV-7": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
     "RWKV-7 above": Block(interop.from_fla_rwkv7, interop.to_fla_rwkv7, {}),
+    "Gated DeltaNet-2": Block(
+        interop.from_fla_gated_delta_net_2, interop.to_fla_gated_delta_net_2, {"beta_max": 2.0}
+    ),
+    "Comba": Block(interop.from_fla_comba, interop.to_fla_comba, {}),
+    "RWKV-6": Block(interop.from_fla_rwkv6, interop.to_fla_rwkv6, {}),
+    "preconditioned Gated DeltaNet": Block(
+        interop.from_fla_preconditioned_gated_delta_net,
+        interop.to_fla_preconditioned_gated_delta_net,
+        {"beta_max": 2.0},
+    ),
+    "preconditioned KDA": Block(
+        interop.from_fla_preconditioned_kda, interop.to_fla_preconditioned_kda, {"beta_max": 2.0}
+    ),
+    "MiniMax": Block(
+        interop.from_minimax,
+        interop.to_minimax,
+        {"num_heads": 3, "layer": 1, "num_layers": 5},
+    ),
 }
 every_block = pytest.mark.parametrize("name", BLOCKS)
 
@@ -178,10 +197,26 @@ def test_imported_block_has_the_structure_that_its_function_makes(name):
         "GSA": lambda: blocks.gsa_block(12, 12, num_heads=3, key_size=5, num_slots=7, key=KEY),
         "RWKV-7": lambda: blocks.rwkv7_block(6, num_heads=2, key=KEY),
         "RWKV-7 above": lambda: blocks.rwkv7_block(6, num_heads=2, first_layer=False, key=KEY),
+        "Gated DeltaNet-2": lambda: blocks.gated_delta_net_2_block(
+            7, 30, num_heads=6, num_key_heads=3, key_size=2, beta_max=2, key=KEY
+        ),
+        "Comba": lambda: blocks.comba_block(7, 15, num_heads=3, key_size=2, key=KEY),
+        "RWKV-6": lambda: blocks.rwkv6_block(
+            12, 15, num_heads=3, key_size=2, mix_rank=4, rank=7, key=KEY
+        ),
+        "preconditioned Gated DeltaNet": lambda: blocks.preconditioned_gated_delta_net_block(
+            7, 15, num_heads=3, key_size=2, beta_max=2, key=KEY
+        ),
+        "preconditioned KDA": lambda: blocks.preconditioned_kda_block(
+            7, 15, num_heads=3, key_size=2, beta_max=2, key=KEY
+        ),
+        "MiniMax": lambda: blocks.lightning_attention_block(
+            7, 12, num_heads=3, layer=1, num_layers=5, key=KEY
+        ),
     }
     expected = eqx.filter_eval_shape(sizes[name])
     assert jax.tree.structure(block) == jax.tree.structure(expected)
-    if "RWKV" not in name:  # whose module has a rank for each of its matrices of low rank
+    if "RWKV-7" not in name:  # whose module has a rank for each of its matrices of low rank
         shapes = [[leaf.shape for leaf in jax.tree.leaves(cell)] for cell in (block, expected)]
         assert shapes[0] == shapes[1]
 
@@ -310,6 +345,32 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
         (lambda: blocks.gsa_block(3, 4, num_heads=2, num_slots=0, key=KEY), "num_slots=0"),
         (lambda: blocks.xlstm_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.xlstm_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
+        (
+            lambda: blocks.gated_delta_net_2_block(3, 10, num_heads=5, num_key_heads=2, key=KEY),
+            "num_key_heads=2 for num_heads=5",
+        ),
+        (
+            lambda: blocks.gated_delta_net_2_block(3, 4, num_heads=2, beta_max=3.0, key=KEY),
+            "beta_max=3.0",
+        ),
+        (lambda: blocks.comba_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.comba_block(3, 4, num_heads=2, key_size=0, key=KEY), "key_size=0"),
+        (lambda: blocks.rwkv6_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.rwkv6_block(4, num_heads=2, mix_rank=0, key=KEY), "mix_rank=0"),
+        (
+            lambda: blocks.preconditioned_gated_delta_net_block(
+                3, 4, num_heads=2, beta_max=3.0, key=KEY
+            ),
+            "beta_max=3.0",
+        ),
+        (
+            lambda: blocks.preconditioned_kda_block(3, 4, num_heads=2, key_size=0, key=KEY),
+            "key_size=0",
+        ),
+        (
+            lambda: blocks.lightning_attention_block(3, 4, num_heads=2, layer=1, key=KEY),
+            "layer=1 of num_layers=1",
+        ),
         (lambda: blocks.rwkv7_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (
             lambda: blocks.rwkv7_block(6, num_heads=2, rank=0, first_layer=False, key=KEY),

@@ -105,6 +105,22 @@ CELLS = {
         2, 6, num_heads=3, key_size=5, width=2, solver=seqmem.ConjugateGradients(5), key=key
     ),
     "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, num_heads=3, rank=5, key=key),
+    "gated_delta_net_2": lambda: seqmem.blocks.gated_delta_net_2_block(
+        2, 30, num_heads=6, num_key_heads=3, key_size=3, width=2, key=key
+    ),
+    "comba": lambda: seqmem.blocks.comba_block(2, 6, num_heads=3, key_size=5, width=2, key=key),
+    "rwkv6": lambda: seqmem.blocks.rwkv6_block(
+        2, 6, num_heads=3, key_size=5, mix_rank=3, rank=7, key=key
+    ),
+    "preconditioned_gated_delta_net": lambda: seqmem.blocks.preconditioned_gated_delta_net_block(
+        2, 6, num_heads=3, key_size=5, width=2, key=key
+    ),
+    "preconditioned_kda": lambda: seqmem.blocks.preconditioned_kda_block(
+        2, 6, num_heads=3, key_size=5, width=2, key=key
+    ),
+    "lightning_attention": lambda: seqmem.blocks.lightning_attention_block(
+        2, 6, num_heads=3, key=key
+    ),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
     "Residual": lambda: seqmem.layers.Residual(
         seqmem.layers.Stack(

@@ -60,13 +60,14 @@ def comba_as_in_its_kernels(q, k, v, p, beta, g, *, initial_state, output_final_
     """fused_recurrent_comba_fwd_kernel, without the norms of q, k and p."""
     q, k, v, p = (leaf.transpose(1, 2) for leaf in (q, k, v, p))
     beta, decay = (leaf.transpose(1, 2)[..., None] for leaf in (beta, g.exp()))
-    h = torch.zeros(*k.shape[:2], KEY, VALUE) if initial_state is None else initial_state
+    *lead, time, key_size = k.shape
+    h = torch.zeros(*lead, key_size, v.shape[-1]) if initial_state is None else initial_state
     outputs = []
-    for t in range(TIME):
+    for t in range(time):
         error = v[:, :, t] - torch.einsum("bhkv,bhk->bhv", h, p[:, :, t])
         write = torch.einsum("bhk,bhv->bhkv", k[:, :, t], beta[:, :, t] * error)
         h = h * decay[:, :, t, :, None] + write
-        outputs.append(torch.einsum("bhkv,bhk->bhv", h, q[:, :, t] * KEY**-0.5))
+        outputs.append(torch.einsum("bhkv,bhk->bhv", h, q[:, :, t] * key_size**-0.5))
     return torch.stack(outputs, 1), h if output_final_state else None
 
 

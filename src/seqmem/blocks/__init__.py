@@ -1,11 +1,19 @@
 """Blocks: the networks in which papers run their cells, as stacks of cells."""
 
+from .comba import comba_block as comba_block
 from .gated_delta_net import gated_delta_net_block as gated_delta_net_block
+from .gated_delta_net_2 import gated_delta_net_2_block as gated_delta_net_2_block
 from .gla import gla_block as gla_block
 from .gsa import gsa_block as gsa_block
+from .lightning_attention import lightning_attention_block as lightning_attention_block
 from .mamba2 import mamba2_block as mamba2_block
 from .mamba3 import mamba3_block as mamba3_block
 from .mesa_net import mesa_net_block as mesa_net_block
+from .preconditioned_gated_delta_net import (
+    preconditioned_gated_delta_net_block as preconditioned_gated_delta_net_block,
+)
+from .preconditioned_kda import preconditioned_kda_block as preconditioned_kda_block
+from .rwkv6 import rwkv6_block as rwkv6_block
 from .rwkv7 import rwkv7_block as rwkv7_block
 from .tcn import tcn as tcn, with_channel_dropout as with_channel_dropout
 from .xlstm import xlstm_block as xlstm_block

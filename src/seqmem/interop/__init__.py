@@ -22,18 +22,31 @@ parameters by its names for them; `to_x` is the inverse. They agree on this:
 """
 
 from .export import register_for_export as register_for_export
+from .fla_comba import from_fla_comba as from_fla_comba, to_fla_comba as to_fla_comba
 from .fla_gated_delta_net import (
     from_fla_gated_delta_net as from_fla_gated_delta_net,
     to_fla_gated_delta_net as to_fla_gated_delta_net,
 )
+from .fla_gated_delta_net_2 import (
+    from_fla_gated_delta_net_2 as from_fla_gated_delta_net_2,
+    to_fla_gated_delta_net_2 as to_fla_gated_delta_net_2,
+)
 from .fla_gla import from_fla_gla as from_fla_gla, to_fla_gla as to_fla_gla
 from .fla_gsa import from_fla_gsa as from_fla_gsa, to_fla_gsa as to_fla_gsa
 from .fla_mesa_net import from_fla_mesa_net as from_fla_mesa_net, to_fla_mesa_net as to_fla_mesa_net
+from .fla_preconditioned import (
+    from_fla_preconditioned_gated_delta_net as from_fla_preconditioned_gated_delta_net,
+    from_fla_preconditioned_kda as from_fla_preconditioned_kda,
+    to_fla_preconditioned_gated_delta_net as to_fla_preconditioned_gated_delta_net,
+    to_fla_preconditioned_kda as to_fla_preconditioned_kda,
+)
+from .fla_rwkv6 import from_fla_rwkv6 as from_fla_rwkv6, to_fla_rwkv6 as to_fla_rwkv6
 from .fla_rwkv7 import from_fla_rwkv7 as from_fla_rwkv7, to_fla_rwkv7 as to_fla_rwkv7
 from .linoss import from_linoss as from_linoss, to_linoss as to_linoss
 from .mamba import from_mamba as from_mamba, to_mamba as to_mamba
 from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .mamba3 import from_mamba3 as from_mamba3, to_mamba3 as to_mamba3
+from .minimax import from_minimax as from_minimax, to_minimax as to_minimax
 from .pytorch import from_torch as from_torch, to_torch as to_torch
 from .qwen3_next import from_qwen3_next as from_qwen3_next, to_qwen3_next as to_qwen3_next
 from .s5 import from_s5 as from_s5, to_s5 as to_s5
