@@ -3,7 +3,8 @@
     S ← exp(g_t) S, 0 first where the segment changes;  S ← S + β_t k_t (v_t − k_tᵀ S)ᵀ
     o_t = scale · q_tᵀ S,    S [key, value]
 
-Without β, what is written is k_t v_tᵀ. Arrays are [batch, time, heads, channel].
+Without β, what is written is k_t v_tᵀ; with b and w, k_t (w_t ∘ v_t − (b_t ∘ k_t)ᵀ S)ᵀ.
+Arrays are [batch, time, heads, channel].
 """
 
 import jax
@@ -15,6 +16,7 @@ GATES = {
     "deltanet": {"beta": 3},
     "gated_deltanet": {"g": 3, "beta": 3},
     "kda": {"g": 4, "beta": 3},
+    "gdn2": {"g": 4, "b": 4, "w": 4},
 }
 
 
@@ -50,6 +52,8 @@ def linear_attention(
             S = S * jnp.exp(g if g.ndim == 3 else g[..., None])[..., None]
         if "beta" in gates:
             v = gates["beta"][..., None] * (v - jnp.einsum("bhk,bhkv->bhv", k, S))
+        if "b" in gates:
+            v = gates["w"] * v - jnp.einsum("bhk,bhkv->bhv", gates["b"] * k, S)
         S = S + k[..., None] * v[..., None, :]
         return S, scale * jnp.einsum("bhk,bhkv->bhv", q, S)
 

@@ -31,6 +31,7 @@ CELLS = {
     "DeltaRule": seqmem.DeltaRule,
     "GatedDeltaRule": seqmem.GatedDeltaRule,
     "KDA": seqmem.KDA,
+    "GatedDeltaRule2": seqmem.GatedDeltaRule2,
 }
 LENGTHS = np.array([TIME, 70])
 RESETS = np.zeros((TIME, BATCH), bool)
@@ -87,12 +88,10 @@ def compare_stand_in():
     k = draw(2, *shape)
     k = k / jnp.linalg.norm(k, axis=-1, keepdims=True)
     for kind, gates in linear_attention.GATES.items():
-        drawn = {
-            name: -jax.nn.softplus(draw(4, *shape[:axes]))
-            if name == "g"
-            else jax.nn.sigmoid(draw(5, *shape[:axes]))
-            for name, axes in gates.items()
-        }
+        shapes = {name: (v if name == "w" else k).shape[:axes] for name, axes in gates.items()}
+        drawn = {name: jax.nn.sigmoid(draw(5, *shape)) for name, shape in shapes.items()}
+        if "g" in gates:
+            drawn["g"] = -jax.nn.softplus(draw(4, *shapes["g"]))
         options = {
             "scale": 0.7,
             "initial_state": draw(6, BATCH, HEADS, SIZE, 2 * SIZE),
@@ -140,8 +139,8 @@ def compare_decays():
             for level in (0.1, 1, 4, 8, 16, 32, 64, 300):
                 g = -level * (1 + 0.5 * jnp.sin(jnp.arange(256.0)))[None, :, None, None]
                 gates = {"g": jnp.broadcast_to(g, shape) if axes["g"] == 4 else g[..., 0]}
-                if "beta" in axes:
-                    gates["beta"] = jax.nn.sigmoid(draw(5, *shape[:3]))
+                for name in axes.keys() - {"g"}:
+                    gates[name] = jax.nn.sigmoid(draw(5, *shape[: axes[name]]))
                 want = gradients(
                     linear_attention.linear_attention, "mosaic_gpu", jnp.float64, kind, gates
                 )

@@ -29,10 +29,10 @@ class Parallel(AbstractMethod):
     product per chunk is computed for many chunks side by side. One state per chunk is kept, and
     none per step. With perturbations, or when all states are asked for, it is `Scan`. With
     `kernel`, those of jax-linear-attention 0.1.0 run on a Hopper GPU, with JAX 0.11.2 alone, cells
-    with parameters of bfloat16 that add to their matrices or follow the delta rule: factors of
-    products are bfloat16 and readings are rounded to it, sums and matrices are float32. Where a
-    log-decay is below −16 or above 0, or a write is not finite, the program runs chunks instead.
-    There are no second derivatives.
+    with parameters of bfloat16 that add to their matrices or remove from the key that they write:
+    factors of products are bfloat16 and readings are rounded to it, sums and matrices are float32.
+    Where a log-decay is below −16 or above 0, or a write is not finite, the program runs chunks
+    instead. There are no second derivatives.
 
     Windows: one convolution, or banded attention; with perturbations, or when all states are asked
     for, it is `Scan`.

@@ -5,6 +5,7 @@ our letters, one of
 
     S_t = S_{t−1} diag(w_t) + v_t k_tᵀ                            w per head or per key channel
     S_t = S_{t−1} diag(w_t) (I − β_t k_t k_tᵀ) + β_t v_t k_tᵀ     a delta rule
+    S_t = S_{t−1} diag(w_t) (I − (b_t ∘ k_t) k_tᵀ) + v_t k_tᵀ     with b per key channel
 
 and a reset empties S. What only the values of writes tell is decided in the program: where the
 kernels would lose digits, the run is in chunks.
@@ -39,6 +40,7 @@ FACTORS = jnp.bfloat16  # of the products of the kernels
 # bfloat16, and at −32 by 0.3 (tests/reference/linear_attention_kernels.py).
 LEAST_LOG_DECAY = -16.0
 LEAST_BETA, LEAST_SQUARE = 1e-6, 1e-12  # where β and the value before it are read off a write
+LEAST_KEY, LARGEST_ERASE = 1e-30, 2.0  # where b is; the largest one that published rules have
 
 
 class Operands(NamedTuple):
@@ -49,14 +51,14 @@ class Operands(NamedTuple):
         key: k.
         value: v.
         log_decay: ln w of each head, or of each of its key channels; None is no decay.
-        beta: β of each head; None removes nothing.
+        beta: β of each head, or b of each of its key channels; None removes nothing.
     """
 
     query: Float[Array, "batch time heads key"]
     key: Float[Array, "batch time heads key"]
     value: Float[Array, "batch time heads value"]
     log_decay: Float[Array, "batch time heads *key"] | None
-    beta: Float[Array, "batch time heads"] | None
+    beta: Float[Array, "batch time heads *key"] | None
 
     @property
     def kind(self) -> str:
@@ -64,6 +66,8 @@ class Operands(NamedTuple):
         is_per_channel = self.log_decay is not None and self.log_decay.ndim == self.key.ndim
         if self.beta is None:
             return "gla" if is_per_channel else "simple_gla"
+        if self.beta.ndim == self.key.ndim:
+            return "gdn2"
         if self.log_decay is None:
             return "deltanet"
         return "kda" if is_per_channel else "gated_deltanet"
@@ -144,8 +148,8 @@ def _refusal_of_write(problem: Problem, write: Write) -> str | None:
         return "a step reads several times"
     if write.erase is not None:
         return "it removes values from another key than it writes"
-    if write.remove is not None and not getattr(problem.cell, "is_delta_rule", False):
-        return "it does not declare is_delta_rule, and the kernels remove values by the delta rule"
+    if write.log_momentum is not None:
+        return "its writes have momentum"
     return None
 
 
@@ -154,8 +158,8 @@ def _check(problem: Problem, reason: str | None) -> None:
         raise bad_input(
             f"Parallel(kernel=True) cannot run {type(problem.cell).__name__}: {reason}.",
             "a program for a Hopper GPU, a cell with parameters of bfloat16 that adds to its "
-            f"matrices or follows the delta rule, and {PACKAGE} {PACKAGE_VERSION} (pip install "
-            "'seqmem[hopper]').",
+            "matrices or removes from the key that it writes, and "
+            f"{PACKAGE} {PACKAGE_VERSION} (pip install 'seqmem[hopper]').",
             "use method=seqmem.Parallel(), which runs every fast-weight cell.",
         )
 
@@ -174,7 +178,7 @@ def _is_exact(problem: Problem, steps: Steps) -> Bool[Array, ""]:
     if write.log_decay is not None:
         fits &= ((write.log_decay >= LEAST_LOG_DECAY) & (write.log_decay <= 0)).all()
     if write.remove is not None:
-        has_beta = _beta_of(write)[1]
+        has_beta = (_beta_of if problem.cell.is_delta_rule else _erase_gate_of)(write)[1]
         if steps.padding is not None:
             has_beta |= _to_kernel(problem, _with_head_axes(problem, steps.padding))
         fits &= has_beta.all()
@@ -191,7 +195,7 @@ def _run(problem: Problem, steps: Steps) -> tuple[Memory, Float[Array, "time ...
         reset = _to_kernel(problem, _with_head_axes(problem, steps.reset))[:, :, 0, 0]
         segments = jnp.cumsum(reset.astype(jnp.int32), 1)
         state = jnp.where(reset[:, 0, None, None, None], 0, state)
-    operands = _operands_of(_write_of_kernel(problem, steps))
+    operands = _operands_of(problem.cell, _write_of_kernel(problem, steps))
     readings, state = _call(problem, operands, segments, state.mT)
     if problem.reverse:
         readings = jnp.flip(readings, 1)
@@ -207,6 +211,8 @@ def _call(
     from jla import ops  # pyright: ignore[reportMissingImports]
 
     gates = {"g": operands.log_decay, "beta": operands.beta}
+    if operands.kind == "gdn2":
+        gates = gates | {"beta": None, "b": operands.beta, "w": jnp.ones_like(operands.value)}
     if operands.kind == "simple_gla" and operands.log_decay is None:
         gates["g"] = jnp.zeros(operands.key.shape[:3], state.dtype)
     try:
@@ -225,12 +231,15 @@ def _call(
         raise
 
 
-def _operands_of(write: Write) -> Operands:
+def _operands_of(cell: Any, write: Write) -> Operands:
     """The operands of a write with [batch, time, heads] in front."""
     log_decay, value, beta = write.log_decay, write.value, None
-    if write.remove is not None:
+    if write.remove is not None and cell.is_delta_rule:
         beta, has_beta = _beta_of(write)
         value, beta = value / beta, jnp.where(has_beta, beta, 0)[..., 0]
+    elif write.remove is not None:
+        beta, _ = _erase_gate_of(write)
+        log_decay = jnp.broadcast_to(0.0 if log_decay is None else log_decay, beta.shape)
     if log_decay is not None and log_decay.shape[-1] < write.key.shape[-1]:
         log_decay = log_decay[..., 0]
     return Operands(write.query, write.key, value, log_decay, beta)
@@ -247,6 +256,18 @@ def _beta_of(write: Write) -> tuple[Float[Array, "*lead 1"], Bool[Array, "*lead 
     beta = jnp.sum(remove * key, -1, keepdims=True) / jnp.where(has_key, square, 1)
     has_beta = has_key & (beta >= LEAST_BETA)
     return jnp.where(has_beta, beta, 1), has_beta
+
+
+def _erase_gate_of(write: Write) -> tuple[Float[Array, "*lead key"], Bool[Array, "*lead 1"]]:
+    """b of remove = b ∘ w ∘ k, and whether all of it can be read and is in range."""
+    assert write.remove is not None
+    key = write.key
+    if write.log_decay is not None:
+        key = jnp.exp(write.log_decay) * key
+    has_key = jnp.abs(key) >= LEAST_KEY
+    gate = jnp.where(has_key, write.remove / jnp.where(has_key, key, 1), 0)
+    is_known = has_key & (gate >= 0) & (gate <= LARGEST_ERASE)
+    return gate, is_known.all(-1, keepdims=True)
 
 
 def _write_of_kernel(problem: Problem, steps: Steps) -> Write:
