@@ -53,6 +53,14 @@ def _free_programs_of_module() -> Iterator[None]:
     _free_programs()
 
 
+@pytest.fixture(autouse=True)
+def _free_programs_of_slow_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The same after a slow test. Past the limit of Linux the compiler aborts the process."""
+    yield
+    if "slow" in request.keywords:
+        _free_programs()
+
+
 @pytest.fixture
 def free_programs() -> Iterator[None]:
     """The same after one test, for tests with many programs."""

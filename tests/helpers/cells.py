@@ -133,6 +133,13 @@ CELLS = {
     ),
 }
 
+
+def counts_steps(cell: seqmem.AbstractCell) -> bool:
+    """Whether a whole number is part of the state, so that it has no derivative."""
+    leaves = jax.tree.leaves(cell.init_state())
+    return not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
+
+
 # One of each family, and of each kind of state: trees, complex numbers, those of a stack, learned
 # ones. With them a test is quick; with the rest of the list it is slow.
 KINDS = {

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +72,8 @@ def everything(run, cell, xs, lengths, resets):
 
     def loss(cell, xs):
         out = run(cell, xs, lengths, resets)
-        return sum(jnp.sum(jnp.sin(jnp.abs(leaf))) for leaf in jax.tree.leaves(out)), out
+        leaves = jax.tree.leaves(eqx.filter(out, eqx.is_inexact_array))
+        return sum(jnp.sum(jnp.sin(jnp.abs(leaf))) for leaf in leaves), out
 
     return jax.grad(loss, (0, 1), has_aux=True)(cell, xs)
 
