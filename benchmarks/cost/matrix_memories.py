@@ -1,16 +1,20 @@
 """Memories that are matrices: seqmem's chunkwise form, against a plain scan and against attention.
 
     python -m benchmarks.cost.matrix_memories [--rules delta KDA] [--rounds 5] [--tokens 32768]
+        [--lengths 256 4096]
 
 One head of 64 channels, in float32, products in full precision. q, k, v and the rest of a write are
-inputs, so that nothing but the memory is measured. Two tables:
+inputs, so that nothing but the memory is measured. Three tables:
 
 * T = 4096, one sequence: milliseconds, temporaries by XLA's own analysis and the seconds that
   compiling took, of seqmem's default method, of the same recurrence in `lax.scan` as one writes it
   by hand, differentiated by JAX, and, for the delta rule, of memax's layer with its projections
   (which has other numbers: it erases on the wrong side of the matrix).
+* T = 4096, one and eight heads, beside the chunked form of jax-linear-attention from the same q, k,
+  v and gates, where that package is installed: `linear_attention.py` says how.
 * the same number of tokens, as fewer and longer sequences: nanoseconds and multiplications per
-  token of a gradient, and temporaries, of seqmem and of `jax.nn.dot_product_attention`.
+  token of a gradient, and temporaries, of seqmem and of `jax.nn.dot_product_attention`. `--lengths`
+  without a length leaves it out.
 
 Interleaved in one process, medians over the rounds.
 """
@@ -33,6 +37,7 @@ from ..common.records import (
     write_record,
 )
 from ..common.timing import mean_square_gradient, time_forward_and_gradient
+from .linear_attention import KINDS, NUM_HEADS, PACKAGE, measure_beside_package
 from .matrix_recurrences import (
     RULES,
     SIZE,
@@ -46,14 +51,14 @@ from .multiply_adds import multiply_adds
 
 TIME = 4096
 LONGEST_ATTENTION = 4096  # steps; attention saves all its scores
-PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "memax")
+PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "memax", PACKAGE)
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--rules", nargs="+", choices=RULES, default=list(RULES))
-    add("--lengths", type=positive_int, nargs="+", default=[2**n for n in range(8, 16)])
+    add("--lengths", type=positive_int, nargs="*", default=[2**n for n in range(8, 16)])
     add("--tokens", type=positive_int, default=2**15)
     add("--rounds", type=positive_int, default=5)
     add("--out", default="benchmarks/results", help="folder for the results")
@@ -123,21 +128,46 @@ def report(record: Mapping[str, Any]) -> str:
             f"{row['MiB']:.0f}",
         ]
 
-    note = load_note([row["cores_taken"] for row in record["rows"]])
+    def package_line(row: Row) -> list[str]:
+        labels = [row["rule"], str(row["heads"])]
+        if "failure" in row:
+            return [*labels, row["failure"].partition(":")[0], *["-"] * 8]
+        ours, theirs = row["seqmem"], row[PACKAGE]
+        numbers = [
+            text
+            for kind in ("forward", "gradient")
+            for text in (
+                f"{ours[kind]['ms']:.1f}",
+                f"{theirs[kind]['ms']:.1f}",
+                f"{theirs[kind]['ratio']:.2f}",
+                f"{ours[kind]['MiB'] / theirs[kind]['MiB']:.2f}",
+            )
+        ]
+        return [*labels, *numbers, f"{row['difference']:.0e}"]
+
+    loads = [row["cores_taken"] for row in record["rows"]]
+    loads += [row["cores_taken"] for row in record["beside_package"] if "failure" not in row]
+    note = load_note(loads)
     sequence_head = "rule|way|forward ms|MiB|compile s|with backward ms|MiB|compile s"
+    package_head = "rule|heads|forward: ours ms|theirs ms|theirs / ours|MiB: ours / theirs"
+    package_head += "|with backward: ours ms|theirs ms|theirs / ours|MiB: ours / theirs|difference"
     tokens_head = "rule|T|ns/token|thousand multiply-adds/token|MiB"
-    return "\n\n".join(
-        [
-            f"`{record['command']}`",
-            f"{record['machine']}, {record['date']}, median of {record['rounds']} interleaved "
-            f"rounds, float32, products in full precision. {note}",
-            versions_text(record),
-            f"One head of {SIZE} channels, T = {TIME}, one sequence:",
-            markdown_table(sequence_head.split("|"), list(map(sequence_line, record["rows"])), 2),
+    parts = [
+        f"`{record['command']}`",
+        f"{record['machine']}, {record['date']}, median of {record['rounds']} interleaved rounds, "
+        f"float32, products in full precision. {note}",
+        versions_text(record),
+        f"One head of {SIZE} channels, T = {TIME}, one sequence:",
+        markdown_table(sequence_head.split("|"), list(map(sequence_line, record["rows"])), 2),
+        f"Heads of {SIZE} channels, T = {TIME}, one sequence, beside {PACKAGE}'s chunked form:",
+        markdown_table(package_head.split("|"), list(map(package_line, record["beside_package"]))),
+    ]
+    if record["over_time"]:
+        parts += [
             f"A gradient of {record['tokens']} tokens, as fewer and longer sequences:",
             markdown_table(tokens_head.split("|"), list(map(tokens_line, record["over_time"]))),
         ]
-    )
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -145,6 +175,11 @@ def main() -> None:
     rows: list[Row] = []
     for rule in tqdm(options.rules, unit="rule"):
         rows += measure_one_sequence(rule, options.rounds)
+    beside_package = [
+        measure_beside_package(rule, num_heads, TIME, options.rounds)
+        for rule in tqdm([rule for rule in options.rules if rule in KINDS], unit="rule")
+        for num_heads in NUM_HEADS
+    ]
     cases: Sequence[tuple[str, int]] = [
         (rule, time)
         for rule in [*options.rules, "attention"]
@@ -157,7 +192,7 @@ def main() -> None:
     ]
     record = provenance("benchmarks.cost.matrix_memories", PACKAGES)
     record |= {"rounds": options.rounds, "tokens": options.tokens}
-    record |= {"rows": rows, "over_time": over_time}
+    record |= {"rows": rows, "beside_package": beside_package, "over_time": over_time}
     print(report(record))
     print(
         "wrote",

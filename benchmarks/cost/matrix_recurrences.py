@@ -4,7 +4,7 @@ One head of 64 channels, where nothing else is asked for. The writes are inputs,
 the memory is measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +15,17 @@ from jaxtyping import Array
 import seqmem
 
 SIZE = 64  # channels of the head
-RULES = ("retention", "GLA", "delta", "gated delta", "KDA", "RWKV-7")
+GATES = {
+    "retention": ("g",),
+    "GLA": ("g",),
+    "delta": ("beta",),
+    "gated delta": ("g", "beta"),
+    "KDA": ("g", "beta"),
+    "gated delta 2": ("g", "b", "w"),
+    "RWKV-7": ("g", "beta", "r"),
+}
+RULES = tuple(GATES)
+ONE_DECAY = ("retention", "gated delta")  # rules with one decay for all channels of a head
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -42,21 +52,46 @@ def random_writes(
     rule: str, time: int, batch: int, num_heads: int = 1, size: int = SIZE
 ) -> seqmem.Write:
     """Writes of a rule, [time, batch, heads, channels]."""
+    return write_of(rule, random_inputs(rule, time, batch, num_heads, size))
+
+
+def random_inputs(
+    rule: str, time: int, batch: int, num_heads: int = 1, size: int = SIZE
+) -> dict[str, Array]:
+    """Queries q, keys k, values v and the gates of a rule, [time, batch, heads, channels].
+
+    The gates: g, a log-decay; beta, what is written and removed of a value; b and w, the same per
+    key channel and per value channel; r, the key that RWKV-7 removes.
+    """
     keys = jax.random.split(jax.random.key(0), 6)
 
     def normal(i: int, size: int = size) -> Array:
         return jax.random.normal(keys[i], (time, batch, num_heads, size))
 
-    q, k, v, beta = normal(0), _unit(normal(1)), normal(2), jax.nn.sigmoid(normal(3, 1))
-    per_head, per_channel = (-jax.nn.softplus(normal(4, size)) for size in (1, size))
-    return {
-        "retention": seqmem.Write(q, k, v, per_head),
-        "GLA": seqmem.Write(q, k, v, per_channel),
-        "delta": seqmem.Write(q, k, beta * v, remove=beta * k),
-        "gated delta": seqmem.Write(q, k, beta * v, per_head, remove=beta * jnp.exp(per_head) * k),
-        "KDA": seqmem.Write(q, k, beta * v, per_channel, remove=beta * jnp.exp(per_channel) * k),
-        "RWKV-7": seqmem.Write(q, k, v, per_channel, remove=_unit(normal(5)), erase=beta * k),
-    }[rule]
+    inputs = {"q": normal(0), "k": _unit(normal(1)), "v": normal(2)}
+    for name in GATES[rule]:
+        if name == "g":
+            inputs[name] = -jax.nn.softplus(normal(4, 1 if rule in ONE_DECAY else size))
+        elif name == "r":
+            inputs[name] = _unit(normal(5))
+        else:
+            gate = {"beta": (3, 1), "b": (3, size), "w": (5, size)}[name]
+            inputs[name] = jax.nn.sigmoid(normal(*gate))
+    return inputs
+
+
+def write_of(rule: str, inputs: Mapping[str, Array]) -> seqmem.Write:
+    """The write that a rule makes of its queries, keys, values and gates."""
+    q, k, v = (inputs[name] for name in "qkv")
+    g, beta = inputs.get("g"), inputs.get("beta")
+    if rule in ("retention", "GLA"):
+        return seqmem.Write(q, k, v, g)
+    if rule == "gated delta 2":
+        return seqmem.Write(q, k, inputs["w"] * v, g, remove=inputs["b"] * jnp.exp(g) * k)
+    if rule == "RWKV-7":
+        return seqmem.Write(q, k, v, g, remove=inputs["r"], erase=beta * k)
+    remove = beta * k if g is None else beta * jnp.exp(g) * k
+    return seqmem.Write(q, k, beta * v, g, remove=remove)
 
 
 def _unit(x: Array) -> Array:

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import seqmem
 from seqmem import tasks
 
+from .memory_networks import MATRIX_NETWORKS, method_of
+
 TCN_TAPS = 8
 
 MakeCell = Callable[..., seqmem.AbstractCell]  # (input_size, width, lag, *, key) -> cell
@@ -64,21 +66,6 @@ def with_chrono(cell_type: Callable[..., seqmem.AbstractCell]) -> MakeCell:
     return make
 
 
-def with_short_convolution(cell_type: Callable[..., seqmem.AbstractCell]) -> MakeCell:
-    """A matrix memory of two heads after a convolution of four taps, as its paper runs it. With the
-    convolution, the value under a key can be the input that follows it.
-    """
-
-    def make(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
-        keys = jax.random.split(key)
-        convolution = seqmem.DepthwiseConv(input_size, width=4, key=keys[0])
-        return seqmem.layers.Stack(
-            [convolution, cell_type(input_size, width, num_heads=2, key=keys[1])]
-        )
-
-    return make
-
-
 def tcn_for_lag(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> seqmem.AbstractCell:
     """A TCN with the settings of Bai et al. 2018, table 2: 8 taps, and enough levels for one
     convolution of each to see over the lag (8 levels for a copy after 1000 steps).
@@ -104,13 +91,7 @@ CELLS: dict[str, MakeCell] = {
     "TCN": tcn_for_lag,
     "gates [-1, 1]": without_lag(functools.partial(LinearGates, phi=jnp.tanh)),
     "gates [0, 1]": without_lag(functools.partial(LinearGates, phi=jax.nn.sigmoid)),
-    "LinearAttention": with_short_convolution(seqmem.LinearAttention),
-    "GLA": with_short_convolution(seqmem.GLA),
-    "MLSTM": with_short_convolution(seqmem.MLSTM),
-    "DeltaRule": with_short_convolution(seqmem.DeltaRule),
-    "GatedDeltaRule": with_short_convolution(seqmem.GatedDeltaRule),
-    "KDA": with_short_convolution(seqmem.KDA),
-    "RWKV7": with_short_convolution(seqmem.RWKV7),
+    **MATRIX_NETWORKS,
 }
 
 
@@ -134,5 +115,5 @@ class AnswerModel(eqx.Module):
         self.b = jnp.zeros(task.output_size)
 
     def __call__(self, xs: Float[Array, "time batch input"]) -> Float[Array, "time batch answers"]:
-        _, ys = seqmem.unroll(self.cell, None, xs)
+        _, ys = seqmem.unroll(self.cell, None, xs, method=method_of(self.cell))
         return ys @ self.V.T + self.b

@@ -8,8 +8,14 @@ import optax
 from seqmem import tasks
 
 
-def clipped_adam(learning_rate: float) -> optax.GradientTransformation:
+def clipped_adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
+
+
+def halved_adam(learning_rate: float) -> optax.GradientTransformation:
+    """`clipped_adam` whose learning rate, from iteration 600 on, is halved every 200 iterations."""
+    schedule = optax.exponential_decay(learning_rate, 200, 0.5, transition_begin=600)
+    return clipped_adam(schedule)
 
 
 def pytorch_rmsprop(learning_rate: float) -> optax.GradientTransformation:
@@ -59,7 +65,7 @@ PROBLEMS: dict[str, Problem] = {
         optimiser=pytorch_rmsprop,
         is_long=True,
     ),
-    "selective copy": same_task(tasks.SelectiveCopy(64, 8)),
+    "selective copy": same_task(tasks.SelectiveCopy(64, 8), optimiser=halved_adam),
     "adding": same_task(tasks.Adding(200), cells=("LSTM chrono",)),
     "parity": Problem(
         tasks.parity(40, 3),
