@@ -108,7 +108,7 @@ def scan_readings(writes: seqmem.Write) -> Array:
     """The recurrence as one writes it by hand: a scan over time, mapped over the batch."""
 
     def step(S: Array, write: seqmem.Write) -> tuple[Array, Array]:
-        q, k, v, log_decay, remove, erase, _ = write
+        q, k, v, log_decay, remove, erase = write[:6]
         decayed = S if log_decay is None else S * jnp.exp(log_decay)[:, None, :]
         if remove is not None:
             removed = jnp.einsum("hvk,hk->hv", S, remove, precision=HIGHEST)
