@@ -179,90 +179,22 @@ from ._wrappers.zoneout import with_zoneout as with_zoneout
 __version__ = "0.1.0"
 
 SUBPACKAGES = (
-    "blocks",
-    "data",
-    "decoding",
-    "dynamics",
-    "experiment",
-    "gradients",
-    "interop",
-    "layers",
-    "models",
-    "tasks",
-    "testing",
-    "training",
+    *("blocks", "data", "decoding", "dynamics", "experiment", "gradients"),
+    *("interop", "layers", "models", "tasks", "testing", "training"),
 )
-__all__ = [
-    "ALiBi",
-    "AbstractBlockDiagonalCell",
-    "AbstractCell",
-    "AbstractContainer",
-    "AbstractContainerCell",
-    "AbstractDiagonalCell",
-    "AbstractFastWeightCell",
-    "AbstractGatedCell",
-    "AbstractLayer",
-    "AbstractMethod",
-    "AbstractPointwiseCell",
-    "AbstractVJPRule",
-    "AbstractWindowCell",
-    "BackwardTile",
-    "CausalConv",
-    "Comba",
-    "DLinOSS",
-    "DeltaProduct",
-    "DeltaRule",
-    "DepthwiseConv",
-    "Family",
-    "Fused",
-    "GatedDeltaRule",
-    "GatedDeltaRule2",
-    "GatedOjaRule",
-    "History",
-    "IndRNN",
-    "LSTMState",
-    "Law",
-    "LightningAttention",
-    "LinOSSIM",
-    "LinOSSIMEX",
-    "LinearAttention",
-    "Mamba3",
-    "Memory",
-    "MinGRU",
-    "MinLSTM",
-    "MomentumDeltaRule",
-    "Newton",
-    "NonlinearRTU",
-    "Parallel",
-    "PeepholeLSTM",
-    "PerExample",
-    "PerPlatform",
-    "PerturbationRecorder",
-    "PlainRule",
-    "Problem",
-    "ProjectedLSTM",
-    "QuasiNewton",
-    "ReferenceScan",
-    "Remat",
-    "ResetBeforeGRU",
-    "RetNet",
-    "RoPE",
-    "Scan",
-    "Sharded",
-    "SlidingWindowAttention",
-    "Solution",
-    "Stats",
-    "StepFlags",
-    "TTTLinear",
-    "TileSizes",
-    "TimeShard",
-    "Titans",
-    "TitansState",
-    "TransitionRule",
-    "Transposed",
-    "Write",
-    "ZeroPerturbations",
-]
+__all__ = ["ALiBi", "AbstractBlockDiagonalCell", "AbstractCell", "AbstractContainer"]
+__all__ += ["AbstractContainerCell", "AbstractDiagonalCell", "AbstractFastWeightCell"]
+__all__ += ["AbstractGatedCell", "AbstractLayer", "AbstractMethod", "AbstractPointwiseCell"]
+__all__ += ["AbstractVJPRule", "AbstractWindowCell", "BackwardTile", "CausalConv", "Comba"]
+__all__ += ["DLinOSS", "DeltaProduct", "DeltaRule", "DepthwiseConv", "Family", "Fused"]
+__all__ += ["GatedDeltaRule", "GatedDeltaRule2", "GatedOjaRule", "History", "IndRNN", "LSTMState"]
+__all__ += ["Law", "LightningAttention", "LinOSSIM", "LinOSSIMEX", "LinearAttention", "Mamba3"]
+__all__ += ["Memory", "MinGRU", "MinLSTM", "MomentumDeltaRule", "Newton", "NonlinearRTU"]
+__all__ += ["Parallel", "PeepholeLSTM", "PerExample", "PerPlatform", "PerturbationRecorder"]
+__all__ += ["PlainRule", "Problem", "ProjectedLSTM", "QuasiNewton", "ReferenceScan", "Remat"]
+__all__ += ["ResetBeforeGRU", "RetNet", "RoPE", "Scan", "Sharded", "SlidingWindowAttention"]
+__all__ += ["Solution", "Stats", "StepFlags", "TTTLinear", "TileSizes", "TimeShard", "Titans"]
+__all__ += ["TitansState", "TransitionRule", "Transposed", "Write", "ZeroPerturbations"]
 __all__ += ["BLOCK_DIAGONAL", "DIAGONAL", "FAST_WEIGHTS", "GATED", "GILR", "GLA", "GRU", "HGRN"]
 __all__ += ["HGRN2", "KDA", "LRU", "LSTM", "MGU", "MLSTM", "POINTWISE", "QRNN", "RGLRU", "RNN"]
 __all__ += ["RTU", "RWKV6", "RWKV7", "S4D", "S5", "S6", "SHM", "SLSTM", "SRU", "SSD"]
