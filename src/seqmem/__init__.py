@@ -89,6 +89,7 @@ from ._cells.fast_weights.write import (
     Transposed as Transposed,
     Write as Write,
 )
+from ._cells.gated.co_rnn import CoRNN as CoRNN
 from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
@@ -98,8 +99,10 @@ from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.rnn import RNN as RNN
 from ._cells.gated.slstm import SLSTM as SLSTM
+from ._cells.gated.unicornn import UnICORNN as UnICORNN
 from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
+from ._cells.unstructured.lem import LEM as LEM
 from ._cells.unstructured.mgu import MGU as MGU
 from ._cells.unstructured.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._cells.unstructured.titans import Titans as Titans, TitansState as TitansState
@@ -208,6 +211,7 @@ __all__ += ["with_learned_state", "with_variational_dropout", "with_weight_dropo
 __all__ += ["AbstractSolver", "Chebyshev", "ConjugateGradients", "Exact", "MemoryView"]
 __all__ += ["GatedKalmaNet", "MesaNet"]
 __all__ += ["ABC", "GSA"]
+__all__ += ["LEM", "CoRNN", "UnICORNN"]
 
 
 def __getattr__(name: str) -> Any:

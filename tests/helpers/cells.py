@@ -36,6 +36,9 @@ CELLS = {
     "LinOSSIM": lambda: seqmem.LinOSSIM(2, 5, key=key),
     "LinOSSIMEX": lambda: seqmem.LinOSSIMEX(2, 5, key=key),
     "DLinOSS": lambda: seqmem.DLinOSS(2, 5, key=key),
+    "CoRNN": lambda: seqmem.CoRNN(2, 5, key=key),
+    "UnICORNN": lambda: seqmem.UnICORNN(2, 5, key=key),
+    "LEM": lambda: seqmem.LEM(2, 5, key=key),
     "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
     "LinearAttention": lambda: seqmem.LinearAttention(2, 6, num_heads=3, key_size=5, key=key),
     "LightningAttention": lambda: seqmem.LightningAttention(

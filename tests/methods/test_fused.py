@@ -20,7 +20,7 @@ from tests.helpers.unrolling import make
 TIME, BATCH, INPUT = 7, 3, 2
 KEY = jax.random.key(0)
 EXACT = seqmem.Fused(precision="float32", interpret=True)
-REFUSED = {"NonlinearRTU"}
+REFUSED = {"NonlinearRTU", "CoRNN"}
 GATED = [
     name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
 ]
@@ -198,6 +198,7 @@ class TwoProducts(seqmem.LSTM):
         (Squared, "what its state adds to the pre-activations is not one fixed product"),
         (InputTimesState, "what its state adds to the pre-activations is not one fixed product"),
         (TwoProducts, "its product reads 2 parts of the state, not one"),
+        (seqmem.CoRNN, "its product reads 2 parts of the state, not one"),
         (seqmem.NonlinearRTU, "its state is float32[2, 5], not real vectors of one size"),
     ],
 )

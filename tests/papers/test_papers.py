@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.papers import block_diagonal, diagonal, fast_weights, gated, learning, mamba3, windows
+from tests.papers import (
+    block_diagonal,
+    diagonal,
+    fast_weights,
+    gated,
+    learning,
+    mamba3,
+    oscillatory,
+    windows,
+)
 
 TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
 PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
+PAPERS |= oscillatory.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 
 
