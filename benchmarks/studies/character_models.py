@@ -6,7 +6,7 @@ import argparse
 import functools
 import pathlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -53,13 +53,21 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     ),
     "ResetBeforeGRU": seqmem.ResetBeforeGRU,
     "MGU": seqmem.MGU,
+    "CoRNN": seqmem.CoRNN,
+    "UnICORNN": seqmem.UnICORNN,
+    "LEM": seqmem.LEM,
 }
+STABLE = ("RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM")  # cells against vanishing gradients
 
 
-def add_model_options(parser: argparse.ArgumentParser, cells: list[str]) -> None:
-    """The options of the models, their training and their text."""
+def add_model_options(
+    parser: argparse.ArgumentParser, cells: list[str], groups: Iterable[str] = ()
+) -> None:
+    """The options of the models, their training and their text; `groups` are names of several
+    cells.
+    """
     add = parser.add_argument
-    add("--cells", nargs="+", choices=CELLS, default=cells)
+    add("--cells", nargs="+", choices=[*CELLS, *groups], default=cells)
     add("--batch", type=positive_int, default=16, help="sequences of one batch")
     add("--width", type=positive_int, default=64, help="hidden units")
     add("--gain", type=positive_float, default=GAIN, help="of RNN gauss")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.studies.gradient_norms [--cells RNN LSTM] [--lengths 16 256 2048]
         [--text FILE]
+    python -m benchmarks.studies.gradient_norms --cells stable --lengths 16 64 256 1024
 
 For a character model around each cell, at initialisation and after a short training, on text that
 it was not trained on:
@@ -14,8 +15,13 @@ it was not trained on:
 Norms are medians, between quartiles, over seeds and examples (and directions). RNNx2 is an RNN
 whose recurrent matrix, orthogonal at the start, is multiplied by 2. RNN gauss starts with normal
 recurrent entries N(0, gain²/width), LSTM chrono with gates open for lags up to 100, LSTM forget 0
-with a forget bias of 0 instead of 1. With --clip, the gradient is clipped to that norm between any
+with a forget bias of 0 instead of 1. "stable" are the cells that were made against vanishing
+gradients, beside RNN, LSTM and GRU. With --clip, the gradient is clipped to that norm between any
 two steps of the backward recurrence, in the first two measures.
+
+A table has the half-lives of the first measure: the number of steps in which the straight line
+through the logarithm of the norm halves, over all lags, and the first lag at which the norm is at
+most half of that at lag 0.
 """
 
 import argparse
@@ -27,6 +33,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from tqdm import tqdm
 
 import seqmem
@@ -37,6 +44,7 @@ from ..common.curves import curve_rows, nonfinite_notes
 from ..common.options import positive_float, positive_int
 from ..common.records import Row, as_json, write_csv
 from .character_models import (
+    STABLE,
     add_model_options,
     encode_text,
     for_each_model,
@@ -55,18 +63,23 @@ from .norms import (
 
 AHEAD = 100  # characters from the change of the weights to the last prediction that is measured
 DIRECTIONS = 8  # random directions in which the weights of each model are changed
+GROUPS = {"stable": STABLE}
 CHECKED = 10  # characters ahead of the check by a finite difference
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add_model_options(parser, ["RNN", "RNNx2", "LSTM", "GRU"])
+    add_model_options(parser, ["RNN", "RNNx2", "LSTM", "GRU"], GROUPS)
     lengths = [2**k for k in range(4, 12)]
     add("--lengths", nargs="+", type=positive_int, default=lengths, metavar="T")
     add("--seeds", type=positive_int, default=3, help="models of each cell")
     add("--clip", type=positive_float, help="limit of the gradient's norm between steps")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.groups = [name for name in options.cells if name in GROUPS]
+    members = [cell for name in options.cells for cell in GROUPS.get(name, (name,))]
+    options.cells = list(dict.fromkeys(members))
+    return options
 
 
 lag_norms = for_each_model(state_gradients, "method")
@@ -97,6 +110,17 @@ def difference_error(stack, inputs, key, changes) -> float:
         )
         expected = jax.jit(prediction_differences)(model, inputs, direction, 1e-5)[-1, 0]
     return abs(float(changes[0, 0, len(inputs) - 1, 0]) / float(expected) - 1)
+
+
+def half_lives(norms: Float[Array, "seed lag batch"]) -> Row:
+    """Quartiles of the half-life over all seeds and examples, and the median of the first lag at
+    which the norm is at most half of that at lag 0.
+    """
+    curves = norms.swapaxes(0, 1).reshape(norms.shape[1], -1)
+    horizons = gradients.gradient_horizons(curves, fraction=0.5)
+    quartiles = np.quantile(horizons.half_life, (0.25, 0.5, 0.75), method="inverted_cdf")
+    halved_at = np.quantile(horizons.decay, 0.5, method="inverted_cdf")
+    return {"half_life": quartiles.tolist(), "halved_at": float(halved_at)}
 
 
 def measure(
@@ -138,7 +162,7 @@ def measure(
         by_step = changes.transpose(2, 0, 1, 3)
         steps = range(1, 1 + len(by_step))
         rows += curve_rows(steps, by_step, measure="ahead", of="prediction", **labels)
-        checks[weights] = {
+        checks[weights] = half_lives(by_lag["state"]) | {
             "loss": float(losses[:, -1].mean()),
             "difference_error": difference_error(stack, inputs, key, changes),
         }
@@ -173,10 +197,11 @@ def main() -> None:
 
     folder = pathlib.Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "gradient_norms.csv", folder / "gradient_norms.json"]
+    stem = "_".join(["gradient_norms", *options.groups])
+    paths = [folder / f"{stem}.csv", folder / f"{stem}.json"]
     write_csv(paths[0], rows)
     paths[1].write_text(as_json(record))
-    for path in paths + draw_all(folder, rows):
+    for path in paths + draw_all(folder / stem, rows):
         print(f"wrote {path}", file=sys.stderr)
 
 

@@ -8,7 +8,7 @@ from ..common.plots import draw_curves
 from ..common.records import Row, markdown_table
 
 MEASURES = ("lag", "length", "ahead")
-Checks = Mapping[str, Mapping[str, Row]]  # by cell and weights: the loss, the error of the check
+Checks = Mapping[str, Mapping[str, Row]]  # by cell and weights: half-lives, the loss and its check
 
 
 def report(rows: Sequence[Row], checks: Checks) -> str:
@@ -19,9 +19,17 @@ def report(rows: Sequence[Row], checks: Checks) -> str:
         for cell, by_weights in checks.items()
         for weights, check in by_weights.items()
     ]
+    halves = [
+        [cell, weights, *(f"{steps:.3g}" for steps in (check["halved_at"], *check["half_life"]))]
+        for cell, by_weights in checks.items()
+        for weights, check in by_weights.items()
+    ]
     parts = [
         "Gradient of the last character's loss with respect to the state, by lag:",
         median_table(lag, table_points(lag), reach=0.01),
+        "In characters: the median first lag with at most half of its norm at lag 0, and quartiles "
+        "of its half-life, which is negative where it grows:",
+        markdown_table(["cell", "weights", "halved at", "25 %", "half-life", "75 %"], halves, 2),
         "Gradient of the mean loss with respect to all parameters, by length:",
         median_table(length, all_points(length)),
         "Change of the prediction, per change of the cell's weights, by characters ahead:",
@@ -53,10 +61,10 @@ def table_points(rows: Sequence[Row]) -> list[int]:
     return sorted({first, *powers_of_ten(last), last})
 
 
-def draw_all(folder: pathlib.Path, rows: Sequence[Row]) -> list[pathlib.Path]:
-    """Draw a figure for each measure, of the norm over the whole state."""
+def draw_all(stem: pathlib.Path, rows: Sequence[Row]) -> list[pathlib.Path]:
+    """Draw a figure for each measure, of the norm over the whole state; names begin with `stem`."""
     lag, length, ahead = rows_by_measure([row for row in rows if row["of"] != "h"])
-    paths = [folder / f"gradient_norms_{measure}.png" for measure in MEASURES]
+    paths = [stem.with_name(f"{stem.name}_{measure}.png") for measure in MEASURES]
     last = all_points(lag)[-1]
     draw_curves(
         paths[0],

@@ -12,9 +12,10 @@ import pytest
 
 import seqmem
 from benchmarks.common import curves
-from benchmarks.studies import norms
+from benchmarks.studies import character_models, norms
 from seqmem import gradients, models
 from seqmem._core.trees import tree_norm
+from tests.helpers.slow import slow
 
 TIME, BATCH, SIZE = 11, 3, 7
 
@@ -92,29 +93,57 @@ def test_curve_rows_count_values_that_are_not_finite():
     ]
 
 
-def test_gradient_norms_writes_tables_and_figures(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def study():
     pytest.importorskip("matplotlib")
     pytest.importorskip("tqdm")
     from benchmarks.studies import gradient_norms
 
+    return gradient_norms
+
+
+def test_half_lives_are_those_of_each_example(study):
+    halved_every = np.array([[2.0, 4.0], [8.0, -16.0]])  # [seed, batch]
+    curves = 0.5 ** (np.arange(33.0)[None, :, None] / halved_every[:, None])
+    found = study.half_lives(jnp.asarray(curves, jnp.float32))
+    np.testing.assert_allclose(found["half_life"], [-16.0, 2.0, 4.0], rtol=1e-4)
+    assert found["halved_at"] == 4
+
+
+def test_stable_cells_are_those_of_the_study_and_their_rivals(study):
+    assert set(study.STABLE) <= set(character_models.CELLS)
+    assert {"RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM"} <= set(study.STABLE)
+
+
+@pytest.mark.parametrize(
+    ("cells", "name", "stem", "lag_curves"),
+    [
+        ("RNNx2", "RNNx2", "gradient_norms", 1),
+        slow("stable", "UnICORNN", "gradient_norms_stable", 2),
+    ],
+)
+def test_gradient_norms_writes_tables_and_figures(
+    study, cells, name, stem, lag_curves, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setitem(study.GROUPS, "stable", (name,))
     text = tmp_path / "private" / "some.txt"
     text.parent.mkdir()
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 50)
-    command = "gradient_norms --cells RNNx2 --lengths 4 8 --width 3 --seeds 2 --batch 2"
+    command = f"gradient_norms --cells {cells} --lengths 4 8 --width 3 --seeds 2 --batch 2"
     command += f" --training-steps 3 --text {text} --out {tmp_path / 'out'}"
     monkeypatch.setattr(sys, "argv", command.split())
-    gradient_norms.main()
+    study.main()
 
-    with (tmp_path / "out" / "gradient_norms.csv").open(newline="") as file:
+    with (tmp_path / "out" / f"{stem}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     lags, lengths, ahead = 8, 2, 8
-    assert len(rows) == 2 * (lags + lengths + ahead)
+    assert len(rows) == 2 * (lag_curves * lags + lengths + ahead)
     assert all(math.isfinite(float(row["median"])) for row in rows)
-    record = json.loads((tmp_path / "out" / "gradient_norms.json").read_text())
+    record = json.loads((tmp_path / "out" / f"{stem}.json").read_text())
     assert {"machine", "versions", "command", "date", "seeds", "cells"} <= set(record)
-    assert record["cells"]["RNNx2"]["trained"]["difference_error"] < 1e-2
+    assert record["cells"][name]["trained"]["difference_error"] < 1e-2
     assert str(tmp_path) not in json.dumps(record)
     for measure in ("lag", "length", "ahead"):
-        picture = (tmp_path / "out" / f"gradient_norms_{measure}.png").read_bytes()
+        picture = (tmp_path / "out" / f"{stem}_{measure}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
-    assert "| RNNx2 | trained | state" in capsys.readouterr().out
+    assert f"| {name} | trained | state" in capsys.readouterr().out
