@@ -12,11 +12,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import seqmem
 from seqmem import tasks
 
-from .memory_networks import MATRIX_NETWORKS, method_of
+from .memory_networks import MATRIX_NETWORKS, method_of, oscillator_blocks
 
 TCN_TAPS = 8
 
-MakeCell = Callable[..., seqmem.AbstractCell]  # (input_size, width, lag, *, key) -> cell
+# (input_size, width, lag, *, key) -> cell, and the options of some cells
+MakeCell = Callable[..., seqmem.AbstractCell]
 
 
 class LinearGates(seqmem.AbstractDiagonalCell):
@@ -52,7 +53,9 @@ class LinearGates(seqmem.AbstractDiagonalCell):
 
 def without_lag(cell_type: Callable[..., seqmem.AbstractCell]) -> MakeCell:
     """A cell whose initialisation does not depend on the task's lag."""
-    return lambda input_size, width, lag, *, key: cell_type(input_size, width, key=key)
+    return lambda input_size, width, lag, *, key, **options: cell_type(
+        input_size, width, key=key, **options
+    )
 
 
 def with_chrono(cell_type: Callable[..., seqmem.AbstractCell]) -> MakeCell:
@@ -80,6 +83,21 @@ def lru_for_lag(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> 
     return seqmem.LRU(input_size, width, r_min=r_min, r_max=r_max, key=key)
 
 
+def three_layers(cell_type: Callable[..., seqmem.AbstractCell]) -> MakeCell:
+    """Three layers of a cell, as the authors of UnICORNN stack it."""
+
+    def make(input_size: int, width: int, lag: int, *, key: PRNGKeyArray, **options: float):
+        sizes = (input_size, width, width)
+        keys = jax.random.split(key, len(sizes))
+        layers = [
+            cell_type(size, width, key=key, **options)
+            for size, key in zip(sizes, keys, strict=True)
+        ]
+        return seqmem.layers.Stack(layers)
+
+    return make
+
+
 CELLS: dict[str, MakeCell] = {
     "RNN": without_lag(seqmem.RNN),
     "LSTM": without_lag(seqmem.LSTM),
@@ -88,6 +106,10 @@ CELLS: dict[str, MakeCell] = {
     "GRU chrono": with_chrono(seqmem.GRU),
     "MinGRU": without_lag(seqmem.MinGRU),
     "LRU": lru_for_lag,
+    "CoRNN": without_lag(seqmem.CoRNN),
+    "LEM": without_lag(seqmem.LEM),
+    "UnICORNN": three_layers(seqmem.UnICORNN),
+    "LinOSS": oscillator_blocks,
     "TCN": tcn_for_lag,
     "gates [-1, 1]": without_lag(functools.partial(LinearGates, phi=jnp.tanh)),
     "gates [0, 1]": without_lag(functools.partial(LinearGates, phi=jax.nn.sigmoid)),
@@ -105,9 +127,16 @@ class AnswerModel(eqx.Module):
     V: Float[Array, "answers hidden"]
     b: Float[Array, " answers"]
 
-    def __init__(self, name: str, task: tasks.AbstractMemoryTask, width: int, key: PRNGKeyArray):
+    def __init__(
+        self,
+        name: str,
+        task: tasks.AbstractMemoryTask,
+        width: int,
+        key: PRNGKeyArray,
+        **cell_options: float,
+    ):
         keys = jax.random.split(key)
-        self.cell = CELLS[name](task.input_size, width, task.lag, key=keys[0])
+        self.cell = CELLS[name](task.input_size, width, task.lag, key=keys[0], **cell_options)
         (output_size,) = self.cell.output_shape
         self.V = jax.random.normal(keys[1], (task.output_size, output_size)) / math.sqrt(
             output_size

@@ -1,4 +1,4 @@
-"""The networks in which `memory_tasks` trains memories that are matrices.
+"""The networks in which `memory_tasks` trains memories that are matrices, and oscillators.
 
 Tokens come as one-hot vectors, and get an embedding of normal entries first, as in the papers. Of
 one-hot vectors the cell's own weights, of variance 1/64, make entries of 1/8, and SiLU of these a
@@ -74,6 +74,20 @@ def two_blocks(cell_type: Callable[..., seqmem.AbstractCell]) -> Callable[..., S
         return Stack(layers)
 
     return make
+
+
+def oscillator_blocks(input_size: int, width: int, lag: int, *, key: PRNGKeyArray) -> Stack:
+    """Two blocks of linear oscillators after a linear map, each with a norm before and a gated
+    linear unit behind, as in the authors' program, tk-rusch/linoss, whose norm is one of the batch.
+    """
+    keys = jax.random.split(key, 5)
+    layers = [Linear(input_size, width, input_size**-0.5, key=keys[0])]
+    for cell_key, map_key in (keys[1:3], keys[3:5]):
+        cell = seqmem.LinOSSIMEX(width, width, key=cell_key)
+        gates = Linear(width, 2 * width, width**-0.5, key=map_key)
+        block = [RMSNorm(width), cell, Map(jax.nn.gelu), gates, Map(jax.nn.glu)]
+        layers.append(Residual(Stack(block)))
+    return Stack(layers)
 
 
 def _layers(

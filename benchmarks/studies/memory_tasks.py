@@ -10,6 +10,16 @@ the squared error of adding.
 A seed has solved a task when its score is at most a tenth of the best score that is possible
 without a memory. Accuracy is scaled: 0 is guessing, 1 is all right.
 
+The long tasks run where an option names them, each cell by a command of its own that adds its row
+to a table:
+
+    python -m benchmarks.studies.memory_tasks --tasks 'adding 2000' --cells LEM --seeds 1
+        --minutes 12 --table long
+
+Long tasks are 'adding 1000', 'adding 2000', 'long copy' (1000 steps), 'digits' (scikit-learn's, of
+8×8 pixels, one by one) and 'sequential MNIST' (28×28, where `seqmem.data.mnist` finds it); what was
+published stands beside, with the settings of those authors and not with ours.
+
 LSTM and GRU chrono start with gates open for the task's lag, and LRU's eigenvalues decay over it.
 "Gates [-1, 1]" and "gates [0, 1]" are one linear memory with two ranges of its eigenvalues.
 """
@@ -26,17 +36,15 @@ import equinox as eqx
 import jax
 from tqdm import tqdm
 
-from ..common.curves import group_rows
 from ..common.options import positive_float, positive_int
-from ..common.records import Row, markdown_table, provenance, write_csv, write_record
+from ..common.records import Row, provenance, write_csv, write_record
 from .memory_cells import CELLS, AnswerModel
 from .memory_problems import PROBLEMS
+from .memory_report import command_lines, earlier_rows, summarise, summary_table
 
 STEPS_PER_TEST = 100
-TEST_EXAMPLES = 256
-SOLVED = 0.1  # of the score without a memory
-PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax")
-SETTINGS = ("seeds", "iterations", "width", "batch", "learning_rate")
+PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "optax", "scikit-learn")
+SETTINGS = ("seeds", "iterations", "minutes", "width", "batch", "learning_rate")
 
 
 def parse_options() -> argparse.Namespace:
@@ -48,9 +56,11 @@ def parse_options() -> argparse.Namespace:
     add("--seeds", type=positive_int, default=3, help="models of each cell")
     iterations_help = f"a multiple of {STEPS_PER_TEST}; by default that of each task"
     add("--iterations", type=positive_int, help=iterations_help)
+    add("--minutes", type=positive_float, help="each model stops at its first test after these")
     add("--width", type=positive_int, help="entries of the state; by default that of each task")
     add("--batch", type=positive_int, default=32, help="sequences of one training step")
     add("--learning-rate", type=positive_float, help="by default that of each task")
+    add("--table", help="adds the rows to the results of this name")
     add("--out", default="benchmarks/results", help="folder for the results")
     options = parser.parse_args()
     if (options.iterations or 0) % STEPS_PER_TEST:
@@ -86,10 +96,10 @@ def train(model, opt_state, keys, **settings):
     return model, opt_state, statistics.fmean(map(float, losses))
 
 
-@functools.partial(jax.jit, static_argnames="task")
-def evaluate(model, key, *, task):
+@functools.partial(jax.jit, static_argnames=("task", "size"))
+def evaluate(model, key, *, task, size):
     """The score, and the scaled accuracy, which is None where answers are numbers."""
-    examples = task.batch(key, TEST_EXAMPLES)
+    examples = task.batch(key, size)
     outputs = model(task.vectors(examples.inputs))
     score = task.score(outputs, examples)
     if task.output_size == 1:
@@ -101,7 +111,7 @@ def evaluate(model, key, *, task):
 
 def measure(name: str, cell: str, options: argparse.Namespace, bar: tqdm) -> list[Row]:
     """A row for every test of every seed."""
-    problem, rows = PROBLEMS[name], []
+    problem, rows = PROBLEMS[name].for_cell(cell), []
     width = options.width or problem.width
     learning_rate = options.learning_rate or problem.learning_rate
     tests = (options.iterations or problem.iterations) // STEPS_PER_TEST
@@ -109,7 +119,7 @@ def measure(name: str, cell: str, options: argparse.Namespace, bar: tqdm) -> lis
     for seed in range(options.seeds):
         bar.set_description(f"{name}, {cell}, seed {seed}")
         model_key, training_key, test_key = jax.random.split(jax.random.key(seed), 3)
-        model = AnswerModel(cell, problem.train, width, model_key)
+        model = AnswerModel(cell, problem.train, width, model_key, **problem.cell_options)
         opt_state, start = optimiser.init(model), time.perf_counter()  # pyright: ignore
         keys = jax.random.split(training_key, (tests, STEPS_PER_TEST))
         for count, step_keys in enumerate(keys, 1):
@@ -121,7 +131,9 @@ def measure(name: str, cell: str, options: argparse.Namespace, bar: tqdm) -> lis
                 size=options.batch,
                 optimiser=optimiser,
             )
-            score, accuracy = evaluate(model, test_key, task=problem.test)
+            score, accuracy = evaluate(
+                model, test_key, task=problem.test, size=problem.test_examples
+            )
             rows.append(
                 {
                     "task": name,
@@ -135,56 +147,9 @@ def measure(name: str, cell: str, options: argparse.Namespace, bar: tqdm) -> lis
                 }
             )
             bar.update()
+            if options.minutes is not None and rows[-1]["seconds"] > 60 * options.minutes:
+                break
     return rows
-
-
-def summarise(rows: list[Row]) -> list[Row]:
-    """A row for each task and cell: the last scores of the seeds, and the iteration at which each
-    seed had solved the task, or None.
-    """
-    summary = []
-    for (name, cell), cell_rows in group_rows(rows, "task", "cell").items():
-        task, seeds = PROBLEMS[name].test, group_rows(cell_rows, "seed").values()
-        last = [seed[-1] for seed in seeds]
-        limit = SOLVED * task.input_only_score
-        solved_at = [
-            next((row["iteration"] for row in seed if row["score"] <= limit), None)
-            for seed in seeds
-        ]
-        summary.append(
-            {
-                "task": name,
-                "cell": cell,
-                "memoryless": task.input_only_score,
-                "blind": task.clock_only_score,
-                "scores": [row["score"] for row in last],
-                "accuracies": [row["accuracy"] for row in last],
-                "solved_at": solved_at,
-                "seconds": statistics.fmean(row["seconds"] for row in last),
-            }
-        )
-    return summary
-
-
-def summary_table(summary: list[Row]) -> str:
-    """Medians and the worst over the seeds, as a Markdown table."""
-
-    def line(row: Row) -> list[str]:
-        scores, accuracies = row["scores"], row["accuracies"]
-        solved_at = [iteration for iteration in row["solved_at"] if iteration is not None]
-        cells = [row["task"], row["cell"], f"{row['memoryless']:.4g}", f"{row['blind']:.4g}"]
-        cells += [f"{statistics.median(scores):.4f}", f"{max(scores):.4f}"]
-        if None in accuracies:
-            cells += ["", ""]
-        else:
-            cells += [f"{statistics.median(accuracies):.3f}", f"{min(accuracies):.3f}"]
-        cells.append(f"{len(solved_at)} of {len(scores)}")
-        cells.append(str(max(solved_at)) if solved_at else "")
-        return [*cells, f"{row['seconds']:.0f}"]
-
-    head = ["task", "cell", "no memory", "no input", "score", "worst", "accuracy", "worst"]
-    head += ["solved", "within", "seconds"]
-    return markdown_table(head, list(map(line, summary)), left=2)
 
 
 def main() -> None:
@@ -199,15 +164,24 @@ def main() -> None:
     record = provenance("benchmarks.studies.memory_tasks", PACKAGES)
     for name in (*CELLS, *PROBLEMS):  # some names have a space
         record["command"] = record["command"].replace(f" {name}", f" {shlex.quote(name)}")
+    report = f"{record['machine']}, {record['date']}: `{record['command']}`"
+    stem = "memory_tasks"
+    if options.table:
+        stem += f"_{options.table}"
+        written_by = {key: record[key] for key in ("machine", "date", "command")}
+        json_path = pathlib.Path(options.out) / f"{stem}_{record['platform']}.json"
+        old_summary, old_rows = earlier_rows(json_path, rows)
+        summary = old_summary + [row | written_by for row in summary]
+        rows = old_rows + rows
+        report = command_lines(summary)
     record |= {
         "settings": {name: getattr(options, name) for name in SETTINGS},
         "tasks": {name: repr(PROBLEMS[name]) for name in options.tasks},
         "rows": summary,
     }
-    title = f"{record['machine']}, {record['date']}: `{record['command']}`"
-    report = f"{title}\n\n{summary_table(summary)}"
+    report += f"\n\n{summary_table(summary)}"
     print(report)
-    paths = write_record(options.out, "memory_tasks", record, report)
+    paths = write_record(options.out, stem, record, report)
     paths.append(paths[0].with_suffix(".csv"))
     write_csv(pathlib.Path(paths[-1]), rows)
     for path in paths:
