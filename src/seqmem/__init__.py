@@ -34,6 +34,8 @@ from ._cells.block_diagonal.family import (
 )
 from ._cells.block_diagonal.lin_oss_im import LinOSSIM as LinOSSIM
 from ._cells.block_diagonal.lin_oss_imex import LinOSSIMEX as LinOSSIMEX
+from ._cells.convolutional.conv_gru import ConvGRU as ConvGRU
+from ._cells.convolutional.conv_lstm import ConvLSTM as ConvLSTM
 from ._cells.diagonal.family import (
     DIAGONAL as DIAGONAL,
     AbstractDiagonalCell as AbstractDiagonalCell,
@@ -212,6 +214,7 @@ __all__ += ["AbstractSolver", "Chebyshev", "ConjugateGradients", "Exact", "Memor
 __all__ += ["GatedKalmaNet", "MesaNet"]
 __all__ += ["ABC", "GSA"]
 __all__ += ["LEM", "CoRNN", "UnICORNN"]
+__all__ += ["ConvGRU", "ConvLSTM"]
 
 
 def __getattr__(name: str) -> Any:

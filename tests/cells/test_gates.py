@@ -17,6 +17,7 @@ INPUT, HIDDEN, OUTPUT = 3, 5, 2
 
 def make(cell_type, hidden=HIDDEN, **options):
     sizes = {"input_size": INPUT, "hidden_size": hidden, "size": hidden}
+    sizes["input_shape"] = (7, INPUT)
     if cell_type is seqmem.ProjectedLSTM:
         sizes["output_size"] = OUTPUT
     parameters = inspect.signature(cell_type).parameters
@@ -32,12 +33,13 @@ GATED = [
 every_gated_cell = pytest.mark.parametrize("cell_type", GATED)
 RECURRENT = [cls for cls in GATED if not issubclass(cls, seqmem.AbstractDiagonalCell)]
 LSTMS = [cls for cls in RECURRENT if {"input", "forget"} <= set(cls.gates)]
+IMAGES = (seqmem.ConvLSTM, seqmem.ConvGRU)
 
 
-def test_recurrent_gates_are_those_of_seven_cells():
+def test_recurrent_gates_are_those_of_nine_cells():
     names = {cls.__name__ for cls in RECURRENT}
-    lstms = {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "SLSTM"}
-    assert names == lstms | {"GRU", "ResetBeforeGRU", "MGU"}
+    lstms = {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "SLSTM", "ConvLSTM"}
+    assert names == lstms | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
 
 
 @every_gated_cell
@@ -71,7 +73,7 @@ def test_lstm_gate_names_are_what_the_gates_do(cell_type, closed, memory_share):
     cell = seqmem.with_gate(cell, open_gate, b=100.0)
     cell = seqmem.with_gate(cell, "cell", W=0.0, U=0.0, b=0.5)
     start = jax.tree.map(lambda leaf: leaf + 0.25, cell.init_state())
-    state, _ = cell(start, jnp.ones(INPUT))
+    state, _ = cell(start, jnp.ones(cell.input_shape))
     expected = 0.25 * memory_share + np.tanh(0.5) * (1 - memory_share)
     np.testing.assert_allclose(state.c, expected, rtol=1e-6)
 
@@ -94,6 +96,8 @@ def test_gru_state_stays_where_the_update_gate_is_1(cell_type):
 def test_recurrent_matrix_of_each_gate_is_orthogonal_at_the_start(cell_type):
     cell = make(cell_type)
     matrices = [seqmem.gate(cell, name).U for name in cell.gates]
+    if isinstance(cell, IMAGES):  # the matrix of a convolution: all places of the kernel in a row
+        matrices = [U.reshape(HIDDEN, -1) for U in matrices]
     for U in matrices:
         np.testing.assert_allclose(np.linalg.svd(U, compute_uv=False), 1, rtol=0, atol=1e-6)
     assert not np.allclose(matrices[0], matrices[-1])  # the gates' matrices differ

@@ -38,7 +38,8 @@ def rotation(seed):
 def gradients_by_lag(cell, xs, v):
     """∂L/∂s_{T−k} for k = 0 … T − 1, where L = Σ v · s_T, as gradients of perturbations of 0."""
     init = cell.init_state()
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(xs.shape[:-1] + leaf.shape, leaf.dtype), init)
+    leading = xs.shape[: xs.ndim - len(cell.input_shape)]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leading + leaf.shape, leaf.dtype), init)
 
     def final_state(perturbations):
         return seqmem.unroll(cell, None, xs, perturbations=perturbations)[0]

@@ -37,6 +37,7 @@ SIZES = {
     "rank": 29,
     "num_slots": 41,
     "mini_batch_size": 47,
+    "input_shape": (53, 330),
 }
 
 # Libraries whose lists of cells or layers were read in November 2026.
@@ -49,6 +50,7 @@ ELSEWHERE = {
     "GRU": CORE,
     "MGU": "Flax, memax, torchrecurrent",
     "IndRNN": "memax, torchrecurrent",
+    "ConvLSTM": "Flax, Haiku, Keras",
     "PeepholeLSTM": "torchrecurrent",
     "ProjectedLSTM": "PyTorch",
     "ResetBeforeGRU": "Haiku, Keras, memax",
@@ -204,6 +206,7 @@ def names_of_sizes() -> dict[int, str]:
     names[4 * value] = "4 · value"
     names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
     names[short["key"] + value] = "(key + value)"
+    names[SIZES["input_shape"][0]] = "pixels"
     return names
 
 

@@ -21,6 +21,7 @@ TIME, BATCH, INPUT = 7, 3, 2
 KEY = jax.random.key(0)
 EXACT = seqmem.Fused(precision="float32", interpret=True)
 REFUSED = {"NonlinearRTU", "CoRNN"}
+REFUSED |= {"ConvGRU", "ConvLSTM"}  # images
 GATED = [
     name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
 ]

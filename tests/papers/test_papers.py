@@ -10,6 +10,7 @@ import pytest
 import seqmem
 from tests.papers import (
     block_diagonal,
+    convolutional,
     diagonal,
     fast_weights,
     gated,
@@ -23,6 +24,7 @@ TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
 PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
 PAPERS |= oscillatory.PAPERS
+PAPERS |= convolutional.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 
 
