@@ -53,6 +53,8 @@ from ._cells.diagonal.s5 import S5 as S5
 from ._cells.diagonal.s6 import S6 as S6
 from ._cells.diagonal.shm import SHM as SHM
 from ._cells.diagonal.sru import SRU as SRU
+from ._cells.external.dnc import DNC as DNC, DNCState as DNCState
+from ._cells.external.ntm import NTM as NTM, NTMState as NTMState
 from ._cells.fast_weights.bounded_memory import ABC as ABC
 from ._cells.fast_weights.chunkwise.view import MemoryView as MemoryView
 from ._cells.fast_weights.comba import Comba as Comba
@@ -215,6 +217,7 @@ __all__ += ["GatedKalmaNet", "MesaNet"]
 __all__ += ["ABC", "GSA"]
 __all__ += ["LEM", "CoRNN", "UnICORNN"]
 __all__ += ["ConvGRU", "ConvLSTM"]
+__all__ += ["DNC", "NTM", "DNCState", "NTMState"]
 
 
 def __getattr__(name: str) -> Any:

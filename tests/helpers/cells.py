@@ -82,6 +82,18 @@ CELLS = {
     "Titans, chunks of one step": lambda: seqmem.Titans(
         2, 6, num_heads=2, num_layers=1, mini_batch_size=1, key=key
     ),
+    "NTM": lambda: seqmem.NTM(
+        2, 5, num_slots=7, slot_size=3, num_read_heads=2, num_write_heads=2, key=key
+    ),
+    "DNC": lambda: seqmem.DNC(
+        2,
+        5,
+        num_slots=7,
+        slot_size=3,
+        num_read_heads=2,
+        controller=seqmem.RNN(8, 5, key=key),
+        key=key,
+    ),
     "CausalConv": lambda: seqmem.CausalConv(2, 3, width=2, dilation=2, key=key),
     "DepthwiseConv": lambda: seqmem.DepthwiseConv(2, width=3, key=key),
     "SlidingWindowAttention": lambda: seqmem.SlidingWindowAttention(

@@ -36,6 +36,9 @@ SIZES = {
     "num_angles": 13,
     "rank": 29,
     "num_slots": 41,
+    "slot_size": 97,
+    "num_read_heads": 59,
+    "num_write_heads": 61,
     "mini_batch_size": 47,
     "input_shape": (53, 330),
 }
@@ -95,6 +98,8 @@ ELSEWHERE = {
     "TTTLinear": "ttt-lm-jax, ttt-lm-pytorch",
     "TTTMLP": "ttt-lm-jax, ttt-lm-pytorch",
     "Titans": "titans-pytorch",
+    "NTM": "pytorch-ntm",
+    "DNC": "dnc, pytorch-dnc",
     "SlidingWindowAttention": "memax (without a window)",
 }
 
@@ -196,6 +201,7 @@ def names_of_sizes() -> dict[int, str]:
     short = {name.removesuffix("_size"): length for name, length in SIZES.items()}
     short |= {"heads": short.pop("num_heads"), "angles": short.pop("num_angles")}
     short["slots"] = short.pop("num_slots")
+    short |= {f"{kind} heads": short.pop(f"num_{kind}_heads") for kind in ("read", "write")}
     short["key-value heads"] = short.pop("num_key_value_heads")
     value = short["hidden"] // short["heads"]
     names = {length: name for name, length in short.items()}
@@ -205,6 +211,8 @@ def names_of_sizes() -> dict[int, str]:
     names |= {value + 1: "(value + 1)", 2 * value: "2 · value", 2 * short["key"]: "2 · key"}
     names[4 * value] = "4 · value"
     names |= {short["key"] + 1: "(key + 1)", short["key"] // 2: "key / 2"}
+    reads = short["read heads"] * short["slot"]
+    names[short["hidden"] + reads] = "(hidden + read heads · slot)"
     names[short["key"] + value] = "(key + value)"
     names[SIZES["input_shape"][0]] = "pixels"
     return names

@@ -12,6 +12,7 @@ from tests.papers import (
     block_diagonal,
     convolutional,
     diagonal,
+    external,
     fast_weights,
     gated,
     learning,
@@ -25,6 +26,7 @@ SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size
 PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
 PAPERS |= oscillatory.PAPERS
 PAPERS |= convolutional.PAPERS
+PAPERS |= external.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 
 
@@ -51,6 +53,8 @@ def test_cell_computes_the_equations_of_its_paper(cell_type):
         return np.asarray(leaf) + noise
 
     cell, state = jax.tree.map(perturb, (cell, cell.init_state()))
+    if cell_type in external.PAPERS:
+        state = external.in_range(state)
     xs = rng.standard_normal((TIME, *cell.input_shape))
     final, ys = seqmem.unroll(*jax.tree.map(jnp.asarray, (cell, state, xs)))
     expected_final, expected = paper(cell, state, xs)
