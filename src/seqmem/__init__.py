@@ -93,22 +93,41 @@ from ._cells.fast_weights.write import (
     Transposed as Transposed,
     Write as Write,
 )
+from ._cells.gated.atr import ATR as ATR
+from ._cells.gated.brc import BRC as BRC
+from ._cells.gated.cfn import CFN as CFN
 from ._cells.gated.co_rnn import CoRNN as CoRNN
 from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
+from ._cells.gated.fast_grnn import FastGRNN as FastGRNN
+from ._cells.gated.fast_rnn import FastRNN as FastRNN
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
+from ._cells.gated.janet import JANET as JANET
+from ._cells.gated.li_gru import LiGRU as LiGRU
 from ._cells.gated.lstm import LSTM as LSTM, LSTMState as LSTMState
+from ._cells.gated.minimal_rnn import MinimalRNN as MinimalRNN
+from ._cells.gated.nbrc import NBRC as NBRC
 from ._cells.gated.nonlinear_rtu import NonlinearRTU as NonlinearRTU
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
+from ._cells.gated.ran import RAN as RAN
 from ._cells.gated.rnn import RNN as RNN
+from ._cells.gated.scrn import SCRN as SCRN, SCRNState as SCRNState
 from ._cells.gated.slstm import SLSTM as SLSTM
+from ._cells.gated.star import STAR as STAR
+from ._cells.gated.ugrnn import UGRNN as UGRNN
 from ._cells.gated.unicornn import UnICORNN as UnICORNN
 from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
 from ._cells.unstructured.lem import LEM as LEM
 from ._cells.unstructured.mgu import MGU as MGU
+from ._cells.unstructured.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
+from ._cells.unstructured.multiplicative_lstm import MultiplicativeLSTM as MultiplicativeLSTM
+from ._cells.unstructured.mut1 import MUT1 as MUT1
+from ._cells.unstructured.mut2 import MUT2 as MUT2
+from ._cells.unstructured.mut3 import MUT3 as MUT3
 from ._cells.unstructured.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
+from ._cells.unstructured.rhn import RHN as RHN
 from ._cells.unstructured.titans import Titans as Titans, TitansState as TitansState
 from ._cells.unstructured.ttt_linear import TTTLinear as TTTLinear
 from ._cells.unstructured.ttt_mlp import TTTMLP as TTTMLP
@@ -218,6 +237,9 @@ __all__ += ["ABC", "GSA"]
 __all__ += ["LEM", "CoRNN", "UnICORNN"]
 __all__ += ["ConvGRU", "ConvLSTM"]
 __all__ += ["DNC", "NTM", "DNCState", "NTMState"]
+__all__ += ["ATR", "BRC", "CFN", "JANET", "MUT1", "MUT2", "MUT3", "FastGRNN", "FastRNN", "LiGRU"]
+__all__ += ["NBRC", "RAN", "RHN", "SCRN", "MinimalRNN", "MogrifierLSTM", "MultiplicativeLSTM"]
+__all__ += ["STAR", "UGRNN", "SCRNState"]
 
 
 def __getattr__(name: str) -> Any:

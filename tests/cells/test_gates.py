@@ -11,6 +11,8 @@ import pytest
 import seqmem
 from seqmem._cells.initialisers import gate_matrices, orthogonal
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow_but
+from tests.papers import zoo
 
 INPUT, HIDDEN, OUTPUT = 3, 5, 2
 
@@ -30,16 +32,20 @@ GATED = [
     for value in vars(seqmem).values()
     if inspect.isclass(value) and issubclass(value, seqmem.AbstractCell) and value.gates
 ]
-every_gated_cell = pytest.mark.parametrize("cell_type", GATED)
+WITHOUT_SMALL = [cls for cls in GATED if cls not in zoo.PAPERS]
+every_gated_cell = pytest.mark.parametrize("cell_type", slow_but(WITHOUT_SMALL, GATED))
 RECURRENT = [cls for cls in GATED if not issubclass(cls, seqmem.AbstractDiagonalCell)]
-LSTMS = [cls for cls in RECURRENT if {"input", "forget"} <= set(cls.gates)]
+RECURRENT.remove(seqmem.BRC)  # a number for each unit in place of a matrix
+LSTMS = [cls for cls in RECURRENT if {"input", "forget", "cell"} <= set(cls.gates)]
 IMAGES = (seqmem.ConvLSTM, seqmem.ConvGRU)
 
 
-def test_recurrent_gates_are_those_of_nine_cells():
+def test_recurrent_gates_are_those_of_ten_cells_and_of_small_ones():
     names = {cls.__name__ for cls in RECURRENT}
-    lstms = {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "SLSTM", "ConvLSTM"}
-    assert names == lstms | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
+    lstms = {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "SLSTM", "MultiplicativeLSTM", "ConvLSTM"}
+    assert {cls.__name__ for cls in LSTMS} == lstms
+    small = {"JANET", "RAN", "UGRNN", "LiGRU", "CFN", "NBRC", "MUT3"}
+    assert names == lstms | small | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
 
 
 @every_gated_cell
@@ -92,7 +98,7 @@ def test_gru_state_stays_where_the_update_gate_is_1(cell_type):
     np.testing.assert_allclose(cell(start, jnp.ones(INPUT))[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cell_type", RECURRENT)
+@pytest.mark.parametrize("cell_type", slow_but(WITHOUT_SMALL, RECURRENT))
 def test_recurrent_matrix_of_each_gate_is_orthogonal_at_the_start(cell_type):
     cell = make(cell_type)
     matrices = [seqmem.gate(cell, name).U for name in cell.gates]
@@ -145,7 +151,7 @@ def test_forget_gate_alone_has_a_bias_at_the_start(cell_type, given):
         np.testing.assert_array_equal(seqmem.gate(cell, name).b, np.full(HIDDEN, expected))
 
 
-@pytest.mark.parametrize("cell_type", [*LSTMS, seqmem.GRU, seqmem.ResetBeforeGRU])
+@pytest.mark.parametrize("cell_type", [*LSTMS, seqmem.JANET, seqmem.GRU, seqmem.ResetBeforeGRU])
 def test_chrono_biases_are_uniform_in_the_lag_up_to_the_longest(cell_type):
     longest, hidden = 101, 1009
     # Many units, so that the biases come near their bounds; the large matrices are zeros.

@@ -17,14 +17,21 @@ TWO_SIZES = {
             *(seqmem.LSTM, seqmem.PeepholeLSTM, seqmem.SLSTM, seqmem.GRU, seqmem.ResetBeforeGRU),
             *(seqmem.MGU, seqmem.RNN, seqmem.IndRNN, seqmem.MinGRU, seqmem.MinLSTM, seqmem.GILR),
             *(seqmem.QRNN, seqmem.LRU, seqmem.HGRN, seqmem.S5),
+            *(seqmem.JANET, seqmem.MinimalRNN, seqmem.RAN, seqmem.UGRNN, seqmem.LiGRU, seqmem.CFN),
+            *(seqmem.STAR, seqmem.BRC, seqmem.NBRC, seqmem.ATR, seqmem.FastRNN, seqmem.FastGRNN),
+            *(seqmem.MUT3, seqmem.MultiplicativeLSTM, seqmem.MogrifierLSTM),
         )
     },
     seqmem.ProjectedLSTM: {"output_size": 2},
+    seqmem.SCRN: {"context_size": 2},
+    seqmem.RHN: {"depth": 2},
 }
 OPTIONAL_SIZES = [
     (seqmem.RNN, "output_size"),
     (seqmem.ProjectedLSTM, "output_size"),
     (seqmem.SLSTM, "num_heads"),
+    (seqmem.SCRN, "context_size"),
+    (seqmem.RHN, "depth"),
     (seqmem.S5, "blocks"),
     (seqmem.S6, "rank"),
 ]
@@ -58,10 +65,18 @@ def test_cell_refuses_an_optional_size_that_is_not_a_positive_whole_number(cell_
 
 
 def test_cells_of_other_sizes_refuse_one_that_is_not_a_positive_whole_number():
-    for cell_type in (seqmem.SRU, seqmem.RGLRU):
+    for cell_type in (seqmem.SRU, seqmem.RGLRU, seqmem.MUT1, seqmem.MUT2):
         assert_refused(f"{cell_type.__name__} got size=5.0.", cell_type, 5.0, key=KEY)
     for cell_type in (seqmem.S4D, seqmem.S6):
         assert_refused(f"{cell_type.__name__} got state_size=0.", cell_type, INPUT, 0, key=KEY)
+
+
+def test_small_cells_refuse_what_is_no_number_of_rounds_and_no_share():
+    mogrifier = seqmem.MogrifierLSTM
+    assert_refused("MogrifierLSTM got rounds=-1.", mogrifier, INPUT, HIDDEN, rounds=-1, key=KEY)
+    for alpha in (-0.1, 1.0, float("nan")):
+        sizes = {"context_size": 2, "alpha": alpha}
+        assert_refused(f"SCRN got alpha={alpha}.", seqmem.SCRN, INPUT, HIDDEN, **sizes, key=KEY)
 
 
 @pytest.mark.parametrize("cell_type", [seqmem.RNN, seqmem.IndRNN, seqmem.GILR])

@@ -41,6 +41,8 @@ SIZES = {
     "num_write_heads": 61,
     "mini_batch_size": 47,
     "input_shape": (53, 330),
+    "context_size": 67,
+    "depth": 7,
 }
 
 # Libraries whose lists of cells or layers were read in November 2026.
@@ -101,7 +103,13 @@ ELSEWHERE = {
     "NTM": "pytorch-ntm",
     "DNC": "dnc, pytorch-dnc",
     "SlidingWindowAttention": "memax (without a window)",
-}
+} | dict.fromkeys(
+    (
+        *("JANET", "MinimalRNN", "RAN", "UGRNN", "LiGRU", "CFN", "STAR", "BRC", "NBRC", "ATR"),
+        *("FastRNN", "FastGRNN", "SCRN", "MUT1", "MUT2", "MUT3", "MultiplicativeLSTM"),
+    ),
+    "torchrecurrent",
+)
 
 PAGE = """# Cells
 
@@ -130,6 +138,16 @@ the families of the classes, and a test compares the two.
   per channel to compose two of them, where `S4D` has input · state and state. So `Parallel` and
   `Sharded` would not pay. The paper's own way, one convolution by FFT, is for sequences without
   resets. S4D is its diagonal part, with comparable results (arXiv:2206.11893).
+* **Cells of torchrecurrent 0.2.5 that are others under a name**: TRNN (arXiv:1602.02218) is
+  `MinGRU` with 1 − z in place of z; OriginalLSTM is `LSTM` with
+  `with_gate(cell, "forget", W=0, U=0, b=100)`; MiRU2 is a leaky `RNN`.
+* **Cells of torchrecurrent 0.2.5 without a file here**: TGRU and TLSTM (1602.02218), SGU and DSGU
+  (1604.02910), NAS (1611.01578), IntersectionRNN (1611.09913), ResLSTM (1701.03360), WMCLSTM
+  (2109.00020), tauGRU (2212.00228), and LightRU, SGRN, MCLSTM and MiRU1. No user has asked for
+  them. NAS, LightRU, SGRN and MCLSTM are one product and gates: with `AbstractGatedCell` each is a
+  few lines in a program of yours. tauGRU reads the state of many steps before.
+* **HyperLSTM** (arXiv:1609.09106): two LSTMs, one of which scales the rows of the other, with layer
+  norms between. It is a network of several cells and norms, and not a small file.
 """
 
 

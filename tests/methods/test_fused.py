@@ -22,6 +22,7 @@ KEY = jax.random.key(0)
 EXACT = seqmem.Fused(precision="float32", interpret=True)
 REFUSED = {"NonlinearRTU", "CoRNN"}
 REFUSED |= {"ConvGRU", "ConvLSTM"}  # images
+REFUSED |= {"FastRNN", "FastGRNN", "SCRN"}
 GATED = [
     name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
 ]
@@ -201,6 +202,7 @@ class TwoProducts(seqmem.LSTM):
         (TwoProducts, "its product reads 2 parts of the state, not one"),
         (seqmem.CoRNN, "its product reads 2 parts of the state, not one"),
         (seqmem.NonlinearRTU, "its state is float32[2, 5], not real vectors of one size"),
+        (seqmem.FastRNN, "its gate reads parameters of shapes [(), ()], not one per unit"),
     ],
 )
 def test_cell_without_one_product_and_gates_is_refused(make_cell, clause):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from tests.helpers.slow import slow_but
 from tests.papers import (
     block_diagonal,
     convolutional,
@@ -19,6 +20,7 @@ from tests.papers import (
     mamba3,
     oscillatory,
     windows,
+    zoo,
 )
 
 TIME, INPUT, HIDDEN = 7, 3, 5
@@ -28,6 +30,9 @@ PAPERS |= oscillatory.PAPERS
 PAPERS |= convolutional.PAPERS
 PAPERS |= external.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
+PAPERS |= zoo.PAPERS
+# One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
+QUICK = PAPERS.keys() - zoo.PAPERS.keys() | {seqmem.JANET, seqmem.MUT3}
 
 
 def test_list_of_papers_has_every_public_cell():
@@ -37,7 +42,9 @@ def test_list_of_papers_has_every_public_cell():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("cell_type", PAPERS, ids=lambda cell_type: cell_type.__name__)
+@pytest.mark.parametrize(
+    "cell_type", slow_but(QUICK, PAPERS), ids=lambda cell_type: cell_type.__name__
+)
 def test_cell_computes_the_equations_of_its_paper(cell_type):
     paper, options = PAPERS[cell_type]
     rng = np.random.default_rng(11)

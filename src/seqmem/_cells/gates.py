@@ -99,13 +99,13 @@ def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray)
         b_f ~ ln U[1, T − 1],    b_i = −b_f
 
     where T is the longest lag, f the gate that multiplies the old state (forget; update in a GRU)
-    and i the gate of the candidate (input; a GRU has none). A forget gate with bias ln(T − 1) keeps
-    1 − 1/T of the memory at each step.
+    and i the gate of the candidate (input; a GRU and a JANET have none). A forget gate with bias
+    ln(T − 1) keeps 1 − 1/T of the memory at each step.
 
     Source: Tallec & Ollivier 2018, arXiv:1804.11188, equation 16 (section 2).
 
     Args:
-        cell: a cell with a gate "forget" and a gate "input", or "update".
+        cell: a cell with a gate "forget" and a gate "input" or "cell", or with "update".
         longest_lag: T, in steps, > 2.
         key: random key for the biases.
 
@@ -122,10 +122,11 @@ def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray)
     old_gate = (
         "update" if "update" in cell.gates and gate(cell, "update").U is not None else "forget"
     )
-    if not (old_gate == "update" or {"forget", "input"} <= set(cell.gates)):
+    is_lstm = "forget" in cell.gates and ("input" in cell.gates or "cell" in cell.gates)
+    if old_gate == "forget" and not is_lstm:
         raise bad_input(
             f"{type(cell).__name__} has the gates {cell.gates}.",
-            "a gate 'forget' and a gate 'input', or the gate 'update' of a GRU.",
+            "a gate 'forget' and a gate 'input' or 'cell', or the gate 'update' of a GRU.",
             "use it on an LSTM or a GRU.",
         )
     shape = gate(cell, old_gate).b.shape
