@@ -3,7 +3,6 @@ product per chunk is left in order. Traced for a GPU, the programs run on the CP
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,6 @@ TIME, CHUNK = 53, 5
 LENGTHS = np.array([0, 1, 4, 5, 20, 41, 53])
 BATCH = len(LENGTHS)
 CHUNKS = seqmem.Parallel(chunk_size=CHUNK)
-FAST_WEIGHTS = [name for name, make in CELLS.items() if make().family.name == "fast weights"]
 
 
 ENTRIES = BATCH * HEADS * CHUNK * max(CHUNK, VALUE)  # of one array of a chunk
@@ -53,12 +51,21 @@ def draw_resets():
 
 
 QUICK = [("delta rule, decay per channel", True, True), ("gains", False, True)]
+# Every kind in reverse with lengths and resets, the most general program, and a few in all ways.
+ALL_WAYS = (
+    *("gated delta rule", "removal elsewhere, decay per channel", "gains"),
+    *("several writes", "several queries", "transposed, decay per channel"),
+)
+GROUPED = [(kind, True, True) for kind in KINDS]
+GROUPED += [
+    (kind, *way) for kind in ALL_WAYS for way in ((False, False), (False, True), (True, False))
+]
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("kind", "reverse", "has_flags"),
-    slow_but(QUICK, itertools.product(KINDS, (False, True), (False, True))),
+    slow_but(QUICK, GROUPED),
 )
 def test_groups_of_chunks_match_single_writes(kind, reverse, has_flags):
     """Values and gradients, with strong decays, and with or without lengths and resets."""
@@ -138,7 +145,12 @@ def test_second_derivatives_match_chunks_one_after_another(kind):
         assert_trees_close(derivatives(state, write), want, 1e-9)
 
 
-@pytest.mark.parametrize("name", slow_but({"DeltaRule"}, FAST_WEIGHTS))
+# One of each kind of write.
+LAWFUL = ["MLSTM", "KDA", "DeltaProduct", "GatedOjaRule", "MomentumDeltaRule", "RWKV6", "MesaNet"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DeltaRule", *LAWFUL])
 def test_cell_passes_every_law_in_groups(name):
     with seqmem.target_platform("gpu"):
         method = seqmem.Parallel(chunk_size=2)

@@ -15,6 +15,11 @@ from tests.helpers.slow import slow_but
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FAMILIES = {"LSTM", "ResetBeforeGRU", "LRU", "DeltaRule", "DepthwiseConv", "Stack"}
+# Fast weights whose chunks are other programs than those of the delta rule.
+MEMORIES = {
+    *("KDA", "MLSTM", "DeltaProduct", "MomentumDeltaRule", "GatedOjaRule", "RWKV6", "RWKV7"),
+    *("MesaNet", "GSA", "Mamba3"),
+}
 # Every cell is lowered with the first, and one of each family with the others.
 METHODS = [
     seqmem.Scan(),
@@ -55,7 +60,7 @@ def test_values_and_gradients_lower_for_every_platform(name, method):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS[1:])
-@pytest.mark.parametrize("name", slow_but(FAMILIES, CELLS))
+@pytest.mark.parametrize("name", slow_but(FAMILIES, sorted(FAMILIES | MEMORIES)))
 def test_default_methods_lower_for_the_platform_that_they_are_traced_for(name, platform):
     cell = CELLS[name]()
     with seqmem.target_platform(platform):

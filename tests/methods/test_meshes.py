@@ -13,7 +13,7 @@ import seqmem
 from seqmem._methods.scan.vjp_rules import tiles_of_products
 from tests.helpers.cells import CELLS
 from tests.helpers.devices import run_on_devices
-from tests.helpers.slow import slow, slow_but
+from tests.helpers.slow import slow_but
 from tests.helpers.unrolling import close
 from tests.methods import on_meshes
 from tests.methods.on_meshes import CELLS_OF_LOOPS, WAYS
@@ -35,8 +35,13 @@ def leading_specs(tree, axes):
 
 
 @pytest.mark.usefixtures("float64", "free_programs")
-@pytest.mark.parametrize("enters_mesh", [False, slow(True)])
-@pytest.mark.parametrize("name", slow_but(QUICK, CELLS))
+@pytest.mark.parametrize(
+    ("name", "enters_mesh"),
+    slow_but(
+        [(name, False) for name in sorted(QUICK)],
+        [*((name, False) for name in CELLS), *((name, True) for name in sorted(QUICK))],
+    ),
+)
 def test_explicit_axes_take_every_cell(name, enters_mesh):
     cell = seqmem.as_precision(CELLS[name](), jnp.dtype(jnp.float64))
     rng = np.random.default_rng(0)
