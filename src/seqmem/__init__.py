@@ -34,6 +34,14 @@ from ._cells.block_diagonal.family import (
 )
 from ._cells.block_diagonal.lin_oss_im import LinOSSIM as LinOSSIM
 from ._cells.block_diagonal.lin_oss_imex import LinOSSIMEX as LinOSSIMEX
+from ._cells.continuous.cfc import CfC as CfC
+from ._cells.continuous.gru_d import GRUD as GRUD, GRUDState as GRUDState
+from ._cells.continuous.ltc import LTC as LTC
+from ._cells.continuous.ode_lstm import ODELSTM as ODELSTM
+from ._cells.continuous.phased_lstm import (
+    PhasedLSTM as PhasedLSTM,
+    PhasedLSTMState as PhasedLSTMState,
+)
 from ._cells.convolutional.conv_gru import ConvGRU as ConvGRU
 from ._cells.convolutional.conv_lstm import ConvLSTM as ConvLSTM
 from ._cells.diagonal.family import (
@@ -180,6 +188,7 @@ from ._core.step import (
     apply_reset as apply_reset,
 )
 from ._core.time_shard import TimeShard as TimeShard
+from ._core.timed import Observed as Observed, Timed as Timed
 from ._core.vjp_rule import (
     AbstractVJPRule as AbstractVJPRule,
     BackwardTile as BackwardTile,
@@ -195,6 +204,7 @@ from ._methods.scan.scan import Scan as Scan
 from ._methods.scan.vjp_rules import PlainRule as PlainRule
 from ._methods.sharded import Sharded as Sharded
 from ._unroll import solve as solve, unroll as unroll
+from ._wrappers.delta_t import with_delta_t as with_delta_t
 from ._wrappers.input_dropout import with_input_dropout as with_input_dropout
 from ._wrappers.layer_norm import with_layer_norm as with_layer_norm
 from ._wrappers.learned_state import with_learned_state as with_learned_state
@@ -240,6 +250,8 @@ __all__ += ["DNC", "NTM", "DNCState", "NTMState"]
 __all__ += ["ATR", "BRC", "CFN", "JANET", "MUT1", "MUT2", "MUT3", "FastGRNN", "FastRNN", "LiGRU"]
 __all__ += ["NBRC", "RAN", "RHN", "SCRN", "MinimalRNN", "MogrifierLSTM", "MultiplicativeLSTM"]
 __all__ += ["STAR", "UGRNN", "SCRNState"]
+__all__ += ["GRUD", "LTC", "ODELSTM", "CfC", "GRUDState", "Observed", "PhasedLSTM"]
+__all__ += ["PhasedLSTMState", "Timed", "with_delta_t"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ from ._core.method import AbstractMethod
 from ._core.perturbations import PerturbationRecorder, ZeroPerturbations
 from ._core.problem import Output, Solution, State
 from ._core.shapes import leading_axes
+from ._core.timed import check_timed
 from ._methods.default import default_method
 from ._methods.evaluate import Run, evaluate
 from ._methods.remat import Remat
@@ -216,6 +217,7 @@ def _checked(
         check_mask_method(method)
     if run.resets is not None:
         check_step_flags("resets", run.resets, leading)
+    check_timed(run.inputs, run.lengths, run.mask)
     return run, method
 
 

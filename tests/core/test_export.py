@@ -11,6 +11,7 @@ import pytest
 
 import seqmem
 from tests.helpers.cells import CELLS, KINDS
+from tests.helpers.inputs import ones_like_inputs
 from tests.helpers.slow import slow_but
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -48,7 +49,7 @@ def loss_of(cell):
 
 def export(loss, leaves, cell, *platforms):
     program = jax.export.export(jax.jit(jax.value_and_grad(loss)), platforms=platforms)
-    return program(leaves, jnp.ones((11, 3, *cell.input_shape)), jnp.array([11, 0, 7]))
+    return program(leaves, ones_like_inputs(cell, 11, 3), jnp.array([11, 0, 7]))
 
 
 @pytest.mark.parametrize(("name", "method"), slow_but(QUICK, CASES), ids=str)

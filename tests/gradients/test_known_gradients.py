@@ -12,7 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 import seqmem
 from seqmem._core.precision import as_precision
+from seqmem._core.shapes import leading_axes
 from tests.helpers.cells import CELLS, KINDS
+from tests.helpers.inputs import draw_inputs
 from tests.helpers.linear import linear_rnn
 from tests.helpers.slow import slow, slow_but
 
@@ -38,7 +40,7 @@ def rotation(seed):
 def gradients_by_lag(cell, xs, v):
     """∂L/∂s_{T−k} for k = 0 … T − 1, where L = Σ v · s_T, as gradients of perturbations of 0."""
     init = cell.init_state()
-    leading = xs.shape[: xs.ndim - len(cell.input_shape)]
+    leading = leading_axes(cell.input_shape, xs)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leading + leaf.shape, leaf.dtype), init)
 
     def final_state(perturbations):
@@ -130,7 +132,7 @@ VECTORS = [name for name, make in CELLS.items() if is_vector(make().init_state()
 def test_gradient_of_a_perturbation_is_the_product_of_the_later_jacobians(name):
     time = 5
     cell = as_precision(CELLS[name](), jnp.dtype(jnp.float64))
-    xs = jnp.asarray(draw(13, time, *cell.input_shape))
+    xs = jax.tree.map(jnp.asarray, draw_inputs(cell, np.random.default_rng(13), time))
     start, unravel = ravel_pytree(cell.init_state())
 
     def step(vector, x):

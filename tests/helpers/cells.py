@@ -59,6 +59,13 @@ CELLS = {
     "UnICORNN": lambda: seqmem.UnICORNN(2, 5, key=key),
     "LEM": lambda: seqmem.LEM(2, 5, key=key),
     "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
+    "CfC": lambda: seqmem.CfC(2, 5, backbone_size=7, num_layers=2, key=key),
+    "LTC": lambda: seqmem.LTC(2, 5, num_steps=2, key=key),
+    "GRUD": lambda: seqmem.GRUD(2, 5, key=key),
+    "PhasedLSTM": lambda: seqmem.PhasedLSTM(2, 5, period_max=5.0, ratio_on=0.5, key=key),
+    "ODELSTM": lambda: seqmem.ODELSTM(2, 5, num_steps=2, key=key),
+    "S5 with_delta_t": lambda: seqmem.with_delta_t(seqmem.S5(2, 5, key=key)),
+    "DLinOSS with_delta_t": lambda: seqmem.with_delta_t(seqmem.DLinOSS(2, 5, key=key)),
     "LinearAttention": lambda: seqmem.LinearAttention(2, 6, num_heads=3, key_size=5, key=key),
     "LightningAttention": lambda: seqmem.LightningAttention(
         2, 6, num_heads=3, key_size=5, layer=1, num_layers=3, key=key

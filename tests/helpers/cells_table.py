@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import seqmem
+from tests.helpers.inputs import ones_like_inputs
 
 PATH = pathlib.Path(__file__).parent.parent.parent / "docs" / "cells.md"
 COMMAND = "python -m tests.helpers.cells_table"
@@ -72,6 +73,10 @@ ELSEWHERE = {
     "RTU": "rtus",
     "NonlinearRTU": "rtus",
     "SHM": "SHM",
+    "CfC": "ncps",
+    "LTC": "ncps",
+    "GRUD": "pypots (another gate)",
+    "ODELSTM": "ode-lstms",
     "LinOSSIM": "discretax, linoss",
     "LinOSSIMEX": "discretax, linoss",
     "DLinOSS": "discretax, damped-linoss",
@@ -196,7 +201,7 @@ def is_fusable(cls: type) -> bool:
         return False
     cell = make(cls)
     method = seqmem.Fused(precision="float32", interpret=True)
-    return method.refusal(cell, jnp.ones((2, *cell.input_shape), jnp.float32)) is None
+    return method.refusal(cell, ones_like_inputs(cell, 2)) is None
 
 
 def make(cls: type):

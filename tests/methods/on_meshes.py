@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 import seqmem
 from seqmem import layers
+from seqmem._core.precision import split_inexact
 from tests.helpers.programs import communication
 
 TIME, BATCH, INPUT, HIDDEN = 24, 8, 3, 6
@@ -70,8 +71,10 @@ def run(cell, xs, lengths, resets, **options):
 def everything(run, cell, xs, lengths, resets):
     """The results, and the gradients of parameters and inputs."""
 
+    xs, others = split_inexact(xs)
+
     def loss(cell, xs):
-        out = run(cell, xs, lengths, resets)
+        out = run(cell, eqx.combine(xs, others), lengths, resets)
         leaves = jax.tree.leaves(eqx.filter(out, eqx.is_inexact_array))
         return sum(jnp.sum(jnp.sin(jnp.abs(leaf))) for leaf in leaves), out
 

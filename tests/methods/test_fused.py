@@ -23,6 +23,7 @@ EXACT = seqmem.Fused(precision="float32", interpret=True)
 REFUSED = {"NonlinearRTU", "CoRNN"}
 REFUSED |= {"ConvGRU", "ConvLSTM"}  # images
 REFUSED |= {"FastRNN", "FastGRNN", "SCRN"}
+REFUSED |= {"PhasedLSTM"}
 GATED = [
     name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
 ]

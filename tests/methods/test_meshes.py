@@ -13,6 +13,7 @@ import seqmem
 from seqmem._methods.scan.vjp_rules import tiles_of_products
 from tests.helpers.cells import CELLS
 from tests.helpers.devices import run_on_devices
+from tests.helpers.inputs import draw_inputs
 from tests.helpers.slow import slow_but
 from tests.helpers.unrolling import close
 from tests.methods import on_meshes
@@ -45,7 +46,7 @@ def leading_specs(tree, axes):
 def test_explicit_axes_take_every_cell(name, enters_mesh):
     cell = seqmem.as_precision(CELLS[name](), jnp.dtype(jnp.float64))
     rng = np.random.default_rng(0)
-    xs = rng.normal(size=(TIME, BATCH, *cell.input_shape))
+    xs = draw_inputs(cell, rng, TIME, BATCH)
     args = (cell, xs, np.array([7, 0, 4]), rng.random((TIME, BATCH)) < 0.3)
     program = jax.jit(functools.partial(on_meshes.everything, on_meshes.run))
     mesh = explicit_mesh()

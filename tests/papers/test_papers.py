@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import seqmem
+from tests.helpers.inputs import draw_inputs
 from tests.helpers.slow import slow_but
 from tests.papers import (
     block_diagonal,
+    continuous,
     convolutional,
     diagonal,
     external,
@@ -29,6 +31,7 @@ PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
 PAPERS |= oscillatory.PAPERS
 PAPERS |= convolutional.PAPERS
 PAPERS |= external.PAPERS
+PAPERS |= continuous.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 PAPERS |= zoo.PAPERS
 # One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
@@ -62,7 +65,7 @@ def test_cell_computes_the_equations_of_its_paper(cell_type):
     cell, state = jax.tree.map(perturb, (cell, cell.init_state()))
     if cell_type in external.PAPERS:
         state = external.in_range(state)
-    xs = rng.standard_normal((TIME, *cell.input_shape))
+    xs = draw_inputs(cell, rng, TIME)
     final, ys = seqmem.unroll(*jax.tree.map(jnp.asarray, (cell, state, xs)))
     expected_final, expected = paper(cell, state, xs)
     np.testing.assert_allclose(ys, expected, rtol=0, atol=1e-12)

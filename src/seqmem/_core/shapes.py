@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .errors import bad_input
+from .timed import Observed, Timed
 
 
 def is_shape(node: Any) -> bool:
@@ -82,22 +83,30 @@ def fits(axes: tuple[int, ...], shape: tuple) -> bool:
 
 
 def zeros_like_input(input_shape: PyTree, dtype: Any) -> PyTree:
-    """One input of zeros; numbers of tokens are integers.
+    """One input of zeros; tokens are integers, and a Δt is not.
 
     Raises:
         ValueError: where a size is not known.
     """
 
-    def zeros(shape: tuple) -> np.ndarray:
+    def zeros(shape: Any, kind: Any = None) -> Any:
+        if isinstance(shape, Timed):
+            return Timed(zeros_like_input(shape.x, dtype), zeros(shape.delta_t, dtype))
+        if isinstance(shape, Observed):
+            return Observed(zeros(shape.x, dtype), zeros(shape.is_observed, bool))
         if None in shape:
             raise bad_input(
                 f"an input_shape of {input_shape}.",
                 "known sizes.",
                 "pass an example of an input, or give the cell an input_shape with numbers.",
             )
-        return np.zeros(shape, dtype if shape else np.int32)
+        return np.zeros(shape, kind or (dtype if shape else np.int32))
 
-    return jax.tree.map(zeros, input_shape, is_leaf=is_shape)
+    return jax.tree.map(
+        zeros,
+        input_shape,
+        is_leaf=lambda node: is_shape(node) or isinstance(node, Timed | Observed),
+    )
 
 
 def tree_names(tree: PyTree) -> str:

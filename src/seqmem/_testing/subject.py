@@ -15,6 +15,7 @@ from .._core.cell import AbstractCell, project
 from .._core.method import AbstractMethod
 from .._core.precision import as_precision
 from .._core.problem import State
+from .._core.timed import map_delta_t
 from .._unroll import unroll
 from .comparison import LawBroken, NotTested, largest_difference
 from .compiler import compiled, compiler_is_suspect
@@ -56,7 +57,9 @@ class Subject:
         self._results: dict[Any, dict[str, PyTree]] = {}
 
     def inputs(self, *leading: int) -> PyTree:
-        """Random inputs like the example: normal, or integers up to its largest, or booleans."""
+        """Random inputs like the example: normal, or integers up to its largest, or booleans; a Δt
+        is at least 0.
+        """
 
         def draw(leaf: Any) -> np.ndarray:
             leaf = np.asarray(leaf)
@@ -66,7 +69,8 @@ class Subject:
             top = 2 if leaf.dtype == bool else 1 + int(np.max(leaf, initial=0))
             return self.rng.integers(0, top, shape).astype(leaf.dtype)
 
-        return jax.tree.map(draw, as_precision(self.example, np.dtype(np.float64)))
+        xs = jax.tree.map(draw, as_precision(self.example, np.dtype(np.float64)))
+        return map_delta_t(np.abs, xs)
 
     def reached_states(self, count: int) -> State:
         """States that the cell reaches in two steps, one for each of `count` examples."""

@@ -82,8 +82,8 @@ class DLinOSS(AbstractOscillator):
         self.A = (1 + squares - 2 * jnp.sqrt(squares) * cosines) / (delta**2 * squares)
         self.B, self.C, self.D = draw_maps(key, input_size, hidden_size)
 
-    def coefficients(self):
-        G, delta = relu(self.G), sigmoid(self.delta)
+    def coefficients(self, delta_t):
+        G, delta = relu(self.G), delta_t * sigmoid(self.delta)
         root = jnp.sqrt(1 + delta * G)
         least = (G / (root + 1)) ** 2  # (root − 1)/Δ, without the difference
         most = ((root + 1) / jnp.maximum(delta, MIN_DELTA)) ** 2

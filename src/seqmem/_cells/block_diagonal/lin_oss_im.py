@@ -46,6 +46,6 @@ class LinOSSIM(AbstractOscillator):
         self.delta = uniform(delta_key, (hidden_size,), 0.0, 1.0)
         self.B, self.C, self.D = draw_maps(key, input_size, hidden_size)
 
-    def coefficients(self):
-        A, delta = relu(self.A), sigmoid(self.delta)
+    def coefficients(self, delta_t):
+        A, delta = relu(self.A), delta_t * sigmoid(self.delta)
         return Coefficients(A, delta, 1 / (1 + delta**2 * A))

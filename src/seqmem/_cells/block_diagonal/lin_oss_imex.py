@@ -47,6 +47,6 @@ class LinOSSIMEX(AbstractOscillator):
         self.delta = uniform(delta_key, (hidden_size,), 0.0, 1.0)
         self.B, self.C, self.D = draw_maps(key, input_size, hidden_size)
 
-    def coefficients(self):
-        A, delta = relu(self.A), sigmoid(self.delta)
+    def coefficients(self, delta_t):
+        A, delta = relu(self.A), delta_t * sigmoid(self.delta)
         return Coefficients(A, delta, jnp.ones_like(A))

@@ -39,8 +39,8 @@ class AbstractOscillator(AbstractBlockDiagonalCell):
     D: Float[Array, " input"]
 
     @abc.abstractmethod
-    def coefficients(self) -> Coefficients:
-        """What a step multiplies by, from the parameters."""
+    def coefficients(self, delta_t: Float[Array, ""] | float) -> Coefficients:
+        """What a step multiplies by, from the parameters: Δ is `delta_t` times the learned one."""
 
     @property
     def input_shape(self):
@@ -54,7 +54,10 @@ class AbstractOscillator(AbstractBlockDiagonalCell):
         return x @ self.B.mT, self.D * x
 
     def update(self, s, u):
-        A, delta, S = self.coefficients()
+        return self.update_over(s, u, 1.0)
+
+    def update_over(self, s, u, delta_t):
+        A, delta, S = self.coefficients(delta_t)
         z = S * (s.z + delta * (u[0] - A * s.y))
         return OscillatorState(z, s.y + delta * z)
 

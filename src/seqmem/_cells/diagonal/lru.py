@@ -76,7 +76,7 @@ class LRU(AbstractDiagonalCell):
 
     def eigenvalues(self) -> Complex[Array, " hidden"]:
         """The eigenvalues λ of the recurrence."""
-        return jnp.exp(jax.lax.complex(-jnp.exp(self.nu), jnp.exp(self.theta)))
+        return self._powers(1.0)
 
     def init_state(self):
         zeros = jnp.zeros(self.nu.shape[-1], state_dtype(self.nu))
@@ -87,7 +87,14 @@ class LRU(AbstractDiagonalCell):
         return gain * (x @ self.B[0].mT), gain * (x @ self.B[1].mT), self.D * x
 
     def update(self, s, u):
-        return self.eigenvalues() * s + jax.lax.complex(*u[:2])
+        return self.update_over(s, u, 1.0)
+
+    def update_over(self, s, u, delta_t):
+        return self._powers(delta_t) * s + jax.lax.complex(*u[:2])
+
+    def _powers(self, delta_t: Float[Array, ""] | float) -> Complex[Array, " hidden"]:
+        """λ^Δt."""
+        return jnp.exp(jax.lax.complex(-delta_t * jnp.exp(self.nu), delta_t * jnp.exp(self.theta)))
 
     def readout(self, s, u):
         return s.real @ self.C[0].mT - s.imag @ self.C[1].mT + u[2]

@@ -63,8 +63,11 @@ class S4D(AbstractDiagonalCell):
         return x
 
     def update(self, s, x):
+        return self.update_over(s, x, 1.0)
+
+    def update_over(self, s, x, delta_t):
         A = jax.lax.complex(-jnp.exp(self.A_log), self.A_imag)
-        delta_A = jnp.exp(self.log_delta)[:, None].astype(s.dtype) * A
+        delta_A = (delta_t * jnp.exp(self.log_delta))[:, None].astype(s.dtype) * A
         return jnp.exp(delta_A) * s + jnp.expm1(delta_A) / A * x[:, None].astype(s.dtype)
 
     def readout(self, s, x):

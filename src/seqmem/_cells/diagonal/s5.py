@@ -82,8 +82,11 @@ class S5(AbstractDiagonalCell):
         return x @ self.B[0].mT, x @ self.B[1].mT, self.D * x
 
     def update(self, s, u):
+        return self.update_over(s, u, 1.0)
+
+    def update_over(self, s, u, delta_t):
         Lambda = jax.lax.complex(*self.Lambda)
-        Lambda_delta = jax.lax.complex(*(self.Lambda * jnp.exp(self.log_delta)))
+        Lambda_delta = jax.lax.complex(*(self.Lambda * (delta_t * jnp.exp(self.log_delta))))
         Bx = jax.lax.complex(*u[:2])
         return jnp.exp(Lambda_delta) * s + jnp.expm1(Lambda_delta) / Lambda * Bx
 
