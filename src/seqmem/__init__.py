@@ -116,6 +116,8 @@ from ._cells.gated.lstm import LSTM as LSTM, LSTMState as LSTMState
 from ._cells.gated.minimal_rnn import MinimalRNN as MinimalRNN
 from ._cells.gated.nbrc import NBRC as NBRC
 from ._cells.gated.nonlinear_rtu import NonlinearRTU as NonlinearRTU
+from ._cells.gated.para_gru import ParaGRU as ParaGRU
+from ._cells.gated.para_lstm import ParaLSTM as ParaLSTM
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.ran import RAN as RAN
@@ -165,6 +167,7 @@ from ._core.family import (
     PerPlatform as PerPlatform,
     TransitionRule as TransitionRule,
 )
+from ._core.jacobian import AbstractJacobian as AbstractJacobian
 from ._core.method import AbstractMethod as AbstractMethod
 from ._core.perturbations import (
     PerturbationRecorder as PerturbationRecorder,
@@ -195,6 +198,11 @@ from ._core.vjp_rule import (
     TileSizes as TileSizes,
 )
 from ._methods.fused.fused import Fused as Fused
+from ._methods.newton.jacobians import (
+    BlockJacobian as BlockJacobian,
+    DenseJacobian as DenseJacobian,
+    DiagonalJacobian as DiagonalJacobian,
+)
 from ._methods.newton.newton import Newton as Newton
 from ._methods.newton.quasi_newton import QuasiNewton as QuasiNewton
 from ._methods.parallel import Parallel as Parallel
@@ -252,6 +260,8 @@ __all__ += ["NBRC", "RAN", "RHN", "SCRN", "MinimalRNN", "MogrifierLSTM", "Multip
 __all__ += ["STAR", "UGRNN", "SCRNState"]
 __all__ += ["GRUD", "LTC", "ODELSTM", "CfC", "GRUDState", "Observed", "PhasedLSTM"]
 __all__ += ["PhasedLSTMState", "Timed", "with_delta_t"]
+__all__ += ["AbstractJacobian", "BlockJacobian", "DenseJacobian", "DiagonalJacobian"]
+__all__ += ["ParaGRU", "ParaLSTM"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,8 @@ CELLS = {
     "GRU": lambda: seqmem.GRU(2, 5, key=key),
     "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
+    "ParaGRU": lambda: seqmem.ParaGRU(2, 5, key=key),
+    "ParaLSTM": lambda: seqmem.ParaLSTM(2, 5, key=key),
     "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
     "JANET": lambda: seqmem.JANET(2, 5, key=key),
     "MinimalRNN": lambda: seqmem.MinimalRNN(2, 5, key=key),

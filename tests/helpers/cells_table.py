@@ -57,6 +57,8 @@ ELSEWHERE = {
     "MGU": "Flax, memax, torchrecurrent",
     "IndRNN": "memax, torchrecurrent",
     "ConvLSTM": "Flax, Haiku, Keras",
+    "ParaGRU": "ml-pararnn, pararnn-torch",
+    "ParaLSTM": "ml-pararnn, pararnn-torch",
     "PeepholeLSTM": "torchrecurrent",
     "ProjectedLSTM": "PyTorch",
     "ResetBeforeGRU": "Haiku, Keras, memax",

@@ -212,6 +212,12 @@ class StepsWithAnotherReadout(Plain):
         return h, 1.01 * y
 
 
+class ReadsItsNeighbour(Plain):
+    """A diagonal is declared, and the recurrent matrix is whole."""
+
+    jacobian = seqmem.DiagonalJacobian()
+
+
 class Raises(Plain):
     def readout(self, h, u):
         raise RuntimeError("not today")
@@ -233,6 +239,7 @@ FAULTS = {
     MixesAProduct: ("promise", "affine"),
     SaturatesFarAway: ("promise", "affine"),
     UpdatesWithoutItsGate: ("promise", r"gate\(s, mix\(s, u\)\)"),
+    ReadsItsNeighbour: ("promise", "∂update/∂state is a DiagonalJacobian"),
     NarrowsItsState: ("types", "float16"),
     WidensItsState: ("types", r"\[1, 3\]"),
     WrapsItsState: ("types", "returns the tree"),

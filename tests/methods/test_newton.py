@@ -135,9 +135,9 @@ def _refuse(primals, tangents):
 class WatchedNewton(seqmem.Newton):
     """Newton's method that refuses to be differentiated through its iterations."""
 
-    def solve_linear(self, jacobians, residuals, cut, *, reverse):
+    def solve_linear(self, problem, jacobians, residuals):
         residuals = jax.tree.map(refuse_tangents, residuals)
-        return super().solve_linear(jacobians, residuals, cut, reverse=reverse)
+        return super().solve_linear(problem, jacobians, residuals)
 
 
 def test_newton_iterations_are_not_differentiated():

@@ -147,10 +147,38 @@ def nonlinear_rtu(cell, h, xs):
     return h, ys
 
 
+def para_gru(cell, h, xs):
+    """The comment at the head of the authors' program for ParaGRU, with whole matrices A."""
+    A, ys = [np.diag(u) for u in cell.u], []
+    for x in xs:
+        z = sigmoid(A[0] @ h + cell.W[0] @ x + cell.b[0])
+        r = sigmoid(A[1] @ h + cell.W[1] @ x + cell.b[1])
+        new = np.tanh(A[2] @ (h * r) + cell.W[2] @ x + cell.b[2])
+        h = (1 - z) * h + z * new
+        ys.append(h)
+    return h, ys
+
+
+def para_lstm(cell, state, xs):
+    """The comment at the head of the authors' program for ParaLSTM, with whole matrices A and C."""
+    (h, c), ys = state, []
+    A, (C_f, C_o) = [np.diag(u) for u in cell.u], [np.diag(p) for p in cell.p]
+    for x in xs:
+        f = sigmoid(A[0] @ h + cell.W[0] @ x + C_f @ c + cell.b[0])
+        new = np.tanh(A[1] @ h + cell.W[1] @ x + cell.b[1])
+        c = f * c + (1 - f) * new
+        o = sigmoid(A[2] @ h + cell.W[2] @ x + C_o @ c + cell.b[2])
+        h = o * np.tanh(c)
+        ys.append(h)
+    return (h, c), ys
+
+
 PAPERS = {
     seqmem.RNN: (elman, {"output_size": 2}),
     seqmem.IndRNN: (independent, {}),
     seqmem.NonlinearRTU: (nonlinear_rtu, {}),
+    seqmem.ParaGRU: (para_gru, {}),
+    seqmem.ParaLSTM: (para_lstm, {}),
     seqmem.LSTM: (lstm, {}),
     seqmem.PeepholeLSTM: (peephole_lstm, {}),
     seqmem.ProjectedLSTM: (projected_lstm, {"output_size": 2}),

@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 from .batching import per_example_parts
 from .errors import bad_input
 from .family import UNSTRUCTURED, Family
+from .jacobian import AbstractJacobian
 from .precision import as_precision, precision
 from .problem import Drive, Output, State
 from .shapes import fits, leaf_shapes, tree_names, zeros_like_input
@@ -76,11 +77,14 @@ class AbstractCell(AbstractLayer):
         input_shape: the shape of one input, as for `seqmem.AbstractLayer`; by default any vector.
         gates: the names of the gates along the first axis of the parameters `W`, `U` and `b`.
         recurrent_weights: the names of the parameters that multiply the state.
+        jacobian: the structure of ∂update/∂state, which makes `seqmem.Newton` fast; None is that of
+            the family, or else a matrix.
         is_composite: whether the cell hands its work to other cells, each in its own precision.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     recurrent_weights: ClassVar[tuple[str, ...]] = ()
+    jacobian: ClassVar[AbstractJacobian | None] = None
     is_composite: ClassVar[bool] = False
 
     @abc.abstractmethod

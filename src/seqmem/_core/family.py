@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
+from .jacobian import AbstractJacobian
 from .method import AbstractMethod
 from .problem import Drive, Problem, Solution, State
 from .vjp_rule import AbstractVJPRule
@@ -74,8 +75,10 @@ class Family:
         has_kernel: whether `parallel` has a kernel for `Parallel(kernel=True)`, which is refused
             otherwise.
         transition: the maps of stretches of time, which `Sharded` runs; None refuses.
+        jacobian: the structure of ∂update/∂state, for `Newton` and `QuasiNewton`; None is what the
+            cell declares, or else a matrix.
         jacobian_diagonal: (cell, init, x) -> ((state, drive) -> diag ∂update/∂state), for
-            `QuasiNewton`; None takes one derivative per entry.
+            `QuasiNewton`, where no structure is declared; None takes one derivative per entry.
         update: (cell, state, drive) -> state, where the update runs in several precisions; None
             runs all of it in the state's.
         check: (cell, init) -> None, raises `ValueError` where the initial state or the shapes
@@ -90,6 +93,7 @@ class Family:
     parallel: Callable[[Problem, Any], Solution] | None = None
     has_kernel: bool = False
     transition: TransitionRule | None = None
+    jacobian: AbstractJacobian | None = None
     jacobian_diagonal: Callable | None = None
     update: Callable[[Any, State, Drive], State] | None = None
     check: Callable[[Any, State], None] | None = None

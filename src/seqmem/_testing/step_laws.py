@@ -17,6 +17,7 @@ from .comparison import EXACT, LawBroken, NotTested, label, largest_difference, 
 from .compiler import compiled
 from .draws import BATCH, LENGTHS, RESETS, TIME, inexact_shapes, normal, tolerance
 from .gradients import values_and_vjp, vjp
+from .jacobian_law import jacobian_equations
 from .reference_loop import perturbed_step, step, unstack, zeros_like
 from .subject import Subject
 
@@ -219,14 +220,14 @@ def finite(subject: Subject) -> None:
 
 
 def promise(subject: Subject) -> None:
-    """The equations that the cell's family promises hold at random states."""
+    """The equations that the cell and its family promise hold at random states."""
     if precision(subject.state) not in (None, np.float64):
         raise NotTested("the state is not float64 under float64 parameters")
-    for law in subject.cell.family.laws:
-        for statement, left, right in law.equations(subject.cell, subject):
+    for equations in (*(law.equations for law in subject.cell.family.laws), jacobian_equations):
+        for statement, left, right in equations(subject.cell, subject):
             difference = largest_difference(left, right, subject.tolerance)
             if difference:
-                message = f"the family of the cell promises {statement}; {difference}"
+                message = f"the cell or its family promises {statement}; {difference}"
                 raise LawBroken("promise", message)
 
 

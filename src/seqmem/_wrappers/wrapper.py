@@ -17,6 +17,7 @@ from .._cells.window.family import WINDOW
 from .._core.cell import AbstractCell, readout, update
 from .._core.container import AbstractContainer
 from .._core.family import UNSTRUCTURED, Family
+from .._core.jacobian import AbstractJacobian
 from .._core.problem import Drive, Output, State
 
 
@@ -87,6 +88,12 @@ class WrappedCell(AbstractCell):
     @property
     def gates(self) -> tuple[str, ...]:  # pyright: ignore
         return self.cell.gates
+
+    @property
+    def jacobian(self) -> AbstractJacobian | None:  # pyright: ignore
+        """That of the wrapped cell, where a step is one of that cell."""
+        is_changed = self.wrapper.has_new_update or self.wrapper.has_new_gates
+        return None if is_changed else self.cell.jacobian
 
     def init_state(self):
         return self.wrapper.init_state(self.cell)

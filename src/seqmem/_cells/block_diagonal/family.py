@@ -23,9 +23,11 @@ from ..._core.errors import bad_input
 from ..._core.family import Family, Law, PerPlatform, TransitionRule
 from ..._core.perturbations import perturbation_values
 from ..._core.problem import Drive, Problem, Solution, State, StepFlags
+from ..._core.rows import from_rows, to_rows
 from ..._core.step import select
 from ..._core.vjp_rule import AbstractVJPRule
 from ..._methods import recurrence
+from ..._methods.newton.jacobians import BlockJacobian
 from ..._methods.parallel import Parallel
 from ..._methods.readouts import has_known_time, outputs_of
 from ..._methods.recurrence import BLOCKS, AffineMap
@@ -35,36 +37,14 @@ from ..._methods.scan.vjp_rules import pull_through_updates, tiles_of_entries
 from ..._methods.segments import last_state
 
 CHUNK_SIZE = 16
-
-
-def to_rows(state: State, axes: int = 0) -> Array:
-    """A state as an array [..., k, n], with `axes` axes in front of those of one state."""
-    leaves = jax.tree.leaves(state)
-    return jnp.stack([leaf.reshape(*leaf.shape[:axes], -1) for leaf in leaves], axes)
-
-
-def from_rows(rows: Array, like: State) -> State:
-    """The state of an array [..., k, n]; `like` is one state."""
-    leaves, structure = jax.tree.flatten(like)
-    axes = rows.shape[:-2]
-    return structure.unflatten(
-        [rows[..., i, :].reshape(*axes, *leaf.shape) for i, leaf in enumerate(leaves)]
-    )
+JACOBIAN = BlockJacobian()
 
 
 def affine_map(cell: AbstractCell, drive: Drive, like: State) -> tuple[Array, Array]:
     """(A, b) with update(s, drive) = A s + b: [k, k, n] and [k, n], for a state like `like`."""
-    rows = to_rows(like)
-
-    def advance(rows: Array) -> Array:
-        return to_rows(update(cell, from_rows(rows, like), drive))
-
-    def column(unit: Array) -> tuple[Array, Array]:
-        return jax.jvp(advance, (jnp.zeros_like(rows),), (unit,))
-
-    units = jnp.eye(len(rows), dtype=rows.dtype)[:, :, None] * jnp.ones_like(rows)
-    b, A = jax.vmap(column, out_axes=(None, 1))(units)
-    return A, b
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    b, A = JACOBIAN.linearise(lambda state: update(cell, state, drive), zeros)
+    return A, to_rows(b)
 
 
 def step_transition(init: State, cell: AbstractCell, x: PyTree, flags: StepFlags) -> AffineMap:
@@ -153,14 +133,6 @@ class BlockRule(AbstractVJPRule):
         return pull_through_updates(tile, d_states)
 
 
-def _jacobian_diagonal(cell: AbstractCell, init: State, x: PyTree):
-    def diagonal(state: State, drive: Drive) -> State:
-        A, _ = affine_map(cell, drive, state)
-        return from_rows(jnp.stack([A[i, i] for i in range(len(A))]), state)
-
-    return diagonal
-
-
 def _check(cell: AbstractCell, init: State) -> None:
     kinds = {(leaf.shape, jnp.result_type(leaf)) for leaf in jax.tree.leaves(init)}
     if len(kinds) != 1 or not jnp.issubdtype(next(iter(kinds))[1], jnp.inexact):
@@ -192,7 +164,7 @@ BLOCK_DIAGONAL = Family(
     vjp_rule=BlockRule(),
     parallel=_solve_in_parallel,
     transition=TransitionRule(_transition_of, _compose, _apply),
-    jacobian_diagonal=_jacobian_diagonal,
+    jacobian=JACOBIAN,
     check=_check,
     methods=(Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()),
     laws=(Law(_equations),),

@@ -24,6 +24,7 @@ from ..._core.step import select
 from ..._core.vjp_rule import AbstractVJPRule
 from ..._methods import recurrence
 from ..._methods.linear_scan.choice import kernel_schedule
+from ..._methods.newton.jacobians import DiagonalJacobian
 from ..._methods.parallel import Parallel
 from ..._methods.readouts import has_known_time, outputs_of
 from ..._methods.scan.reference import ReferenceScan
@@ -146,10 +147,6 @@ class DiagonalRule(AbstractVJPRule):
         return pull_through_updates(tile, d_states)
 
 
-def _jacobian_diagonal(cell: AbstractCell, init: State, x: PyTree):
-    return lambda state, drive: affine_map(cell, drive, state)[0]
-
-
 def _check(cell: AbstractCell, init: State) -> None:
     for path, leaf in jax.tree.leaves_with_path(init):
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -181,7 +178,7 @@ DIAGONAL = Family(
     parallel=_solve_in_parallel,
     has_kernel=True,
     transition=TransitionRule(_transition_of, _compose, _apply),
-    jacobian_diagonal=_jacobian_diagonal,
+    jacobian=DiagonalJacobian(),
     check=_check,
     methods=(Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()),
     laws=(Law(_equations),),

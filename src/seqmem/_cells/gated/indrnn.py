@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
+from ..._methods.newton.jacobians import DiagonalJacobian
 from ..initialisers import lecun_normal, uniform
 from .family import AbstractGatedCell
 
@@ -34,6 +35,7 @@ class IndRNN(AbstractGatedCell):
             not a function.
     """
 
+    jacobian: ClassVar = DiagonalJacobian()
     recurrent_weights: ClassVar = ("u",)
 
     W: Float[Array, "hidden input"]

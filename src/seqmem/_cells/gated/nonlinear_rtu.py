@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
+from ..._methods.newton.jacobians import BlockJacobian
 from ..initialisers import lecun_normal, ring
 from .family import AbstractGatedCell
 
@@ -39,6 +41,8 @@ class NonlinearRTU(AbstractGatedCell):
         ValueError: for a size that is not a whole number of at least 1, or an activation that is
             not a function.
     """
+
+    jacobian: ClassVar = BlockJacobian(unit_axes=1)
 
     nu: Float[Array, " hidden"]
     theta: Float[Array, " hidden"]

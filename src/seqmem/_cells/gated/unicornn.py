@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
 from ..._core.validation import check_positive, check_sizes
+from ..._methods.newton.jacobians import BlockJacobian
 from ..initialisers import uniform
 from .family import AbstractGatedCell
 
@@ -49,6 +50,7 @@ class UnICORNN(AbstractGatedCell):
             or an alpha below 0.
     """
 
+    jacobian: ClassVar = BlockJacobian()
     recurrent_weights: ClassVar = ("w",)
 
     W: Float[Array, "hidden input"]

@@ -22,16 +22,19 @@ from jaxtyping import Array, Bool
 from ..._core.batching import per_example_parts, vmap_axes, vmap_batch
 from ..._core.cell import AbstractCell
 from ..._core.errors import bad_input
+from ..._core.jacobian import AbstractJacobian
 from ..._core.method import AbstractMethod
 from ..._core.perturbations import ZeroPerturbations
 from ..._core.precision import precision
 from ..._core.problem import Drive, Problem, Solution, State, Stats, StepFlags
-from ..._core.step import select
+from ..._core.step import advance, select
 from ..._core.validation import check_count, check_positive
 from ..readouts import drives_of, has_steps, outputs_of, solve_without_steps
-from ..scan.implicit import differentiate_along_recurrence
+from ..scan.implicit import STEP_BY_STEP, Adjoint, differentiate_along_recurrence
 from ..scan.scan import Scan
 from ..segments import last_state, previous_states, scan_segments
+from .adjoint import ParallelAdjoint
+from .jacobians import declared_jacobian
 
 SCAN = Scan()
 ROUNDING = 16  # spacings of numbers at 1; rounding alone leaves residuals of 1 or 2
@@ -55,10 +58,8 @@ class AbstractNewton(AbstractMethod):
         """
 
     @abc.abstractmethod
-    def solve_linear(
-        self, jacobians: Any, residuals: State, cut: Bool[Array, " time"] | None, *, reverse: bool
-    ) -> State:
-        """δ for all steps of one sequence; nothing passes where `cut` is set."""
+    def solve_linear(self, problem: Problem, jacobians: Any, residuals: State) -> State:
+        """δ for all steps of a chunk of one sequence; nothing passes a reset."""
 
     def run(self, problem):
         leaves = jax.tree.leaves(problem.init)
@@ -72,10 +73,30 @@ class AbstractNewton(AbstractMethod):
         if not has_steps(problem):
             return solve_without_steps(problem)
         states, stats = _find_states(self, jax.lax.stop_gradient(problem))
-        states = differentiate_along_recurrence(problem, states)
+        states = differentiate_along_recurrence(problem, states, self._adjoint(problem))
         outputs = outputs_of(problem.cell, states, problem.inputs, problem.batch_axes)
         final = last_state(states, reverse=problem.reverse)
         return Solution(final, outputs, states if problem.return_states else None, stats)
+
+    def _adjoint(self, problem: Problem) -> Adjoint:
+        structure = declared_jacobian(problem.cell)
+        if structure is None:
+            return STEP_BY_STEP
+        return Adjoint(ParallelAdjoint(structure), self.chunk_size or problem.time)
+
+
+def linearise_by(
+    structure: AbstractJacobian, problem: Problem
+) -> Callable[[State, Drive, StepFlags], tuple[State, Any]]:
+    """The lineariser whose Jacobians have that structure."""
+
+    def linear(state: State, drive: Drive, flags: StepFlags) -> tuple[State, Any]:
+        def step(state: State) -> State:
+            return advance(problem.cell, problem.init, state, drive, flags)
+
+        return structure.linearise(step, state)
+
+    return linear
 
 
 def check_fields(method: AbstractNewton) -> None:
@@ -158,7 +179,7 @@ def _iterate(method: AbstractNewton, linear: Callable, problem: Problem) -> tupl
         converged = _agree(states, updated, tolerance)
         is_done = converged | (iterations == method.max_iters)
         residuals = jax.tree.map(jnp.subtract, updated, states)
-        steps = method.solve_linear(jacobians, residuals, problem.flags.reset, reverse=reverse)
+        steps = method.solve_linear(problem, jacobians, residuals)
         corrected = jax.tree.map(_correct, states, steps, updated)
         states = select(is_done, states, corrected)
         return states, jnp.where(is_done, iterations, iterations + 1), converged, is_done

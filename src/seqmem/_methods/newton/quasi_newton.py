@@ -7,11 +7,9 @@ import jax.numpy as jnp
 
 from ..._core.method import AbstractMethod
 from ..._core.step import advance, apply_reset, select
-from ..recurrence import diagonal_states, in_chunks
-from .iteration import SCAN, AbstractNewton, check_fields
+from .iteration import SCAN, AbstractNewton, check_fields, linearise_by
 from .jacobian_diagonal import jacobian_diagonal
-
-CHUNK_SIZE = 16  # steps of the affine recurrence that run one after another
+from .jacobians import DiagonalJacobian, declared_jacobian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +25,9 @@ class QuasiNewton(AbstractNewton):
     cell that is neither gated nor diagonal, the diagonal takes one derivative per entry of the
     state. For a complex state it is Wirtinger's ∂s'/∂s. The diagonal only affects how the states
     are found: gradients are those of `Scan`, from the full Jacobians.
+
+    Where the cell declares a structure of its Jacobian (`AbstractCell.jacobian`), that is J, and
+    this method is `Newton`.
 
     Source: Gonzalez et al. 2024, arXiv:2407.19115 (quasi-DEER, not the damped ELK). Differs: as
     `Newton` does; and the backward pass is exact, where the authors' program solves it with the
@@ -60,6 +61,9 @@ class QuasiNewton(AbstractNewton):
         check_fields(self)
 
     def lineariser(self, problem):
+        structure = declared_jacobian(problem.cell)
+        if structure is not None:
+            return linearise_by(structure, problem)
         leading = 1 + problem.batch_axes
         one = jax.tree.map(lambda x: jnp.zeros(x.shape[leading:], x.dtype), problem.inputs)
         diagonal = jacobian_diagonal(problem.cell, problem.init, one)
@@ -71,13 +75,6 @@ class QuasiNewton(AbstractNewton):
 
         return linear
 
-    def solve_linear(self, jacobians, residuals, cut, *, reverse):
-        def solve(a, b):
-            flags = cut
-            if cut is not None:
-                flags = jnp.broadcast_to(cut.reshape(-1, *[1] * (b.ndim - 1)), b.shape)
-            return diagonal_states(
-                a, b, jnp.zeros_like(b[0]), flags, reverse=reverse, schedule=in_chunks(CHUNK_SIZE)
-            )
-
-        return jax.tree.map(solve, jacobians, residuals)
+    def solve_linear(self, problem, jacobians, residuals):
+        structure = declared_jacobian(problem.cell) or DiagonalJacobian()
+        return structure.solve(jacobians, residuals, problem.flags.reset, reverse=problem.reverse)

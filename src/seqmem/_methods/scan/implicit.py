@@ -1,6 +1,8 @@
 """Derivatives of states that were found by any means: those of the recurrence that they solve."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,30 +12,47 @@ from ..._core.precision import split_inexact
 from ..._core.problem import Problem, Solution, State
 from .backward import Residuals, backward_loop, pull_back
 
-LOOP = functools.partial(backward_loop, None)
+
+class Adjoint(NamedTuple):
+    """How the backward pass runs over the steps.
+
+    Attributes:
+        loop: with the arguments and results of `backward_loop` after its first.
+        tile_size: steps per tile; None chooses from the sizes.
+    """
+
+    loop: Callable = functools.partial(backward_loop, None)
+    tile_size: int | None = None
 
 
-def differentiate_along_recurrence(problem: Problem, states: State) -> State:
+STEP_BY_STEP = Adjoint()
+
+
+def differentiate_along_recurrence(
+    problem: Problem, states: State, adjoint: Adjoint = STEP_BY_STEP
+) -> State:
     """`states` after each step, with the derivatives that the recurrence gives them.
 
     Their gradient is the backward pass of `Scan`, whatever method found the states.
     """
-    return _implicit(*split_inexact(problem), states)
+    return _implicit(adjoint, *split_inexact(problem), states)
 
 
-@jax.custom_vjp
-def _implicit(differentiable: PyTree, constant: PyTree, states: State) -> State:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _implicit(adjoint: Adjoint, differentiable: PyTree, constant: PyTree, states: State) -> State:
     return states
 
 
-def _implicit_forward(differentiable: PyTree, constant: PyTree, states: State):
-    states = _implicit(differentiable, constant, states)  # the rule again, for second derivatives
+def _implicit_forward(adjoint: Adjoint, differentiable: PyTree, constant: PyTree, states: State):
+    # the rule again, for second derivatives
+    states = _implicit(adjoint, differentiable, constant, states)
     return states, Residuals(differentiable, constant, states, None)
 
 
-def _implicit_backward(residuals: Residuals, d_states: State):
+def _implicit_backward(adjoint: Adjoint, residuals: Residuals, d_states: State):
     d_final = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), residuals.states)
-    d_problem = pull_back(residuals, _states_themselves, Solution(d_final, d_states), LOOP)
+    d_solution = Solution(d_final, d_states)
+    d_problem = pull_back(residuals, _states_themselves, d_solution, *adjoint)
     return d_problem, None, None
 
 

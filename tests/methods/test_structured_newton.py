@@ -1,0 +1,173 @@
+"""Newton's methods where the cell declares the structure of its Jacobian."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from seqmem._core.precision import as_precision
+from seqmem._testing.compiler import compiled
+from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow_but
+from tests.helpers.unrolling import normal
+
+KEY = jax.random.key(0)
+TIME, INPUT, HIDDEN = 61, 2, 13
+CELLS = {
+    "ParaGRU": (seqmem.ParaGRU, {}),
+    "ParaLSTM": (seqmem.ParaLSTM, {}),
+    "IndRNN": (seqmem.IndRNN, {"activation": jnp.tanh}),
+    "NonlinearRTU": (seqmem.NonlinearRTU, {"activation": jnp.tanh}),
+}
+
+
+def make(name, **declaration):
+    """The cell in float64, perhaps with another declaration; strong recurrence, where it has u."""
+    cell_type, options = CELLS[name]
+    cell_type = type(name, (cell_type,), declaration) if declaration else cell_type
+    cell = as_precision(cell_type(INPUT, HIDDEN, **options, key=KEY), jnp.dtype(jnp.float64))
+    return eqx.tree_at(lambda cell: cell.u, cell, 3 * cell.u) if hasattr(cell, "u") else cell
+
+
+def solve(method, cell, xs):
+    return seqmem.solve(cell, None, xs, method=method)
+
+
+def iterations(method, cell):
+    stats = compiled(solve, 0)(method, cell, normal(TIME, INPUT)).stats
+    assert stats.converged
+    return int(stats.iterations)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", CELLS)
+def test_structured_jacobian_takes_the_iterations_of_the_matrix(name):
+    """ANCHORS E25: the diagonal, or the diagonal of blocks, is the Jacobian."""
+    newton, quasi = (
+        kind(chunk_size=None, fallback=None) for kind in (seqmem.Newton, seqmem.QuasiNewton)
+    )
+    of_matrix = iterations(newton, make(name, jacobian=None))
+    assert of_matrix > 2
+    assert iterations(newton, make(name)) == of_matrix
+    assert iterations(quasi, make(name)) == of_matrix
+    by_diagonals = iterations(quasi, make(name, jacobian=None))
+    if isinstance(make(name).jacobian, seqmem.DiagonalJacobian):
+        assert by_diagonals == of_matrix
+    else:  # a diagonal of blocks of 2 × 2 leaves numbers out
+        assert by_diagonals > of_matrix
+
+
+def loss(method, cell, xs):
+    return jnp.sum(seqmem.unroll(cell, None, xs, method=method)[1] ** 2)
+
+
+def scan_lengths(jaxpr):
+    """The steps of every loop of a program that runs over an array."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation.params["length"]
+        for leaf in jax.tree.leaves(
+            tuple(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns")
+        ):
+            inner = getattr(leaf, "jaxpr", leaf)
+            if hasattr(inner, "eqns"):
+                yield from scan_lengths(inner)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", slow_but({"ParaLSTM"}, ["ParaGRU", "ParaLSTM"]))
+def test_structured_gradient_has_no_matrix_and_no_loop_over_all_steps(name):
+    xs = normal(TIME, INPUT)
+    gradient = jax.grad(
+        functools.partial(loss, seqmem.Newton(chunk_size=None, fallback=None)), argnums=0
+    )
+    programs = []
+    for cell in (make(name), make(name, jacobian=None)):
+        traced = jax.jit(gradient).trace(cell, xs)
+        lengths = max(scan_lengths(traced.jaxpr.jaxpr))
+        programs.append((lengths, f"{HIDDEN}x{HIDDEN}x" in traced.lower().as_text()))
+    (steps, has_matrix), (steps_of_matrix, _) = programs
+    assert steps == 16
+    assert not has_matrix
+    assert steps_of_matrix == TIME
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["ParaLSTM", "NonlinearRTU"])
+def test_structured_newton_matches_scan_with_resets_and_lengths(name):
+    cell, time, batch = make(name), 17, 3
+    xs, resets = normal(time, batch, INPUT), np.zeros((time, batch), bool)
+    resets[[0, 5, 6, 16], [0, 1, 1, 2]] = True
+    options = {"lengths": np.array([17, 11, 0]), "resets": resets}
+    state = jax.tree.map(lambda leaf: leaf + 0.3, cell.init_state(batch))
+
+    def total(method, reverse, cell, state, xs):
+        run = functools.partial(seqmem.unroll, method=method, reverse=reverse, **options)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(run(cell, state, xs)))
+
+    differentiate = compiled(jax.value_and_grad(total, (2, 3, 4)), 0, 1)
+    for reverse in (False, True):
+        got = differentiate(seqmem.Newton(chunk_size=7), reverse, cell, state, xs)
+        want = differentiate(seqmem.Scan(), reverse, cell, state, xs)
+        for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("cell_type", [seqmem.ParaGRU, seqmem.ParaLSTM])
+def test_newton_gradient_of_65536_steps_matches_scan(cell_type):
+    """In one program, all steps at once, in float32."""
+    cell = cell_type(3, 64, key=KEY)
+    xs = jax.random.normal(jax.random.key(1), (65536, 3))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(method, cell, xs):
+        def mean_square(cell, xs):
+            solution = solve(method, cell, xs)
+            return jnp.mean(solution.outputs**2), solution.stats
+
+        return jax.value_and_grad(mean_square, (0, 1), has_aux=True)(cell, xs)
+
+    newton = seqmem.Newton(chunk_size=None, fallback=None)
+    (value, stats), gradients = run(newton, cell, xs)
+    assert stats.converged
+    (expected, _), expected_gradients = run(seqmem.Scan(), cell, xs)
+    assert abs(value / expected - 1) <= 1e-6
+    for got, want in zip(*map(jax.tree.leaves, (gradients, expected_gradients)), strict=True):
+        assert float(jnp.max(jnp.abs(got - want)) / jnp.max(jnp.abs(want))) <= 1e-6
+
+
+class Lopsided(seqmem.ParaLSTM):
+    """h and c have different units."""
+
+    def init_state(self):
+        return seqmem.LSTMState(jnp.zeros(HIDDEN), jnp.zeros(HIDDEN + 1))
+
+
+def test_block_jacobian_refuses_arrays_with_other_units():
+    cell, xs = Lopsided(INPUT, HIDDEN, key=KEY), normal(5, INPUT).astype(np.float32)
+    assert_refused(
+        "BlockJacobian(unit_axes=None) was declared for a state of float32[13], float32[14].",
+        functools.partial(solve, seqmem.Newton()),
+        cell,
+        xs,
+    )
+
+
+@pytest.mark.parametrize("axes", [0, -1, 1.5])
+def test_block_jacobian_refuses_axes_out_of_range(axes):
+    assert_refused("BlockJacobian got unit_axes=", seqmem.BlockJacobian, unit_axes=axes)
+
+
+def test_wrapped_cell_has_the_structure_where_its_steps_are_those_of_the_cell():
+    cell = seqmem.ParaLSTM(INPUT, HIDDEN, key=KEY)
+    assert seqmem.with_learned_state(cell).jacobian == seqmem.BlockJacobian()
+    assert seqmem.with_layer_norm(cell).jacobian is None
+    assert seqmem.with_zoneout(cell).jacobian is None
