@@ -105,6 +105,7 @@ from ._cells.gated.atr import ATR as ATR
 from ._cells.gated.brc import BRC as BRC
 from ._cells.gated.cfn import CFN as CFN
 from ._cells.gated.co_rnn import CoRNN as CoRNN
+from ._cells.gated.echo_state import EchoState as EchoState
 from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
 from ._cells.gated.fast_grnn import FastGRNN as FastGRNN
 from ._cells.gated.fast_rnn import FastRNN as FastRNN
@@ -253,7 +254,6 @@ __all__ += ["AbstractSolver", "Chebyshev", "ConjugateGradients", "Exact", "Memor
 __all__ += ["GatedKalmaNet", "MesaNet"]
 __all__ += ["ABC", "GSA"]
 __all__ += ["LEM", "CoRNN", "UnICORNN"]
-__all__ += ["ConvGRU", "ConvLSTM"]
 __all__ += ["DNC", "NTM", "DNCState", "NTMState"]
 __all__ += ["ATR", "BRC", "CFN", "JANET", "MUT1", "MUT2", "MUT3", "FastGRNN", "FastRNN", "LiGRU"]
 __all__ += ["NBRC", "RAN", "RHN", "SCRN", "MinimalRNN", "MogrifierLSTM", "MultiplicativeLSTM"]
@@ -262,6 +262,7 @@ __all__ += ["GRUD", "LTC", "ODELSTM", "CfC", "GRUDState", "Observed", "PhasedLST
 __all__ += ["PhasedLSTMState", "Timed", "with_delta_t"]
 __all__ += ["AbstractJacobian", "BlockJacobian", "DenseJacobian", "DiagonalJacobian"]
 __all__ += ["ParaGRU", "ParaLSTM"]
+__all__ += ["ConvGRU", "ConvLSTM", "EchoState"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 import seqmem
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 
 REFERENCE = pathlib.Path(__file__).parent.parent / "reference" / "convolutional.npz"
 CELLS = {"ConvLSTM": seqmem.ConvLSTM, "ConvGRU": seqmem.ConvGRU}
@@ -59,7 +60,7 @@ def test_conv_lstm_equals_keras(layer):
     assert_equal(by_cell.b.ravel(), arrays["gradient of bias"])
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", ["ConvLSTM", slow("ConvGRU")])
 def test_image_of_one_pixel_is_a_vector(name):
     """Of a kernel only the centre meets the pixel."""
     cell, vector_cell = CELLS[name]((1, 1, 2), 3, width=(3, 5), key=key), VECTOR_CELLS[name]
@@ -74,6 +75,7 @@ def test_image_of_one_pixel_is_a_vector(name):
     np.testing.assert_allclose(ys[:, 0, 0], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_axis_of_one_pixel_changes_nothing():
     """Three axes of space, one of them of size 1, are two."""
     cell = seqmem.ConvGRU((2, 5, 3), 2, width=(3, 5), key=key)

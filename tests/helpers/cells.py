@@ -135,6 +135,7 @@ CELLS = {
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
     "ConvLSTM": lambda: seqmem.ConvLSTM((5, 2), 3, key=key),
     "ConvGRU": lambda: seqmem.ConvGRU((2, 3, 1), 5, key=key),
+    "EchoState": lambda: seqmem.EchoState(2, 5, sparsity=0.3, leak=0.7, bias_scale=0.5, key=key),
     "tcn": lambda: seqmem.blocks.tcn(2, 3, num_levels=2, width=2, key=key),
     "gated_delta_net": lambda: seqmem.blocks.gated_delta_net_block(
         2, 30, num_heads=6, num_key_heads=3, key_size=3, width=2, key=key

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "ConvLSTM": "Flax, Haiku, Keras",
     "ParaGRU": "ml-pararnn, pararnn-torch",
     "ParaLSTM": "ml-pararnn, pararnn-torch",
+    "EchoState": "reservoirpy",
     "PeepholeLSTM": "torchrecurrent",
     "ProjectedLSTM": "PyTorch",
     "ResetBeforeGRU": "Haiku, Keras, memax",

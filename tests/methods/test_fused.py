@@ -152,7 +152,7 @@ def test_forward_and_backward_are_one_kernel_each_on_tpu(name, dtype):
         return seqmem.unroll(cell, None, xs, method=seqmem.Fused("float32"))[1]
 
     def gradient(cell, xs):
-        return jax.grad(lambda cell: run(cell, xs).astype(jnp.float32).sum())(cell)
+        return jax.grad(lambda both: run(*both).astype(jnp.float32).sum())((cell, xs))
 
     with seqmem.target_platform("tpu"):
         for program, kernels in ((run, 1), (gradient, 2)):

@@ -117,6 +117,16 @@ def mgu(cell, h, xs):
     return h, ys
 
 
+def echo_state(cell, h, xs):
+    """Jaeger 2001 with leaky units, unit by unit."""
+    ys = []
+    for x in xs:
+        sums = [cell.U[n] @ h + cell.W[n] @ x + cell.b[n] for n in range(len(h))]
+        h = h - cell.leak * h + cell.leak * np.tanh(sums)
+        ys.append(h)
+    return h, ys
+
+
 def slstm(cell, state, xs):
     """Beck et al. 2024, equations 8 to 14, without a stabiliser."""
     h, c, n, m = state
@@ -185,5 +195,6 @@ PAPERS = {
     seqmem.GRU: (gru, {}),
     seqmem.ResetBeforeGRU: (reset_before_gru, {}),
     seqmem.MGU: (mgu, {}),
+    seqmem.EchoState: (echo_state, {"leak": 0.3}),
     seqmem.SLSTM: (slstm, {"hidden_size": 6, "num_heads": 3}),
 }

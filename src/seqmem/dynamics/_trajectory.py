@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core.batching import vmap_axes
-from .._core.cell import AbstractCell
+from .._core.cell import AbstractCell, AbstractLayer
 from .._core.problem import State
 from .._core.shapes import leading_axes
 from .._core.step import select
 from .._unroll import solve
 
 
-def initial_states(cell: AbstractCell, state: State | None, batch: tuple[int, ...]) -> State:
+def initial_states(cell: AbstractLayer, state: State | None, batch: tuple[int, ...]) -> State:
     """The state before the first step of each example, [*batch, ...]; None is `init_state()`."""
     init = cell.init_state()
     state = init if state is None else state

@@ -1,10 +1,14 @@
-"""Gradients and steps for any training loop: truncated BPTT, micro-batches, several devices."""
+"""Gradients and steps for any training loop: truncated BPTT, micro-batches, several devices; linear
+readouts in closed form.
+"""
 
 from ._burn_in import with_burn_in as with_burn_in
 from ._data_parallel import DataParallel as DataParallel
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._micro_batches import MicroBatched as MicroBatched
 from ._mixed_precision import mixed_precision as mixed_precision
+from ._ridge_readout import fit_readout as fit_readout, ridge_readout as ridge_readout
+from ._ridge_sums import RidgeSums as RidgeSums
 from ._state import TrainingState as TrainingState, begin_training as begin_training
 from ._step import make_step as make_step
 from ._truncated_bptt import TruncatedBPTT as TruncatedBPTT
