@@ -23,6 +23,7 @@ COMMANDS = {
     "studies.chaos": "--size 11 --gains 0.8 1.5 --steps 20 --seeds 2",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
+    "studies.reservoir": "--sizes 11 --seeds 2 --starts 3 --steps 30 --horizon 20",
     "studies.state_tracking": "--rules DeltaRule --tasks parity --beta-max 2 --seeds 1 "
     "--iterations 60 --batch 2",
     "studies.window": "--cells GRU --time 16 --batch 2 --width 3 --steps 2 --batches 2",
