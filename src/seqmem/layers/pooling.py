@@ -38,7 +38,7 @@ def last(ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch si
         Array([[0.],
                [5.]], dtype=float32)
     """
-    steps, lengths = _counted(ys, lengths)
+    steps, lengths = count_steps(ys, lengths)
     return jnp.where((steps == lengths - 1)[..., None], ys, 0).sum(0)
 
 
@@ -52,7 +52,7 @@ def mean(ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch si
     Raises:
         ValueError: where the lengths do not fit.
     """
-    steps, lengths = _counted(ys, lengths)
+    steps, lengths = count_steps(ys, lengths)
     total = jnp.where((steps < lengths)[..., None], ys, 0).sum(0)
     return total / jnp.maximum(lengths, 1).astype(ys.dtype)[..., None]
 
@@ -95,7 +95,7 @@ class Attention(eqx.Module):
         Raises:
             ValueError: where the lengths or the size do not fit.
         """
-        steps, lengths = _counted(ys, lengths)
+        steps, lengths = count_steps(ys, lengths)
         if ys.shape[-1] != self.query.size:
             raise bad_input(
                 f"ys has shape {ys.shape}: {ys.shape[-1]} entries in one output.",
@@ -109,7 +109,7 @@ class Attention(eqx.Module):
         return (weights[..., None] * ys).sum(0)
 
 
-def _counted(ys: Outputs, lengths: Lengths | None) -> tuple[Array, Array]:
+def count_steps(ys: Outputs, lengths: Lengths | None) -> tuple[Array, Array]:
     """Which steps these are, with the axes of lengths, and the lengths within bounds."""
     if jnp.ndim(ys) < 2:
         raise bad_input(
