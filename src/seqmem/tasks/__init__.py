@@ -2,6 +2,8 @@
 
 from ._adding import Adding as Adding
 from ._associative_recall import AssociativeRecall as AssociativeRecall
+from ._bit_copy import BitCopy as BitCopy
+from ._bits import AbstractBitTask as AbstractBitTask
 from ._copy_memory import CopyMemory as CopyMemory
 from ._flip_flop import FlipFlop as FlipFlop
 from ._groups import (
@@ -12,6 +14,7 @@ from ._groups import (
 )
 from ._hello import hello as hello, input_only_correct as input_only_correct
 from ._induction import Induction as Induction
+from ._item_recall import ItemRecall as ItemRecall
 from ._memory_task import AbstractMemoryTask as AbstractMemoryTask, Examples as Examples
 from ._scenes import Scene as Scene, Scenes as Scenes
 from ._selective_copy import SelectiveCopy as SelectiveCopy
