@@ -18,6 +18,7 @@ imported when they are first used:
     dynamics     what states do over time
     training     truncated BPTT, micro-batches, mixed precision, devices
     experiment   a loop, checkpoints that resume to the bit, metrics
+    spikes       surrogate gradients and resets of spiking cells
     tasks        synthetic tasks with known answers
     data         speech, translation, images, text
     interop      weights from and to other libraries
@@ -130,6 +131,9 @@ from ._cells.gated.ugrnn import UGRNN as UGRNN
 from ._cells.gated.unicornn import UnICORNN as UnICORNN
 from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
 from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
+from ._cells.spiking.adaptive_lif import AdaptiveLIF as AdaptiveLIF
+from ._cells.spiking.lif import LIF as LIF
+from ._cells.spiking.synaptic_lif import SynapticLIF as SynapticLIF
 from ._cells.unstructured.lem import LEM as LEM
 from ._cells.unstructured.mgu import MGU as MGU
 from ._cells.unstructured.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
@@ -225,7 +229,7 @@ __version__ = "0.1.0"
 
 SUBPACKAGES = (
     *("blocks", "data", "decoding", "dynamics", "experiment", "gradients"),
-    *("interop", "layers", "models", "tasks", "testing", "training"),
+    *("interop", "layers", "models", "spikes", "tasks", "testing", "training"),
 )
 __all__ = ["ALiBi", "AbstractBlockDiagonalCell", "AbstractCell", "AbstractContainer"]
 __all__ += ["AbstractContainerCell", "AbstractDiagonalCell", "AbstractFastWeightCell"]
@@ -263,6 +267,7 @@ __all__ += ["PhasedLSTMState", "Timed", "with_delta_t"]
 __all__ += ["AbstractJacobian", "BlockJacobian", "DenseJacobian", "DiagonalJacobian"]
 __all__ += ["ParaGRU", "ParaLSTM"]
 __all__ += ["ConvGRU", "ConvLSTM", "EchoState"]
+__all__ += ["LIF", "AdaptiveLIF", "SynapticLIF", "spikes"]
 
 
 def __getattr__(name: str) -> Any:

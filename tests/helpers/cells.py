@@ -60,6 +60,21 @@ CELLS = {
     "CoRNN": lambda: seqmem.CoRNN(2, 5, key=key),
     "UnICORNN": lambda: seqmem.UnICORNN(2, 5, key=key),
     "LEM": lambda: seqmem.LEM(2, 5, key=key),
+    "LIF": lambda: seqmem.LIF(
+        2, 5, tau=3.0, reset=seqmem.spikes.ToZero(has_gradient=True), key=key
+    ),
+    "LIF, recurrent": lambda: seqmem.LIF(
+        2, 5, is_recurrent=True, surrogate=seqmem.spikes.FastSigmoid(5.0), key=key
+    ),
+    "AdaptiveLIF": lambda: seqmem.AdaptiveLIF(2, 5, tau=3.0, tau_adaptation=7.0, key=key),
+    "SynapticLIF": lambda: seqmem.SynapticLIF(
+        2,
+        5,
+        is_recurrent=True,
+        surrogate=seqmem.spikes.FastSigmoid(5.0),
+        learns_tau=False,
+        key=key,
+    ),
     "SLSTM": lambda: seqmem.SLSTM(2, 6, num_heads=3, key=key),
     "CfC": lambda: seqmem.CfC(2, 5, backbone_size=7, num_layers=2, key=key),
     "LTC": lambda: seqmem.LTC(2, 5, num_steps=2, key=key),

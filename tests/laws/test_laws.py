@@ -50,7 +50,7 @@ def test_cell_passes_every_law_on_methods_that_cut_time(name):
 
 
 # One of each family that Newton's methods run, and of each kind of state.
-SOLVED = ["LSTM", "ResetBeforeGRU", "LRU", "S6", "ParaLSTM"]
+SOLVED = ["LSTM", "ResetBeforeGRU", "LRU", "S6", "ParaLSTM", "LIF, recurrent"]
 
 
 @pytest.mark.slow

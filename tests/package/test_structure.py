@@ -33,7 +33,7 @@ ORDER = [
     ("gradients",),
     ("training",),
     ("experiment",),
-    ("data", "tasks", "interop", "_testing"),
+    ("data", "tasks", "interop", "spikes", "_testing"),
     ("testing",),
     ("__init__",),
 ]

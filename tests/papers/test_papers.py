@@ -21,6 +21,7 @@ from tests.papers import (
     learning,
     mamba3,
     oscillatory,
+    spiking,
     windows,
     zoo,
 )
@@ -33,6 +34,7 @@ PAPERS |= convolutional.PAPERS
 PAPERS |= external.PAPERS
 PAPERS |= continuous.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
+PAPERS |= spiking.PAPERS
 PAPERS |= zoo.PAPERS
 # One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
 QUICK = PAPERS.keys() - zoo.PAPERS.keys() | {seqmem.JANET, seqmem.MUT3}
