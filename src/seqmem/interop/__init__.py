@@ -47,6 +47,7 @@ from .mamba import from_mamba as from_mamba, to_mamba as to_mamba
 from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .mamba3 import from_mamba3 as from_mamba3, to_mamba3 as to_mamba3
 from .minimax import from_minimax as from_minimax, to_minimax as to_minimax
+from .nir import from_nir as from_nir, to_nir as to_nir
 from .pytorch import from_torch as from_torch, to_torch as to_torch
 from .qwen3_next import from_qwen3_next as from_qwen3_next, to_qwen3_next as to_qwen3_next
 from .s5 import from_s5 as from_s5, to_s5 as to_s5
