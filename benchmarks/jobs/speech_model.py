@@ -129,15 +129,16 @@ def train_word_model(
     seed: int,
     epochs: int,
     folder: str,
-) -> WordModel:
+    make_model: Callable[..., Any] = WordModel,
+) -> Any:
     """A model after some epochs on the first part, with validation on the second. The tables of its
-    metrics are written into the folder.
+    metrics are written into the folder. `make_model` takes the name, the number of words and a key.
     """
     features, validation = parts
     model_key, order_key = jax.random.split(jax.random.key(seed))
     batches, epoch = training_batches(features)
     optimiser, gradient, step = make_step(name, epochs * epoch)
-    model = WordModel(name, int(features.words.max()) + 1, key=model_key)
+    model = make_model(name, int(features.words.max()) + 1, key=model_key)
     state, _ = experiment.train(
         step,
         devices.shard_training(training.begin_training(model, optimiser, ()), gradient),

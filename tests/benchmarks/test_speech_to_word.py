@@ -107,9 +107,9 @@ def test_scores_are_those_of_the_logits():
     assert scores["loss"] == pytest.approx(-np.log(probabilities).mean(), abs=1e-5)
 
 
-@pytest.mark.slow
-def test_speech_to_word_learns_two_tones(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "data" / "spoken_digits"
+def write_two_words(path):
+    """A data folder with 40 clips of two words by two speakers."""
+    folder = path / "spoken_digits"
     folder.mkdir(parents=True)
     for speaker in ("george", "theo"):
         for digit in (0, 1):
@@ -120,6 +120,11 @@ def test_speech_to_word_learns_two_tones(tmp_path, monkeypatch, capsys):
                     file.setsampwidth(2)
                     file.setframerate(8000)
                     file.writeframes((16384 * waveform).astype("<i2").tobytes())
+
+
+@pytest.mark.slow
+def test_speech_to_word_learns_two_tones(tmp_path, monkeypatch, capsys):
+    write_two_words(tmp_path / "data")
     monkeypatch.setenv("SEQMEM_DATA", str(tmp_path / "data"))
     options = "--cells LRU --seeds 1 --epochs 40 --speakers theo --devices 1"
     monkeypatch.setattr(sys, "argv", ["x", *options.split(), "--out", str(tmp_path)])
