@@ -208,3 +208,11 @@ KINDS = {
     *("DeltaRule", "DepthwiseConv"),
     *("MGU with_learned_state", "Stack"),
 }
+
+# Small cells that share all but their equations with others. Their laws, their papers and the
+# numbers of kernels are tested; `JANET` and `MUT3` stand for them where a test is about a family.
+SMALL = {
+    *("ATR", "BRC", "CFN", "FastGRNN", "FastRNN", "LiGRU", "MinimalRNN", "MogrifierLSTM"),
+    *("MultiplicativeLSTM", "MUT1", "MUT2", "NBRC", "RAN", "RHN", "SCRN", "STAR", "UGRNN"),
+}
+LARGE = [name for name in CELLS if name not in SMALL]

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec as P
 
 import seqmem
 from seqmem._methods.fused import tiles
-from tests.helpers.cells import CELLS
+from tests.helpers.cells import CELLS, SMALL
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow, slow_but
 from tests.helpers.unrolling import make
@@ -20,13 +20,14 @@ from tests.helpers.unrolling import make
 TIME, BATCH, INPUT = 7, 3, 2
 KEY = jax.random.key(0)
 EXACT = seqmem.Fused(precision="float32", interpret=True)
-REFUSED = {"NonlinearRTU", "CoRNN"}
-REFUSED |= {"ConvGRU", "ConvLSTM"}  # images
-REFUSED |= {"FastRNN", "FastGRNN", "SCRN"}
-REFUSED |= {"PhasedLSTM"}
+REFUSED = {
+    *("ConvGRU", "ConvLSTM", "CoRNN", "FastGRNN", "FastRNN", "NonlinearRTU", "PhasedLSTM"),
+    "SCRN",
+}
 GATED = [
     name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
 ]
+LARGE_GATED = [name for name in GATED if name not in SMALL]
 LENGTHS = np.array([7, 3, 0])
 RESETS = np.array([[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]])
 
@@ -73,10 +74,11 @@ def largest_difference(got, want):
 
 CASES = [
     (name, reverse, has_flags)
-    for name in GATED
+    for name in LARGE_GATED
     for reverse in (False, True)
     for has_flags in (False, True)
 ]
+CASES += [(name, True, True) for name in GATED if name in SMALL]
 
 
 @pytest.mark.usefixtures("short_tiles")
@@ -92,7 +94,7 @@ def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
     assert largest_difference(got, want) < 1e-6
 
 
-@pytest.mark.parametrize("name", slow_but({"LSTM"}, GATED))
+@pytest.mark.parametrize("name", slow_but({"LSTM"}, LARGE_GATED))
 def test_kernels_are_as_precise_as_scan_in_bfloat16(name):
     xs = normal(1, TIME, BATCH, INPUT)
     narrow = learned(name, jnp.bfloat16)
@@ -113,7 +115,7 @@ def test_products_of_a_float32_cell_may_be_bfloat16():
 
 
 @pytest.mark.usefixtures("free_programs", "short_tiles")
-@pytest.mark.parametrize("name", slow_but({"IndRNN"}, GATED))
+@pytest.mark.parametrize("name", slow_but({"IndRNN"}, LARGE_GATED))
 def test_cell_passes_every_law(name):
     """Perturbations, no batch and several batch axes, and second derivatives among them."""
     report = seqmem.testing.check_cell(CELLS[name](), methods=[EXACT])
@@ -142,7 +144,7 @@ def test_kernels_have_no_races(name):
     assert not interpret_pallas_call.races.races_found
 
 
-@pytest.mark.parametrize("name", slow_but({"GRU"}, GATED))
+@pytest.mark.parametrize("name", slow_but({"GRU"}, LARGE_GATED))
 @pytest.mark.parametrize("dtype", [jnp.float32, slow(jnp.bfloat16)])
 def test_forward_and_backward_are_one_kernel_each_on_tpu(name, dtype):
     cell = jax.tree.map(lambda leaf: leaf.astype(dtype), CELLS[name]())

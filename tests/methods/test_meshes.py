@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 
 import seqmem
 from seqmem._methods.scan.vjp_rules import tiles_of_products
-from tests.helpers.cells import CELLS
+from tests.helpers.cells import CELLS, LARGE
 from tests.helpers.devices import run_on_devices
 from tests.helpers.inputs import draw_inputs
 from tests.helpers.slow import slow_but
@@ -40,7 +40,7 @@ def leading_specs(tree, axes):
     ("name", "enters_mesh"),
     slow_but(
         [(name, False) for name in sorted(QUICK)],
-        [*((name, False) for name in CELLS), *((name, True) for name in sorted(QUICK))],
+        [*((name, False) for name in LARGE), *((name, True) for name in sorted(QUICK))],
     ),
 )
 def test_explicit_axes_take_every_cell(name, enters_mesh):
