@@ -45,9 +45,10 @@ def draw_recurrence(time, is_complex):
     return (draw(time, SIZE), draw(time, SIZE), draw(SIZE)), rng.normal(size=(time, SIZE)) > 1
 
 
-CASES = list(itertools.product([1, 3, 4, 5, 23], [False, True], [False, True], [None, 1, 4]))
+CASES = list(itertools.product([1, 4, 23], [False, True], [False, True], [None, 4]))
 QUICK = {(time, time == 5, reverse, 4) for time in (1, 5, 23) for reverse in (False, True)}
 QUICK |= {(5, True, True, None), (23, False, True, 1)}
+CASES += sorted(QUICK - set(CASES), key=repr)
 
 
 @pytest.mark.parametrize(("time", "is_complex", "reverse", "chunk_size"), slow_but(QUICK, CASES))

@@ -47,7 +47,7 @@ def iterations(method, cell):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", CELLS)
 def test_structured_jacobian_takes_the_iterations_of_the_matrix(name):
-    """ANCHORS E25: the diagonal, or the diagonal of blocks, is the Jacobian."""
+    """The diagonal, or the diagonal of blocks, is the Jacobian."""
     newton, quasi = (
         kind(chunk_size=None, fallback=None) for kind in (seqmem.Newton, seqmem.QuasiNewton)
     )

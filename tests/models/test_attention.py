@@ -154,7 +154,8 @@ def test_decoder_of_a_batch_equals_each_example_with_its_own_source(make_decoder
 @each_decoder
 def test_attending_cell_passes_check_cell(make_decoder):
     values, *_ = arrays()
-    seqmem.testing.check_cell(make_decoder().attend_to(values[:, 1], lengths=jnp.array(4)))
+    cell = make_decoder().attend_to(values[:, 1], lengths=jnp.array(4))
+    seqmem.testing.check_cell(cell, methods=[seqmem.Scan(tile=3)])
 
 
 @pytest.mark.parametrize("cell_type", [seqmem.LSTM, seqmem.LRU], ids=["LSTM", "LRU"])
