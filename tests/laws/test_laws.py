@@ -4,7 +4,7 @@ import pytest
 
 import seqmem
 from seqmem._testing.check import family_methods
-from tests.helpers.cells import CELLS, KINDS
+from tests.helpers.cells import CELLS, KINDS, SMALL
 
 pytestmark = pytest.mark.usefixtures("free_programs")
 
@@ -45,6 +45,7 @@ def test_cell_passes_every_law_on_methods_that_cut_time(name):
     """
     cell = CELLS[name]()
     methods = CUT.get(cell.family.name) or family_methods(cell)[:1]
+    methods = methods[:1] if name in SMALL else methods
     report = seqmem.testing.check_cell(cell, methods=methods)
     assert set(report.values()) == {"holds"}
 
