@@ -36,16 +36,20 @@ WITHOUT_SMALL = [cls for cls in GATED if cls not in zoo.PAPERS]
 every_gated_cell = pytest.mark.parametrize("cell_type", slow_but(WITHOUT_SMALL, GATED))
 RECURRENT = [cls for cls in GATED if not issubclass(cls, seqmem.AbstractDiagonalCell)]
 RECURRENT.remove(seqmem.BRC)  # a number for each unit in place of a matrix
-LSTMS = [cls for cls in RECURRENT if {"input", "forget", "cell"} <= set(cls.gates)]
+TIMED = (seqmem.GRUD, seqmem.ODELSTM, seqmem.PhasedLSTM)  # their input has a Δt
+LSTMS = [
+    cls for cls in RECURRENT if {"input", "forget", "cell"} <= set(cls.gates) and cls not in TIMED
+]
 IMAGES = (seqmem.ConvLSTM, seqmem.ConvGRU)
 
 
-def test_recurrent_gates_are_those_of_ten_cells_and_of_small_ones():
+def test_cells_with_gates_are_these():
     names = {cls.__name__ for cls in RECURRENT}
     lstms = {"LSTM", "PeepholeLSTM", "ProjectedLSTM", "SLSTM", "MultiplicativeLSTM", "ConvLSTM"}
     assert {cls.__name__ for cls in LSTMS} == lstms
     small = {"JANET", "RAN", "UGRNN", "LiGRU", "CFN", "NBRC", "MUT3"}
-    assert names == lstms | small | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
+    timed = {cls.__name__ for cls in TIMED}
+    assert names == lstms | timed | small | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
 
 
 @every_gated_cell

@@ -40,8 +40,8 @@ class RidgeSums(NamedTuple):
         >>> targets = states @ jnp.array([[2.0], [3.0]]) + 1
         >>> sums = training.RidgeSums.zeros(2, 1).add(states[:1], targets[:1])
         >>> readout = sums.add(states[1:], targets[1:]).solve(0.0)
-        >>> readout.weight.round(3).tolist(), readout.bias.round(3).tolist()
-        ([[2.0, 3.0]], [1.0])
+        >>> [round(float(w), 3) for w in readout.weight[0]], round(float(readout.bias[0]), 3)
+        ([2.0, 3.0], 1.0)
     """
 
     count: Float[Array, ""]
