@@ -33,6 +33,13 @@ MANY_MAPS = 30_000  # Linux allows a process 65,530 by default
 
 
 @pytest.fixture(autouse=True)
+def _float64_is_off_after_a_test() -> Iterator[None]:
+    """The tests of a process share the configuration of JAX."""
+    yield
+    assert not jax.config.jax_enable_x64, "the test left float64 on"
+
+
+@pytest.fixture(autouse=True)
 def _compile_without_optimisation(request: pytest.FixtureRequest) -> None:
     """Programs are compiled without optimisation, which halves the time of the suite. Tests that
     judge a compiled program, or run long in it, are marked `optimised`.

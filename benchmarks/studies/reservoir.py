@@ -184,9 +184,8 @@ def draw(path: pathlib.Path, rows: Sequence[Row]) -> None:
         figure.savefig(path)
 
 
-def main() -> None:
-    options = parse_options()
-    jax.config.update("jax_enable_x64", True)
+def measure_all(options: argparse.Namespace) -> list[Row]:
+    """The horizon of every forecast, of the last state and of every reservoir."""
     keys = jax.random.split(jax.random.key(0))
     fitted = trajectories(keys[0], EXAMPLES, options.steps + 1)
     tested = trajectories(keys[1], options.starts, WASHOUT + options.horizon)
@@ -200,7 +199,13 @@ def main() -> None:
     cases = [(size, seed) for size in options.sizes for seed in range(options.seeds)]
     for size, seed in tqdm(cases, unit="reservoir"):
         rows += measure(options, size, seed, (fitted, tested))
+    return rows
 
+
+def main() -> None:
+    options = parse_options()
+    with jax.enable_x64(True):
+        rows = measure_all(options)
     record = provenance("benchmarks.studies.reservoir", PACKAGES)
     names = ("sizes", "seeds", "starts", "steps", "radius", "input_scale", "alpha", "horizon")
     record |= {name: getattr(options, name) for name in names}
