@@ -1,4 +1,4 @@
-"""A Δt per step: `Timed` inputs, their checks, and cells that are discretised anew each step."""
+"""A Δt per step: `Timed` inputs, their checks, and cells that are discretised in each step."""
 
 import equinox as eqx
 import jax

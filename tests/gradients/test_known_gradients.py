@@ -123,6 +123,7 @@ def is_vector(state):
     return not others and jnp.issubdtype(dtype, jnp.inexact)
 
 
+# Not those of Mamba-3, which are real and complex, nor those that count steps.
 VECTORS = [name for name in LARGE if is_vector(CELLS[name]().init_state())]
 
 
