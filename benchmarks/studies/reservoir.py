@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import seqmem
-from seqmem import training
+from seqmem import tasks, training
 
 from ..common.curves import group_rows
 from ..common.options import positive_float, positive_int
@@ -39,7 +39,7 @@ from ..common.records import Row, as_json, markdown_table, provenance, write_csv
 
 PACKAGES = ("seqmem", "jax", "jaxlib", "equinox", "numpy")
 EXPONENT = 0.906  # the largest Lyapunov exponent: sprott.physics.wisc.edu/chaos/lorenzle.htm
-STEP, SUBSTEPS = 0.02, 10  # time from one input to the next, in so many steps of Runge and Kutta
+SYSTEM = tasks.Lorenz63(dt=0.02, substeps=10)
 TRANSIENT = 2000  # inputs from a random point to the attractor
 WASHOUT = 100  # inputs before the readout is fitted, and before a forecast begins
 THRESHOLD = 0.4  # of the root mean square of the trajectory
@@ -48,32 +48,6 @@ LITERATURE = """In the literature, for the Lorenz system without noise: more tha
 (Hurley & Shaheen 2025, arXiv:2508.06730, abstract: parameters chosen with care, a regularisation
 that favours overfitting), and up to a few Lyapunov times where a part of the state is observed
 (arXiv:2306.10797, abstract)."""
-
-
-def lorenz(state: Array) -> Array:
-    x, y, z = state[..., 0], state[..., 1], state[..., 2]
-    return jnp.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], axis=-1)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def trajectories(key: Array, examples: int, steps: int) -> Array:
-    """[steps, examples, 3] on the attractor, by the classical method of order 4."""
-    h = STEP / SUBSTEPS
-
-    def substep(_, s):
-        k1 = lorenz(s)
-        k2 = lorenz(s + h / 2 * k1)
-        k3 = lorenz(s + h / 2 * k2)
-        k4 = lorenz(s + h * k3)
-        return s + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-    def step(s, _):
-        s = jax.lax.fori_loop(0, SUBSTEPS, substep, s)
-        return s, s
-
-    start = jnp.array([0.0, 0.0, 25.0]) + jax.random.normal(key, (examples, 3))
-    start, _ = jax.lax.scan(step, start, length=TRANSIENT)
-    return jax.lax.scan(step, start, length=steps)[1]
 
 
 class Features(eqx.Module):
@@ -117,7 +91,7 @@ def horizons(truth: Array, prediction: Array) -> np.ndarray:
     """The Lyapunov times until the error exceeds the threshold; at most the length of the truth."""
     error = jnp.linalg.norm(prediction - truth, axis=-1) / 3**0.5  # the variance of each is 1
     is_far = jnp.concatenate([~(error <= THRESHOLD), jnp.ones((1, error.shape[1]), bool)])
-    return np.asarray(is_far.argmax(0)) * STEP * EXPONENT
+    return np.asarray(is_far.argmax(0)) * SYSTEM.dt * EXPONENT
 
 
 def parse_options() -> argparse.Namespace:
@@ -187,6 +161,7 @@ def draw(path: pathlib.Path, rows: Sequence[Row]) -> None:
 def measure_all(options: argparse.Namespace) -> list[Row]:
     """The horizon of every forecast, of the last state and of every reservoir."""
     keys = jax.random.split(jax.random.key(0))
+    trajectories = functools.partial(SYSTEM.trajectories, transient=TRANSIENT)
     fitted = trajectories(keys[0], EXAMPLES, options.steps + 1)
     tested = trajectories(keys[1], options.starts, WASHOUT + options.horizon)
     mean, deviation = fitted.mean((0, 1)), fitted.std((0, 1))

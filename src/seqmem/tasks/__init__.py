@@ -1,4 +1,6 @@
-"""Synthetic tasks for memories, with known answers and known scores of models without a memory."""
+"""Synthetic tasks for memories, with known answers and known scores of models without a memory; and
+chaotic systems with known exponents.
+"""
 
 from ._adding import Adding as Adding
 from ._associative_recall import AssociativeRecall as AssociativeRecall
@@ -15,8 +17,10 @@ from ._groups import (
 from ._hello import hello as hello, input_only_correct as input_only_correct
 from ._induction import Induction as Induction
 from ._item_recall import ItemRecall as ItemRecall
+from ._lorenz import Lorenz63 as Lorenz63, Lorenz96 as Lorenz96
 from ._memory_task import AbstractMemoryTask as AbstractMemoryTask, Examples as Examples
 from ._scenes import Scene as Scene, Scenes as Scenes
 from ._selective_copy import SelectiveCopy as SelectiveCopy
+from ._system import AbstractSystem as AbstractSystem, SystemCell as SystemCell
 from ._temporal_order import TemporalOrder as TemporalOrder
 from ._word_problem import WordProblem as WordProblem, parity as parity
