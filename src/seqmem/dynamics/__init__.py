@@ -1,6 +1,10 @@
 """Instruments for states over time: Jacobians, Lyapunov exponents, burn-in, drift, gates."""
 
 from ._burn_in import burn_in as burn_in
+from ._dynamical_similarity import (
+    DynamicalSimilarity as DynamicalSimilarity,
+    dynamical_similarity as dynamical_similarity,
+)
 from ._gate_saturation import (
     GateSaturation as GateSaturation,
     gate_saturation as gate_saturation,
@@ -11,8 +15,14 @@ from ._jacobian_products import (
     transitions as transitions,
 )
 from ._jacobians import state_jacobians as state_jacobians
+from ._linear_cka import linear_cka as linear_cka
 from ._lyapunov import (
     LyapunovExponents as LyapunovExponents,
     lyapunov_exponents as lyapunov_exponents,
 )
+from ._power_spectrum import power_spectrum_distance as power_spectrum_distance
 from ._state_norms import drift as drift, state_norms as state_norms
+from ._state_space_divergence import (
+    mixture_divergence as mixture_divergence,
+    state_space_divergence as state_space_divergence,
+)
