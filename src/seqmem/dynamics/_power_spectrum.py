@@ -32,7 +32,7 @@ def power_spectrum_distance(
     Args:
         xs: states of the true system.
         ys: states of the reconstruction, of the same time and time step.
-        smoothing: in frequencies of the transform, 1 / (time · dt) apart, >= 0; 0 leaves the spectra rough.
+        smoothing: in frequencies of the transform, 1 / (time · dt) apart, >= 0.
 
     Returns:
         D_H; NaN where a coordinate is constant.
