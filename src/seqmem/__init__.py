@@ -97,26 +97,28 @@ from ._cells.fast_weights.solvers import (
     Exact as Exact,
 )
 from ._cells.fast_weights.ssd import SSD as SSD
-from ._cells.fast_weights.write import (
-    Memory as Memory,
-    Transposed as Transposed,
-    Write as Write,
-)
+from ._cells.fast_weights.write import Memory as Memory, Transposed as Transposed, Write as Write
+from ._cells.gated.antisymmetric_rnn import AntisymmetricRNN as AntisymmetricRNN
 from ._cells.gated.atr import ATR as ATR
 from ._cells.gated.brc import BRC as BRC
 from ._cells.gated.cfn import CFN as CFN
 from ._cells.gated.co_rnn import CoRNN as CoRNN
 from ._cells.gated.echo_state import EchoState as EchoState
+from ._cells.gated.exp_rnn import ExpRNN as ExpRNN
 from ._cells.gated.family import GATED as GATED, AbstractGatedCell as AbstractGatedCell
 from ._cells.gated.fast_grnn import FastGRNN as FastGRNN
 from ._cells.gated.fast_rnn import FastRNN as FastRNN
+from ._cells.gated.gated_antisymmetric_rnn import GatedAntisymmetricRNN as GatedAntisymmetricRNN
 from ._cells.gated.gru import GRU as GRU
 from ._cells.gated.indrnn import IndRNN as IndRNN
 from ._cells.gated.janet import JANET as JANET
+from ._cells.gated.leaky_rnn import LeakyRNN as LeakyRNN
 from ._cells.gated.li_gru import LiGRU as LiGRU
+from ._cells.gated.lipschitz_rnn import LipschitzRNN as LipschitzRNN
 from ._cells.gated.lstm import LSTM as LSTM, LSTMState as LSTMState
 from ._cells.gated.minimal_rnn import MinimalRNN as MinimalRNN
 from ._cells.gated.nbrc import NBRC as NBRC
+from ._cells.gated.nn_rnn import NNRNN as NNRNN
 from ._cells.gated.nonlinear_rtu import NonlinearRTU as NonlinearRTU
 from ._cells.gated.para_gru import ParaGRU as ParaGRU
 from ._cells.gated.para_lstm import ParaLSTM as ParaLSTM
@@ -130,10 +132,24 @@ from ._cells.gated.star import STAR as STAR
 from ._cells.gated.ugrnn import UGRNN as UGRNN
 from ._cells.gated.unicornn import UnICORNN as UnICORNN
 from ._cells.gates import gate as gate, with_chrono_bias as with_chrono_bias, with_gate as with_gate
+from ._cells.matrices.antisymmetric import Antisymmetric as Antisymmetric
+from ._cells.matrices.dale import Dale as Dale
+from ._cells.matrices.dense import Dense as Dense
+from ._cells.matrices.low_rank import LowRank as LowRank
+from ._cells.matrices.orthogonal import Orthogonal as Orthogonal
+from ._cells.matrices.schur import Schur as Schur
+from ._cells.matrices.sparse import Sparse as Sparse
+from ._cells.matrices.structure import (
+    AbstractStructure as AbstractStructure,
+    StructuredMatrix as StructuredMatrix,
+)
+from ._cells.matrices.symmetric_skew import SymmetricSkew as SymmetricSkew
 from ._cells.pointwise import POINTWISE as POINTWISE, AbstractPointwiseCell as AbstractPointwiseCell
 from ._cells.spiking.adaptive_lif import AdaptiveLIF as AdaptiveLIF
 from ._cells.spiking.lif import LIF as LIF
 from ._cells.spiking.synaptic_lif import SynapticLIF as SynapticLIF
+from ._cells.unstructured.al_rnn import ALRNN as ALRNN
+from ._cells.unstructured.ctrnn import CTRNN as CTRNN
 from ._cells.unstructured.lem import LEM as LEM
 from ._cells.unstructured.mgu import MGU as MGU
 from ._cells.unstructured.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
@@ -141,6 +157,7 @@ from ._cells.unstructured.multiplicative_lstm import MultiplicativeLSTM as Multi
 from ._cells.unstructured.mut1 import MUT1 as MUT1
 from ._cells.unstructured.mut2 import MUT2 as MUT2
 from ._cells.unstructured.mut3 import MUT3 as MUT3
+from ._cells.unstructured.plrnn import PLRNN as PLRNN
 from ._cells.unstructured.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from ._cells.unstructured.rhn import RHN as RHN
 from ._cells.unstructured.titans import Titans as Titans, TitansState as TitansState
@@ -174,6 +191,10 @@ from ._core.family import (
 )
 from ._core.jacobian import AbstractJacobian as AbstractJacobian
 from ._core.method import AbstractMethod as AbstractMethod
+from ._core.parametrization import (
+    AbstractParametrization as AbstractParametrization,
+    evaluate_parametrizations as evaluate_parametrizations,
+)
 from ._core.perturbations import (
     PerturbationRecorder as PerturbationRecorder,
     ZeroPerturbations as ZeroPerturbations,
@@ -231,36 +252,41 @@ SUBPACKAGES = (
     *("blocks", "data", "decoding", "dynamics", "experiment", "gradients"),
     *("interop", "layers", "models", "spikes", "tasks", "testing", "training"),
 )
-__all__ = ["ABC", "ATR", "BLOCK_DIAGONAL", "BRC", "CFN", "DIAGONAL", "DNC", "FAST_WEIGHTS", "GATED"]
-__all__ += ["GILR", "GLA", "GRU", "GRUD", "GSA", "HGRN", "HGRN2", "JANET", "KDA", "LEM", "LIF"]
-__all__ += ["LRU", "LSTM", "LTC", "MGU", "MLSTM", "MUT1", "MUT2", "MUT3", "NBRC", "NTM", "ODELSTM"]
-__all__ += ["POINTWISE", "QRNN", "RAN", "RGLRU", "RHN", "RNN", "RTU", "RWKV6", "RWKV7", "S4D", "S5"]
-__all__ += ["S6", "SCRN", "SHM", "SLSTM", "SRU", "SSD", "STAR", "TTTMLP", "UGRNN", "UNSTRUCTURED"]
-__all__ += ["WINDOW", "ALiBi", "AbstractBlockDiagonalCell", "AbstractCell", "AbstractContainer"]
+__all__ = ["ABC", "ALRNN", "ATR", "BLOCK_DIAGONAL", "BRC", "CFN", "CTRNN", "DIAGONAL", "DNC"]
+__all__ += ["FAST_WEIGHTS", "GATED", "GILR", "GLA", "GRU", "GRUD", "GSA", "HGRN", "HGRN2", "JANET"]
+__all__ += ["KDA", "LEM", "LIF", "LRU", "LSTM", "LTC", "MGU", "MLSTM", "MUT1", "MUT2", "MUT3"]
+__all__ += ["NBRC", "NNRNN", "NTM", "ODELSTM", "PLRNN", "POINTWISE", "QRNN", "RAN", "RGLRU", "RHN"]
+__all__ += ["RNN", "RTU", "RWKV6", "RWKV7", "S4D", "S5", "S6", "SCRN", "SHM", "SLSTM", "SRU", "SSD"]
+__all__ += ["STAR", "TTTMLP", "UGRNN", "UNSTRUCTURED", "WINDOW", "ALiBi"]
+__all__ += ["AbstractBlockDiagonalCell", "AbstractCell", "AbstractContainer"]
 __all__ += ["AbstractContainerCell", "AbstractDiagonalCell", "AbstractFastWeightCell"]
 __all__ += ["AbstractGatedCell", "AbstractJacobian", "AbstractLayer", "AbstractMethod"]
-__all__ += ["AbstractPointwiseCell", "AbstractSolver", "AbstractVJPRule", "AbstractWindowCell"]
-__all__ += ["AdaptiveLIF", "BackwardTile", "BlockJacobian", "CausalConv", "CfC", "Chebyshev"]
-__all__ += ["CoRNN", "Comba", "ConjugateGradients", "ConvGRU", "ConvLSTM", "DLinOSS", "DNCState"]
-__all__ += ["DeltaProduct", "DeltaRule", "DenseJacobian", "DepthwiseConv", "DiagonalJacobian"]
-__all__ += ["EchoState", "Exact", "Family", "FastGRNN", "FastRNN", "Fused", "GRUDState"]
-__all__ += ["GatedDeltaRule", "GatedDeltaRule2", "GatedKalmaNet", "GatedOjaRule", "History"]
-__all__ += ["IndRNN", "LSTMState", "Law", "LiGRU", "LightningAttention", "LinOSSIM", "LinOSSIMEX"]
-__all__ += ["LinearAttention", "Mamba3", "Memory", "MemoryView", "MesaNet", "MinGRU", "MinLSTM"]
-__all__ += ["MinimalRNN", "MogrifierLSTM", "MomentumDeltaRule", "MultiplicativeLSTM", "NTMState"]
-__all__ += ["Newton", "NonlinearRTU", "Observed", "ParaGRU", "ParaLSTM", "Parallel", "PeepholeLSTM"]
-__all__ += ["PerExample", "PerPlatform", "PerturbationRecorder", "PhasedLSTM", "PhasedLSTMState"]
-__all__ += ["PlainRule", "Problem", "ProjectedLSTM", "QuasiNewton", "ReferenceScan", "Remat"]
-__all__ += ["ResetBeforeGRU", "RetNet", "RoPE", "SCRNState", "Scan", "Sharded"]
-__all__ += ["SlidingWindowAttention", "Solution", "Stats", "StepFlags", "SynapticLIF", "TTTLinear"]
-__all__ += ["TileSizes", "TimeShard", "Timed", "Titans", "TitansState", "TransitionRule"]
-__all__ += ["Transposed", "UnICORNN", "Write", "ZeroPerturbations", "advance", "apply_padding"]
-__all__ += ["apply_reset", "as_precision", "blocks", "data", "decoding", "dynamics", "experiment"]
-__all__ += ["gate", "gradients", "interop", "layers", "models", "precision", "project", "readout"]
-__all__ += ["solve", "spikes", "state_dtype", "target_platform", "tasks", "testing", "training"]
-__all__ += ["unroll", "update", "use_cpu_cores", "vmap_batch", "with_chrono_bias", "with_delta_t"]
-__all__ += ["with_gate", "with_input_dropout", "with_layer_norm", "with_learned_state"]
-__all__ += ["with_variational_dropout", "with_weight_dropout", "with_zoneout"]
+__all__ += ["AbstractParametrization", "AbstractPointwiseCell", "AbstractSolver"]
+__all__ += ["AbstractStructure", "AbstractVJPRule", "AbstractWindowCell", "AdaptiveLIF"]
+__all__ += ["Antisymmetric", "AntisymmetricRNN", "BackwardTile", "BlockJacobian", "CausalConv"]
+__all__ += ["CfC", "Chebyshev", "CoRNN", "Comba", "ConjugateGradients", "ConvGRU", "ConvLSTM"]
+__all__ += ["DLinOSS", "DNCState", "Dale", "DeltaProduct", "DeltaRule", "Dense", "DenseJacobian"]
+__all__ += ["DepthwiseConv", "DiagonalJacobian", "EchoState", "Exact", "ExpRNN", "Family"]
+__all__ += ["FastGRNN", "FastRNN", "Fused", "GRUDState", "GatedAntisymmetricRNN", "GatedDeltaRule"]
+__all__ += ["GatedDeltaRule2", "GatedKalmaNet", "GatedOjaRule", "History", "IndRNN", "LSTMState"]
+__all__ += ["Law", "LeakyRNN", "LiGRU", "LightningAttention", "LinOSSIM", "LinOSSIMEX"]
+__all__ += ["LinearAttention", "LipschitzRNN", "LowRank", "Mamba3", "Memory", "MemoryView"]
+__all__ += ["MesaNet", "MinGRU", "MinLSTM", "MinimalRNN", "MogrifierLSTM", "MomentumDeltaRule"]
+__all__ += ["MultiplicativeLSTM", "NTMState", "Newton", "NonlinearRTU", "Observed", "Orthogonal"]
+__all__ += ["ParaGRU", "ParaLSTM", "Parallel", "PeepholeLSTM", "PerExample", "PerPlatform"]
+__all__ += ["PerturbationRecorder", "PhasedLSTM", "PhasedLSTMState", "PlainRule", "Problem"]
+__all__ += ["ProjectedLSTM", "QuasiNewton", "ReferenceScan", "Remat", "ResetBeforeGRU", "RetNet"]
+__all__ += ["RoPE", "SCRNState", "Scan", "Schur", "Sharded", "SlidingWindowAttention", "Solution"]
+__all__ += ["Sparse", "Stats", "StepFlags", "StructuredMatrix", "SymmetricSkew", "SynapticLIF"]
+__all__ += ["TTTLinear", "TileSizes", "TimeShard", "Timed", "Titans", "TitansState"]
+__all__ += ["TransitionRule", "Transposed", "UnICORNN", "Write", "ZeroPerturbations", "advance"]
+__all__ += ["apply_padding", "apply_reset", "as_precision", "blocks", "data", "decoding"]
+__all__ += ["dynamics", "evaluate_parametrizations", "experiment", "gate", "gradients", "interop"]
+__all__ += ["layers", "models", "precision", "project", "readout", "solve", "spikes", "state_dtype"]
+__all__ += ["target_platform", "tasks", "testing", "training", "unroll", "update", "use_cpu_cores"]
+__all__ += ["vmap_batch", "with_chrono_bias", "with_delta_t", "with_gate", "with_input_dropout"]
+__all__ += ["with_layer_norm", "with_learned_state", "with_variational_dropout"]
+__all__ += ["with_weight_dropout", "with_zoneout"]
 
 
 def __getattr__(name: str) -> Any:

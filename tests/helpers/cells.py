@@ -20,6 +20,22 @@ CELLS = {
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
     "ParaGRU": lambda: seqmem.ParaGRU(2, 5, key=key),
     "ParaLSTM": lambda: seqmem.ParaLSTM(2, 5, key=key),
+    "GRU of low rank": lambda: seqmem.GRU(
+        2, 5, recurrent=seqmem.LowRank(3, random_gain=0.5), key=key
+    ),
+    "AntisymmetricRNN": lambda: seqmem.AntisymmetricRNN(2, 5, key=key),
+    "GatedAntisymmetricRNN": lambda: seqmem.GatedAntisymmetricRNN(2, 5, key=key),
+    "LipschitzRNN": lambda: seqmem.LipschitzRNN(2, 5, step_size=0.3, key=key),
+    "ExpRNN": lambda: seqmem.ExpRNN(2, 5, key=key),
+    "NNRNN": lambda: seqmem.NNRNN(2, 6, key=key),
+    "LeakyRNN": lambda: seqmem.LeakyRNN(
+        2, 5, activation=jnp.tanh, recurrent=seqmem.Dale(0.6), key=key
+    ),
+    "CTRNN": lambda: seqmem.CTRNN(
+        2, 5, recurrent=seqmem.Sparse(1 - jnp.eye(5), seqmem.Dale()), key=key
+    ),
+    "PLRNN": lambda: seqmem.PLRNN(2, 5, key=key),
+    "ALRNN": lambda: seqmem.ALRNN(2, 5, num_rectified=3, key=key),
     "IndRNN": lambda: seqmem.IndRNN(2, 5, activation=jnp.tanh, key=key),
     "JANET": lambda: seqmem.JANET(2, 5, key=key),
     "MinimalRNN": lambda: seqmem.MinimalRNN(2, 5, key=key),
@@ -210,9 +226,12 @@ KINDS = {
 }
 
 # Small cells that share all but their equations with others. Their laws, their papers and the
-# numbers of kernels are tested; `JANET` and `MUT3` stand for them where a test is about a family.
+# numbers of kernels are tested; `JANET`, `MUT3`, `LeakyRNN` and `ExpRNN` stand for them where a
+# test is about a family.
 SMALL = {
     *("ATR", "BRC", "CFN", "FastGRNN", "FastRNN", "LiGRU", "MinimalRNN", "MogrifierLSTM"),
     *("MultiplicativeLSTM", "MUT1", "MUT2", "NBRC", "RAN", "RHN", "SCRN", "STAR", "UGRNN"),
+    *("AntisymmetricRNN", "GatedAntisymmetricRNN", "LipschitzRNN", "NNRNN"),
+    *("CTRNN", "PLRNN", "ALRNN"),
 }
 LARGE = [name for name in CELLS if name not in SMALL]

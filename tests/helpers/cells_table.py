@@ -64,6 +64,8 @@ ELSEWHERE = {
     "ProjectedLSTM": "PyTorch",
     "ResetBeforeGRU": "Haiku, Keras, memax",
     "SLSTM": "xlstm",
+    "AntisymmetricRNN": "torchrecurrent",
+    "GatedAntisymmetricRNN": "torchrecurrent",
     "CoRNN": "torchrecurrent",
     "UnICORNN": "torchrecurrent",
     "LEM": "torchrecurrent (reads the memory before the step)",

@@ -20,8 +20,10 @@ from tests.papers import (
     gated,
     learning,
     mamba3,
+    neuroscience,
     oscillatory,
     spiking,
+    structured,
     windows,
     zoo,
 )
@@ -33,11 +35,13 @@ PAPERS |= oscillatory.PAPERS
 PAPERS |= convolutional.PAPERS
 PAPERS |= external.PAPERS
 PAPERS |= continuous.PAPERS
+PAPERS |= structured.PAPERS | neuroscience.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 PAPERS |= spiking.PAPERS
 PAPERS |= zoo.PAPERS
 # One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
 QUICK = PAPERS.keys() - zoo.PAPERS.keys() | {seqmem.JANET, seqmem.MUT3}
+QUICK -= structured.PAPERS.keys() | neuroscience.PAPERS.keys()  # cells/test_s*_matrices.py
 
 
 def test_list_of_papers_has_every_public_cell():

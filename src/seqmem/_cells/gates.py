@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
+from .._core.parametrization import is_parametrization
 
 
 class Gate(NamedTuple):
@@ -63,7 +64,8 @@ def with_gate(
         b: bias, as W.
 
     Raises:
-        ValueError: for a cell without that gate or parameter, or a shape that does not fit.
+        ValueError: for a cell without that gate or parameter, a structured matrix, or a shape that
+            does not fit.
 
     Example:
         >>> import jax, seqmem
@@ -81,6 +83,12 @@ def with_gate(
                 f"{type(cell).__name__} has no {field}.",
                 f"parameters of gate {name!r}.",
                 f"leave {field} out; the gates of this cell do not depend on the state.",
+            )
+        if is_parametrization(fused):
+            raise bad_input(
+                f"{field} of a {type(cell).__name__} is a structured matrix.",
+                "entries that are parameters.",
+                f"set {field}.parameters by equinox.tree_at, or make the cell without a structure.",
             )
         if jnp.shape(value) not in (fused.shape[1:], ()):
             raise bad_input(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, PyTree
 from .._core.cell import AbstractLayer
 from .._core.mesh import leading_spec, mesh_of, num_shares, shardings_of
 from .._core.method import AbstractMethod
+from .._core.parametrization import evaluate_parametrizations
 from .._core.problem import Problem, Solution, State, Stats, StepFlags
 from .._core.shapes import leading_axes
 from .._core.shard_map import match_varying_axes
@@ -36,6 +37,9 @@ def evaluate(
 
     Explicit axes of a mesh are made Auto, so that any cell and any method runs on them. Results are
     spread over devices as the inputs are, in time and batch; their features are not.
+
+    Parts of the cell that are computed from parameters are evaluated here, outside of all loops and
+    of the backward pass of every method, so that JAX differentiates them once.
     """
     time, *batch = leading_axes(run.cell.input_shape, run.inputs)
     mesh = mesh_of(run)
@@ -50,6 +54,7 @@ def evaluate(
                 out_sharding=Solution(of_state, of_steps, of_steps, of_state),
             )
             return evaluate_on_auto_axes(run)
+    run = run._replace(cell=evaluate_parametrizations(run.cell))
     compaction = None
     if run.mask is not None:
         compaction = Compaction.of(run.mask, run.lengths)

@@ -6,6 +6,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
+from .._core.parametrization import evaluate_parametrizations
 from .._core.validation import check_rate
 from .masks import dropout_mask
 from .wrapper import WrappedCell
@@ -18,7 +19,8 @@ def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -
         U ← m ∘ U        m = 0 with probability rate, else 1/(1 − rate)
 
     The result is a cell of the same class. The masks have no gradient, and a dropped weight has a
-    gradient of 0 where the call is part of the loss.
+    gradient of 0 where the call is part of the loss. Of a structured matrix (`seqmem.LowRank`) the
+    entries are dropped, and the result holds them as an array.
 
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182. Differs: none.
 
@@ -49,7 +51,7 @@ def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -
             "name the parameters that multiply the state; in a network, apply it to the cells.",
         )
     for name, subkey in zip(names, jax.random.split(key, len(names)), strict=True):
-        weights = getattr(cell, name)
+        weights = evaluate_parametrizations(getattr(cell, name))
         dropped = weights * dropout_mask(subkey, rate, weights.shape, weights.dtype)
         cell = eqx.tree_at(lambda tree, name=name: getattr(tree, name), cell, dropped)
     return cell

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from .._core.cell import AbstractLayer
 from .._core.errors import bad_input
+from .._core.parametrization import evaluate_parametrizations
 from .._core.precision import precision
 from ._named_shapes import Sizes, shape_of, size_of, solve_sizes
 
@@ -142,6 +143,7 @@ class WeightTable:
         Raises:
             ValueError: where a shape does not fit.
         """
+        layer = evaluate_parametrizations(layer)
         shapes = {path: shape for row in self.rows for path, shape in row.ours.items()}
         remedy = "pass one layer with the sizes of one module."
         arrays = {

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
 from ..initialisers import gate_matrices
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
 from .family import AbstractGatedCell
 
 
@@ -29,10 +30,12 @@ class GRU(AbstractGatedCell):
     Args:
         input_size: features of one input, > 0.
         hidden_size: features of the state, > 0.
+        recurrent: the structure of each U, such as `seqmem.LowRank(3)`; None is any matrix.
         key: random key for the initial parameters.
 
     Raises:
-        ValueError: for a size that is not a whole number of at least 1.
+        ValueError: for a size that is not a whole number of at least 1, or a structure that U
+            cannot have.
 
     Example:
         >>> import jax, seqmem
@@ -46,15 +49,21 @@ class GRU(AbstractGatedCell):
     recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "3 hidden input"]
-    U: Float[Array, "3 hidden hidden"]
+    U: Float[Array, "3 hidden hidden"] | StructuredMatrix
     b: Float[Array, "3 hidden"]
     c: Float[Array, " hidden"]
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        recurrent: AbstractStructure | None = None,
+        key: PRNGKeyArray,
+    ):
         check_sizes("GRU", input_size=input_size, hidden_size=hidden_size)
-        self.W, self.U = gate_matrices(
-            key, (3, hidden_size, input_size), (3, hidden_size, hidden_size)
-        )
+        self.W, U = gate_matrices(key, (3, hidden_size, input_size), (3, hidden_size, hidden_size))
+        self.U = recurrent_matrix("GRU", recurrent, U, key)
         self.b = jnp.zeros((3, hidden_size))
         self.c = jnp.zeros(hidden_size)
 

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
 from ..initialisers import gate_biases, gate_matrices
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
 from .family import AbstractGatedCell
 
 
@@ -38,10 +39,12 @@ class LSTM(AbstractGatedCell):
         hidden_size: features of h and of c, > 0.
         forget_bias: initial bias of the forget gate; a positive one keeps the memory until training
             changes it. See `seqmem.with_chrono_bias` for known time lags.
+        recurrent: the structure of each U, such as `seqmem.LowRank(3)`; None is any matrix.
         key: random key for the initial parameters.
 
     Raises:
-        ValueError: for a size that is not a whole number of at least 1.
+        ValueError: for a size that is not a whole number of at least 1, or a structure that U
+            cannot have.
 
     Example:
         >>> import jax, seqmem
@@ -55,16 +58,21 @@ class LSTM(AbstractGatedCell):
     recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "4 hidden input"]
-    U: Float[Array, "4 hidden hidden"]
+    U: Float[Array, "4 hidden hidden"] | StructuredMatrix
     b: Float[Array, "4 hidden"]
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, key: PRNGKeyArray
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        forget_bias: float = 1.0,
+        recurrent: AbstractStructure | None = None,
+        key: PRNGKeyArray,
     ):
         check_sizes("LSTM", input_size=input_size, hidden_size=hidden_size)
-        self.W, self.U = gate_matrices(
-            key, (4, hidden_size, input_size), (4, hidden_size, hidden_size)
-        )
+        self.W, U = gate_matrices(key, (4, hidden_size, input_size), (4, hidden_size, hidden_size))
+        self.U = recurrent_matrix("LSTM", recurrent, U, key)
         self.b = gate_biases(self.gates, hidden_size, forget=forget_bias)
 
     @property

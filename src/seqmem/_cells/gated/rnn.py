@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
 from ..initialisers import gate_matrices, lecun_normal
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
 from .family import AbstractGatedCell
 
 
@@ -29,11 +30,12 @@ class RNN(AbstractGatedCell):
         hidden_size: features of the state, > 0.
         output_size: features of one output, > 0; None outputs the state.
         activation: φ, a function of an array, entry by entry.
+        recurrent: the structure of U, such as `seqmem.LowRank(3)`; None is any matrix.
         key: random key for the initial parameters.
 
     Raises:
-        ValueError: for a size that is not a whole number of at least 1, or an activation that is
-            not a function.
+        ValueError: for a size that is not a whole number of at least 1, an activation that is not a
+            function, or a structure that U cannot have.
 
     Example:
         >>> import jax, seqmem
@@ -46,7 +48,7 @@ class RNN(AbstractGatedCell):
     recurrent_weights: ClassVar = ("U",)
 
     W: Float[Array, "hidden input"]
-    U: Float[Array, "hidden hidden"]
+    U: Float[Array, "hidden hidden"] | StructuredMatrix
     b: Float[Array, " hidden"]
     V: Float[Array, "output hidden"] | None
     activation: Callable[[Array], Array] = eqx.field(static=True)
@@ -58,6 +60,7 @@ class RNN(AbstractGatedCell):
         *,
         output_size: int | None = None,
         activation: Callable[[Array], Array] = jnp.tanh,
+        recurrent: AbstractStructure | None = None,
         key: PRNGKeyArray,
     ):
         check_sizes("RNN", input_size=input_size, hidden_size=hidden_size)
@@ -65,9 +68,8 @@ class RNN(AbstractGatedCell):
         if output_size is not None:
             check_sizes("RNN", output_size=output_size)
         matrix_key, output_key = jax.random.split(key)
-        self.W, self.U = gate_matrices(
-            matrix_key, (hidden_size, input_size), (hidden_size, hidden_size)
-        )
+        self.W, U = gate_matrices(matrix_key, (hidden_size, input_size), (hidden_size, hidden_size))
+        self.U = recurrent_matrix("RNN", recurrent, U, matrix_key)
         self.b = jnp.zeros(hidden_size)
         self.V = (
             None if output_size is None else lecun_normal(output_key, (output_size, hidden_size))

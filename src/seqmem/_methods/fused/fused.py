@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 from ..._core.cell import AbstractCell
 from ..._core.errors import bad_input
 from ..._core.method import AbstractMethod
+from ..._core.parametrization import evaluate_parametrizations
 from ..._core.platform import current_platform
 from ..._core.precision import keep_inexact, precision, split_inexact
 from ..._core.problem import Problem, Solution
@@ -235,6 +236,7 @@ _fused.defvjp(_fused_forward, _fused_backward)
 
 def _problem_of(cell: AbstractCell, xs: PyTree) -> Problem:
     """The problem of `unroll(cell, None, xs)`, with a state of shapes alone."""
+    cell = evaluate_parametrizations(cell)
     _, *batch = leading_axes(cell.input_shape, xs)
     init = jax.eval_shape(cell.init_state)
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*batch, *leaf.shape), leaf.dtype), init)

@@ -1,0 +1,139 @@
+"""Structured matrices: what a recurrent matrix is made of, declared by an object."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..._core.errors import bad_input
+from ..._core.parametrization import AbstractParametrization
+from ..._core.precision import as_precision, precision, state_dtype
+
+
+class AbstractStructure(abc.ABC):
+    """The structure of a recurrent matrix: which parameters it has, and how it follows from them.
+
+        U = matrix(parameters)
+
+    A cell with an argument `recurrent` takes one, such as `seqmem.LowRank(3)`. A subclass is a
+    frozen dataclass that writes `draw` and `matrix` for matrices with any number of axes in front,
+    which are the gates.
+
+    Example:
+        >>> import dataclasses, jax, jax.numpy as jnp, seqmem
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Diagonal(seqmem.AbstractStructure):
+        ...     def draw(self, key, shape):
+        ...         return jax.random.uniform(key, shape[:-1])
+        ...     def matrix(self, parameters):
+        ...         return parameters[..., None] * jnp.eye(parameters.shape[-1])
+        >>> cell = seqmem.GRU(3, 5, recurrent=Diagonal(), key=jax.random.key(0))
+        >>> cell.U.parameters.shape, cell.U.shape
+        ((3, 5), (3, 5, 5))
+    """
+
+    @abc.abstractmethod
+    def draw(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> PyTree:
+        """The initial parameters of a matrix of that shape, rows and columns last.
+
+        Raises:
+            ValueError: for a shape that the structure does not have.
+        """
+
+    @abc.abstractmethod
+    def matrix(self, parameters: PyTree) -> Float[Array, "*gates rows columns"]:
+        """The matrix. It gets parameters of at least 32 bits."""
+
+    def __call__(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> "StructuredMatrix":
+        """A matrix of this structure with initial parameters."""
+        return StructuredMatrix(self.draw(key, shape), self)
+
+
+class StructuredMatrix(AbstractParametrization):
+    """A matrix with a structure: its parameters, and how it follows from them.
+
+    Args:
+        parameters: what is learned.
+        structure: how the matrix follows from them.
+    """
+
+    parameters: PyTree
+    structure: AbstractStructure = eqx.field(static=True)
+
+    def value(self) -> Float[Array, "*gates rows columns"]:
+        """The matrix, in the precision of its parameters; it is computed in at least 32 bits."""
+        wide = as_precision(self.parameters, state_dtype(self.parameters))
+        return as_precision(self.structure.matrix(wide), precision(self.parameters))
+
+    @property
+    def mT(self) -> Float[Array, "*gates columns rows"]:  # noqa: N802
+        """The matrix, transposed."""
+        return self.value().mT
+
+    def __getitem__(self, index: Any) -> Float[Array, "..."]:
+        """Entries of the matrix, such as those of one gate."""
+        return self.value()[index]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return jax.eval_shape(self.value).shape
+
+
+def recurrent_matrix(
+    owner: str, recurrent: Any, U: Float[Array, "*gates rows columns"], key: PRNGKeyArray
+) -> Float[Array, "*gates rows columns"] | StructuredMatrix:
+    """The recurrent matrix of a cell: U where no structure is given, else one of its shape.
+
+    Raises:
+        ValueError: for an object of another kind.
+    """
+    if recurrent is None:
+        return U
+    if not isinstance(recurrent, AbstractStructure):
+        raise bad_input(
+            f"{owner} got recurrent={recurrent!r}.",
+            "the structure of the recurrent matrix, or None for any matrix.",
+            "pass an object such as seqmem.LowRank(3) or seqmem.Orthogonal().",
+        )
+    return recurrent(key, U.shape)
+
+
+def check_square(owner: str, shape: tuple[int, ...]) -> int:
+    """The size of a square matrix.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise bad_input(
+            f"{owner} got a matrix of shape {shape}.",
+            "as many rows as columns.",
+            "use it for a matrix from the state to itself.",
+        )
+    return shape[-1]
+
+
+def check_share(owner: str, name: str, value: Any) -> None:
+    """Refuse a share that is not in [0, 1].
+
+    Raises:
+        ValueError: unless 0 <= value <= 1.
+    """
+    if not 0 <= value <= 1:
+        raise bad_input(
+            f"{owner} got {name}={value!r}.", f"a share, 0 <= {name} <= 1.", "pass one such as 0.8."
+        )
+
+
+def check_not_negative(owner: str, name: str, value: Any) -> None:
+    """Refuse a number below 0, and NaN.
+
+    Raises:
+        ValueError: unless value >= 0.
+    """
+    if not value >= 0:
+        raise bad_input(
+            f"{owner} got {name}={value!r}.", "a number of at least 0.", "leave it out for none."
+        )
