@@ -73,6 +73,82 @@ def test_states_that_repeat_each_other_have_the_solution_of_least_norm():
     np.testing.assert_allclose(readout.weight[:, 0], readout.weight[:, -1], rtol=0, atol=1e-12)
 
 
+def nearly_collinear():
+    """States that vary by 10 in one direction, by 1e-5 in the last one, and what they predict."""
+    rng = np.random.default_rng(3)
+    left, _ = np.linalg.qr(rng.standard_normal((TIME * BATCH, STATES)))
+    right, _ = np.linalg.qr(rng.standard_normal((STATES, STATES)))
+    states = (left * np.logspace(1, -5, STATES)) @ right
+    return states, states @ right.T @ np.logspace(-1, 4, STATES)[:, None].repeat(TARGETS, 1)
+
+
+@pytest.mark.usefixtures("float64")
+def test_penalty_alone_decides_about_directions_in_which_states_hardly_vary():
+    """α is below the rounding of the states' products, 1e-13, and σ² is 1e-10."""
+    states, targets = nearly_collinear()
+    readout = training.ridge_readout(states, targets, alpha=1e-14)
+    W, b = least_squares(states, targets, 1e-14)
+    scale = np.abs(W).max()
+    np.testing.assert_allclose(readout.weight, W, rtol=0, atol=1e-9 * scale)
+    np.testing.assert_allclose(readout.bias, b, rtol=0, atol=1e-9 * scale)
+
+
+def test_directions_of_rounding_are_left_out_only_without_a_penalty():
+    R = jnp.array([[1.0, 0, 3], [0, 1e-8, 2e-8], [0, 0, 5]])
+    sums = training.RidgeSums(jnp.array(9.0), jnp.zeros(2), jnp.zeros(1), R)
+    np.testing.assert_allclose(sums.solve(1e-16).weight, [[3, 1]], rtol=1e-5)
+    np.testing.assert_allclose(sums.solve(0.0).weight, [[3, 0]], rtol=1e-5)
+
+
+def test_float32_keeps_directions_that_products_of_states_lose():
+    """σ² = 1e-10 beside 1e2: products of float32 end at 1e-5."""
+    states, targets = nearly_collinear()
+    readout = training.ridge_readout(
+        states.astype(np.float32), targets.astype(np.float32), alpha=1e-9
+    )
+    W, b = least_squares(states, targets, 1e-9)
+    error = states @ (np.asarray(readout.weight) - W).T + np.asarray(readout.bias) - b
+    assert np.abs(error).max() < 1e-3 * np.abs(targets).max()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_derivative_of_a_readout_is_exact_where_states_repeat_each_other(alpha):
+    """In forward and reverse mode, and in chunks of fewer steps than states."""
+    states, targets = draw(offset=2.0)
+    factor = np.array([1.0, 0.7])
+
+    def twice(states, factor):
+        return jnp.concatenate([states, states[..., :2] * factor], -1)
+
+    def solution(states, targets, factor, alpha):
+        sums = training.RidgeSums.zeros(STATES + 2, TARGETS)
+        for start in range(0, 9, 3):
+            rows = twice(states, factor)[start : start + 3, 0]
+            sums = sums.add(rows, targets[start : start + 3, 0])
+        readout = sums.solve(alpha)
+        return readout.weight, readout.bias
+
+    def by_inverse(states, targets, factor, alpha):
+        S, Y = twice(states, factor)[:9, 0], targets[:9, 0]
+        d_S, d_Y = S - S.mean(0), Y - Y.mean(0)
+        W = (jnp.linalg.pinv(d_S) @ d_Y).T
+        if alpha:
+            W = jnp.linalg.solve(d_S.T @ d_S + alpha * jnp.eye(STATES + 2), d_S.T @ d_Y).T
+        return W, Y.mean(0) - W @ S.mean(0)
+
+    args = states, targets, factor, alpha
+    got, want = (jax.jacrev(fn, (0, 1, 2))(*args) for fn in (solution, by_inverse))
+    forward = jax.jacfwd(solution, (0, 1, 2))(*args)
+    for a, b, c in zip(*map(jax.tree.leaves, (got, want, forward)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(c, b, rtol=0, atol=1e-10)
+    if alpha:
+        got, want = (jax.jacfwd(fn, 3)(*args) for fn in (solution, by_inverse))
+        np.testing.assert_allclose(got[0], want[0], rtol=0, atol=1e-10)
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("chunk_size", [1, 5, 100])
 def test_fit_readout_is_ridge_readout_of_all_outputs(chunk_size):
@@ -141,6 +217,8 @@ def test_ridge_regression_refuses_bad_arguments():
     assert_refused("fit_readout got states", fit, cell, None, xs, targets[:-1])
     assert_refused("fit_readout got washout=30", fit, cell, None, xs, targets, washout=30)
     assert_refused("fit_readout got chunk_size=0", fit, cell, None, xs, targets, chunk_size=0)
+    weight = lambda s: ridge(s, targets).weight.sum()  # noqa: E731
+    assert_refused("a second derivative of ridge", jax.hessian(weight), states.astype(np.float32))
     images = seqmem.ConvGRU((2, 1), 3, key=key)
     came = "fit_readout got a cell with outputs"
     assert_refused(came, fit, images, None, np.ones((TIME, BATCH, 2, 1), np.float32), targets)

@@ -19,7 +19,7 @@ from .._core.validation import check_count
 from .._methods.segments import scan_segments, segment_size
 from .._unroll import unroll
 from ..dynamics._trajectory import initial_states
-from ._ridge_sums import RidgeSums, check_pairs, merge, sums_of
+from ._ridge_sums import RidgeSums, add_pairs, check_pairs
 
 
 def ridge_readout(
@@ -35,7 +35,7 @@ def ridge_readout(
     For sequences whose states do not fit into memory, `fit_readout` runs the cell chunk by chunk,
     and `RidgeSums` serves loops of your own.
 
-    Cost: O(time · batch · states²) for the sums, O(states³) for the solution.
+    Cost: O(time · batch · states²) for a QR decomposition, O(states³) for the solution.
 
     Args:
         states: the states, or any features, of all steps.
@@ -68,8 +68,8 @@ def ridge_readout(
     time = np.shape(states)[0]
     _check_washout("ridge_readout", washout, time)
     states, targets = jnp.asarray(states), jnp.asarray(targets)
-    sums = sums_of(states[washout:], targets[washout:], state_dtype(states))
-    return sums.solve(alpha)
+    zeros = RidgeSums.zeros(states.shape[-1], targets.shape[-1], state_dtype(states))
+    return add_pairs(zeros, states[washout:], targets[washout:]).solve(alpha)
 
 
 def fit_readout(
@@ -171,7 +171,7 @@ def _sums_of_run(
     def add_chunk(carry: tuple, segment: tuple) -> tuple[tuple, None]:
         (state, sums), ((xs, targets), _) = carry, segment
         state, outputs = unroll(cell, state, xs)
-        return (state, merge(sums, sums_of(outputs, targets, sums.states.dtype))), None
+        return (state, add_pairs(sums, outputs, targets)), None
 
     def in_chunks(body: Any, carry: PyTree, sequence: PyTree) -> PyTree:
         time = jax.tree.leaves(sequence)[0].shape[0]

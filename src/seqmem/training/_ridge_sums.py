@@ -1,6 +1,5 @@
 """Ridge regression by sums over examples and steps."""
 
-import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,30 +7,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from .._core.errors import bad_input
+from ._least_squares import multiply, ridge_solution, triangular_factor
 
 
 class RidgeSums(NamedTuple):
     """What ridge regression needs to know of any number of examples and steps.
 
-    The sums are of differences from the means, so that few digits cancel. They have the size of one
-    matrix, so a loop over chunks of data of any length runs in bounded memory. They square the
-    condition number of the states, so float64 pays where states are nearly collinear.
+        RᵀR = Σ d dᵀ        d = (s − s̄, y − ȳ) of one step of one example, R triangular
+
+    It has the size of one matrix, so a loop over chunks of data of any length runs in bounded
+    memory. R comes from a QR decomposition of the differences, not from their products, which
+    would square the condition number: the states of a reservoir are nearly collinear, and in
+    float32 their products lose the directions that tell most.
 
         sums = RidgeSums.zeros(num_states, num_targets)
         for states, targets in chunks:
             sums = sums.add(states, targets)
         readout = sums.solve(alpha)
 
+    A chunk of r examples and steps costs O((r + n) n²) for n states and targets together, so
+    chunks of n rows or more are best.
+
     Attributes:
         count: how many pairs of a state and a target were added.
         mean_state: s̄, their mean.
         mean_target: ȳ.
-        states: Σ (s − s̄) (s − s̄)ᵀ.
-        targets: Σ (s − s̄) (y − ȳ)ᵀ.
+        R: the triangular factor, with the targets in its last rows and columns.
 
     Example:
         >>> import jax.numpy as jnp
@@ -47,14 +51,14 @@ class RidgeSums(NamedTuple):
     count: Float[Array, ""]
     mean_state: Float[Array, " states"]
     mean_target: Float[Array, " targets"]
-    states: Float[Array, "states states"]
-    targets: Float[Array, "states targets"]
+    R: Float[Array, "both both"]
 
     @staticmethod
     def zeros(num_states: int, num_targets: int, dtype: jnp.dtype | None = None) -> "RidgeSums":
         """The sums over nothing; `dtype` None is the default floating dtype of JAX."""
         dtype = jnp.result_type(float) if dtype is None else dtype
-        shapes = ((), num_states, num_targets, (num_states, num_states), (num_states, num_targets))
+        both = num_states + num_targets
+        shapes = ((), num_states, num_targets, (both, both))
         return RidgeSums(*(jnp.zeros(shape, dtype) for shape in shapes))
 
     def add(
@@ -68,25 +72,27 @@ class RidgeSums(NamedTuple):
             ValueError: where the leading axes differ, or the sizes are not those of the sums.
         """
         check_pairs("RidgeSums.add", states, targets)
-        if (np.shape(states)[-1], np.shape(targets)[-1]) != self.targets.shape:
+        sizes = len(self.mean_state), len(self.mean_target)
+        if (np.shape(states)[-1], np.shape(targets)[-1]) != sizes:
             raise bad_input(
                 f"RidgeSums.add got states {np.shape(states)} and targets {np.shape(targets)}.",
-                f"{self.targets.shape[0]} states and {self.targets.shape[1]} targets, as in sums.",
+                f"{sizes[0]} states and {sizes[1]} targets, as in sums.",
                 "make the sums by RidgeSums.zeros(num_states, num_targets).",
             )
-        return merge(self, sums_of(states, targets, self.states.dtype))
+        return add_pairs(self, states, targets)
 
     def solve(self, alpha: float | Float[Array, ""]) -> eqx.nn.Linear:
         """The readout that minimises Σ ‖W s + b − y‖² + α ‖W‖².
 
-        Directions in which the states vary less than by rounding are left out, so α = 0 is the
-        least-squares solution of least norm.
+        α = 0 is the least-squares solution of least norm: there, directions in which the states
+        vary less than by rounding are left out. The first derivative by states, targets and α is
+        exact, also where states repeat each other.
 
         Args:
             alpha: α >= 0, compared with sums, not with means, over examples and steps.
 
         Raises:
-            ValueError: for an α below 0.
+            ValueError: for an α below 0, and for a second derivative by states or targets.
         """
         if not isinstance(alpha, Tracer) and not alpha >= 0:
             raise bad_input(
@@ -94,7 +100,7 @@ class RidgeSums(NamedTuple):
                 "the weight of ‖W‖², a number of at least 0.",
                 "start with 1e-6, and choose the best on held-out data.",
             )
-        return _linear(*_solve(self, jnp.asarray(alpha, self.states.dtype)))
+        return _linear(*_solve(self, jnp.asarray(alpha, self.R.dtype)))
 
 
 def check_pairs(owner: str, states: Any, targets: Any) -> None:
@@ -112,57 +118,37 @@ def check_pairs(owner: str, states: Any, targets: Any) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def sums_of(states: Array, targets: Array, dtype: Any) -> RidgeSums:
-    """The sums over all leading axes."""
-    S, Y = (jnp.asarray(rows, dtype).reshape(-1, rows.shape[-1]) for rows in (states, targets))
-    count = len(S)
-    mean_state, mean_target = S.sum(0) / max(count, 1), Y.sum(0) / max(count, 1)
-    S = S - mean_state
-    return RidgeSums(
-        jnp.asarray(count, dtype),
-        mean_state,
-        mean_target,
-        _product(S.T, S),
-        _product(S.T, Y - mean_target),
-    )
-
-
 @jax.jit
-def merge(a: RidgeSums, b: RidgeSums) -> RidgeSums:
-    """The sums over the pairs of both.
+def add_pairs(sums: RidgeSums, states: Array, targets: Array) -> RidgeSums:
+    """`sums` with those of more pairs, over all leading axes.
 
-    Source: Chan, Golub & LeVeque 1983, The American Statistician 37(3), for the variance.
+    Source: Chan, Golub & LeVeque 1983, The American Statistician 37(3), for the means and the
+    weight of their difference.
     """
-    count = a.count + b.count
-    share = b.count / jnp.maximum(count, 1)
-    d_state, d_target = b.mean_state - a.mean_state, b.mean_target - a.mean_target
-    weight = a.count * share
+    dtype = sums.R.dtype
+    S, Y = (jnp.asarray(rows, dtype).reshape(-1, rows.shape[-1]) for rows in (states, targets))
+    added = len(S)
+    count = sums.count + added
+    mean_state, mean_target = S.sum(0) / max(added, 1), Y.sum(0) / max(added, 1)
+    d_state, d_target = mean_state - sums.mean_state, mean_target - sums.mean_target
+    share = added / jnp.maximum(count, 1)
+    root = jax.lax.stop_gradient(jnp.sqrt(sums.count * share))
+    differences = jnp.concatenate([S - mean_state, Y - mean_target], axis=1)
+    between = root * jnp.concatenate([d_state, d_target])
     return RidgeSums(
         count,
-        a.mean_state + share * d_state,
-        a.mean_target + share * d_target,
-        a.states + b.states + weight * jnp.outer(d_state, d_state),
-        a.targets + b.targets + weight * jnp.outer(d_state, d_target),
+        sums.mean_state + share * d_state,
+        sums.mean_target + share * d_target,
+        triangular_factor(jnp.concatenate([sums.R, differences, between[None]])),
     )
 
 
 @jax.jit
 def _solve(sums: RidgeSums, alpha: Array) -> tuple[Array, Array]:
-    """(W, b), by the eigenvalues of the sums: states are nearly collinear, and rounding may leave
-    no Cholesky factor.
-    """
-    eigenvalues, Q = jnp.linalg.eigh(sums.states)
-    rounding = jnp.finfo(sums.states.dtype).eps * len(Q) * eigenvalues[-1]
-    is_used = eigenvalues + alpha > rounding
-    inverse = jnp.where(is_used, 1 / jnp.where(is_used, eigenvalues + alpha, 1), 0)
-    W = _product(Q * inverse, _product(Q.T, sums.targets)).T
-    return W, sums.mean_target - _product(W, sums.mean_state)
-
-
-def _product(A: Array, B: Array) -> Array:
-    """A B with all digits, also where the platform rounds factors by default."""
-    return jnp.matmul(A, B, precision=Precision.HIGHEST)
+    """(W, b)."""
+    num_states = len(sums.mean_state)
+    W = ridge_solution(sums.R[:, :num_states], sums.R[:, num_states:], alpha).T
+    return W, sums.mean_target - multiply(W, sums.mean_state)
 
 
 def _linear(W: Array, b: Array) -> eqx.nn.Linear:
