@@ -168,6 +168,37 @@ def test_forward_and_backward_are_one_kernel_each_on_tpu(name, dtype):
             assert "stablehlo.while" not in text
 
 
+def lower_gradient(cell):
+    """For a TPU, by Pallas."""
+    xs = jax.ShapeDtypeStruct((TIME, BATCH, INPUT), jnp.float32)
+
+    def loss(cell, xs):
+        return seqmem.unroll(cell, None, xs, method=seqmem.Fused("float32"))[1].sum()
+
+    with seqmem.target_platform("tpu"):
+        return jax.jit(jax.grad(loss)).trace(cell, xs).lower(lowering_platforms=("tpu",))
+
+
+@pytest.mark.slow
+def test_spikes_of_the_arctangent_lower_for_tpu():
+    cell = seqmem.LIF(INPUT, 5, is_recurrent=True, surrogate=seqmem.spikes.ArcTan(), key=KEY)
+    assert lower_gradient(cell).as_text().count("@tpu_custom_call") == 2
+
+
+class ExponentialLinear(seqmem.RNN):
+    """A gate that Pallas does not compute on a TPU."""
+
+    def gate(self, state, z):
+        return jax.nn.elu(z)
+
+
+def test_gate_that_pallas_does_not_compute_is_refused_on_tpu_alone():
+    cell = make(ExponentialLinear)
+    clause = "its gate uses expm1, which Pallas does not compute on a TPU"
+    assert_refused(f"Fused cannot run ExponentialLinear: {clause}", lower_gradient, cell)
+    assert EXACT.refusal(cell, jnp.ones((TIME, INPUT))) is None
+
+
 class Softmax(seqmem.RNN):
     """A gate that mixes units."""
 

@@ -83,7 +83,7 @@ class ArcTan(AbstractSurrogate):
         ψ(x) = (α / 2) / (1 + (π α x / 2)²),    F(x) = arctan(π α x / 2) / π
 
     Source: Fang et al. 2021, arXiv:2007.05785; the paper itself was not read, the formula is that
-    of snntorch 1.0.0. `seqmem.Fused` cannot run it on a TPU, whose kernels have no arctangent.
+    of snntorch 1.0.0.
 
     Args:
         alpha: α, > 0; ψ(0) is half of it.
@@ -98,7 +98,8 @@ class ArcTan(AbstractSurrogate):
         check_positive("ArcTan", "alpha", self.alpha, remedy=REMEDY)
 
     def relaxation(self, x, /):
-        return jnp.arctan(math.pi / 2 * self.alpha * x) / math.pi
+        # Pallas computes no arctan on a TPU, but arctan2.
+        return jnp.arctan2(math.pi / 2 * self.alpha * x, jnp.ones_like(x)) / math.pi
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,14 +3,13 @@
 This module does not import Mosaic GPU.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from .operations import operations_of
 from .parts import NotFusableError, Parts
-from .traces import inner_jaxpr
 
 # Mosaic GPU changes from release to release: those on which the tests of the kernels have run.
 TESTED_VERSIONS = ("0.12.0.1",)
@@ -116,25 +115,8 @@ def is_wide(parts: Parts, itemsize: int) -> bool:
 def _check_operations(parts: Parts) -> None:
     """Refuse a gate whose value or derivative uses an operation that Mosaic GPU has no rule for."""
     plane = jax.ShapeDtypeStruct((ROWS, COLUMNS), parts.dtype)
-    parameters = [[plane] * count for count in parts.parameter_planes]
-    state, z = [plane] * parts.num_leaves, [plane] * parts.num_planes
-
-    def value_and_derivative(parameters: Any, state: Any, z: Any) -> Any:
-        new, pull_back = jax.vjp(lambda state, z: parts.gate(parameters, state, z), state, z)
-        return new, pull_back(new)
-
-    jaxpr = jax.make_jaxpr(value_and_derivative)(parameters, state, z).jaxpr
-    unknown = sorted(set(_operations(jaxpr)) - COMPUTED)
+    unknown = sorted(operations_of(parts, plane) - COMPUTED)
     if unknown:
         raise NotFusableError(
             f"its gate uses {', '.join(unknown)}, which Mosaic GPU does not compute"
         )
-
-
-def _operations(jaxpr: Any) -> Iterator[str]:
-    for equation in jaxpr.eqns:
-        inner = inner_jaxpr(equation)
-        if inner is None:
-            yield equation.primitive.name
-        else:
-            yield from _operations(inner.jaxpr)

@@ -14,6 +14,7 @@ from ..._core.vjp_rule import BackwardTile
 from ..scan import forward
 from ..scan.backward import backward_loop
 from . import hopper_limits
+from .operations import check_tpu_operations
 from .parts import Parts, planes_of_z, take_apart, weights_of, z_of_inputs, z_of_planes
 from .records import BackwardRun, Flag, ForwardRun
 from .tiles import Tiles, pad, tile_sizes
@@ -38,8 +39,11 @@ class Kernels(NamedTuple):
         Raises:
             NotFusableError: where there is no kernel for the cell, or one tile does not fit.
         """
-        sizes = hopper_limits.tile_sizes if self.is_hopper else tile_sizes
-        return sizes(parts, time, batch, self.products)
+        if self.is_hopper:
+            return hopper_limits.tile_sizes(parts, time, batch, self.products)
+        if not self.interpret:
+            check_tpu_operations(parts)
+        return tile_sizes(parts, time, batch, self.products)
 
     def loops(self) -> Any:
         """The module with `run_forward` and `run_backward`, imported when it is used: Pallas takes
