@@ -44,10 +44,11 @@ class PhasedLSTM(AbstractGatedCell):
 
     Shapes: x (input,), Δt (), h, c, φ, τ, s, r and y (hidden,), α (). Cost per step: O(hidden ·
     (input + hidden)), of which O(hidden²) is sequential.
-    Source: Neil et al. 2016, arXiv:1610.09513, section 2, from memory of the paper, whose text was
-    not read beyond what the authors' page, dannyneil/public_plstm, quotes. Differs: no peepholes; a
-    closed gate saves no computation. At the start τ is log-uniform in [period_min, period_max), s
-    uniform in [0, τ), and each U is orthogonal.
+    Source: Neil et al. 2016, arXiv:1610.09513, section 2; the paper was not read, the equations are
+    those of the authors' program, dannyneil/public_plstm (plstm.py), but for the sign of s, which
+    that program adds to t. Differs: no peepholes, which are optional there; a closed gate saves no
+    computation. At the start τ is log-uniform in [period_min, period_max), s uniform in [0, τ), and
+    each U is orthogonal.
 
     Args:
         input_size: features of one input, > 0.

@@ -29,9 +29,11 @@ class SCRN(AbstractGatedCell):
 
     Shapes: x (input,), h (hidden,), s (context,), y (hidden + context,). Cost per step: O((hidden +
     context) · (input + hidden)), of which O(hidden · (hidden + context)) is sequential.
-    Source: Mikolov et al. 2014, arXiv:1412.7753. The paper's text was not read. Differs: y is what
-    the paper's output f(U h_t + V s_t) is computed from by one linear map; torchrecurrent 0.2.5
-    feeds that output back in place of h_{t−1}; R is orthogonal at the start.
+    Source: Mikolov et al. 2014, arXiv:1412.7753; the equations are from memory, since of the paper
+    only the introduction was read. The authors' program, facebookarchive/SCRNNs (mfactory.lua),
+    says P s_t in its comment and computes P s_{t−1}; it has a matrix in place of α and no 1 − α.
+    Differs: y is what the output f(U h_t + V s_t) is computed from by one linear map;
+    torchrecurrent 0.2.5 feeds that output back in place of h_{t−1}; R is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

@@ -36,6 +36,7 @@ class LEM(AbstractCell):
     Source: Rusch, Mishra, Erichson & Mahoney 2022, arXiv:2110.04744; the equations of the paper
     were not read, but those of the authors' program, tk-rusch/LEM. Differs: one bias where that
     program adds two; at the start it is drawn like the weights, as one of them is there.
+    torchrecurrent 0.2.5 computes y_t from V z_{t−1} in place of V z_t, so its LEM is another cell.
 
     Args:
         input_size: features of one input, > 0.

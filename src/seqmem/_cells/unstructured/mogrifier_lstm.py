@@ -27,8 +27,10 @@ class MogrifierLSTM(AbstractCell):
     Shapes: x (input,), h, c and y (hidden,); Q (⌈rounds / 2⌉, input, hidden), R (⌊rounds / 2⌋,
     hidden, input). Cost per step: O(hidden · (rounds · input + hidden)), all of it sequential, in
     rounds + 1 products, one after the other.
-    Source: Melis, Kočiský & Blunsom 2019, arXiv:1909.01792. The paper's text was not read. Differs:
-    Q and R have full rank; each U is orthogonal at the start.
+    Source: Melis, Kočiský & Blunsom 2019, arXiv:1909.01792; of the paper the paragraph was read
+    that defines the two sequences of x and h, as paperswithcode.com quotes it. The authors'
+    program, google-deepmind/lamb (tiled_lstm.py), adds a bias to Q_i h and R_i x and by default
+    bounds i_t by 1 − f_t. Differs: Q and R have full rank; each U is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.
