@@ -22,6 +22,7 @@ CELLS = {
     "ParaLSTM": (seqmem.ParaLSTM, {}),
     "IndRNN": (seqmem.IndRNN, {"activation": jnp.tanh}),
     "NonlinearRTU": (seqmem.NonlinearRTU, {"activation": jnp.tanh}),
+    "UnICORNN": (seqmem.UnICORNN, {}),
 }
 
 
@@ -99,7 +100,7 @@ def test_structured_gradient_has_no_matrix_and_no_loop_over_all_steps(name):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", ["ParaLSTM", "NonlinearRTU"])
+@pytest.mark.parametrize("name", ["ParaLSTM", "NonlinearRTU", "UnICORNN"])
 def test_structured_newton_matches_scan_with_resets_and_lengths(name):
     cell, time, batch = make(name), 17, 3
     xs, resets = normal(time, batch, INPUT), np.zeros((time, batch), bool)
