@@ -55,6 +55,24 @@ def test_padding_is_never_read(poison):
         np.testing.assert_array_equal(one, other)
 
 
+def test_backward_layer_gets_the_time_to_the_next_step():
+    """Of one sequence and of packed ones: a loop from the last step to the first."""
+    network = Bidirectional(*(seqmem.CfC(INPUT, HIDDEN, key=jax.random.key(k)) for k in (0, 1)))
+    network = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network)
+    x, delta_t = normal(TIME, BATCH, INPUT), np.abs(normal(TIME, BATCH))
+    resets = (np.arange(TIME) == 2)[:, None].repeat(BATCH, 1)
+    xs = seqmem.Timed(x, np.where(PADDING, np.nan, delta_t))
+    _, ys = seqmem.unroll(network, None, xs, lengths=LENGTHS, resets=resets)
+    step = jax.jit(lambda state, x, dt: network.backward(state, seqmem.Timed(x, dt)))
+    for i, length in enumerate(LENGTHS):
+        for start, end in ((0, min(2, length)), (2, length)):
+            state, until_next = network.backward.init_state(), np.zeros(())
+            for t in range(end - 1, start - 1, -1):
+                state, y = step(state, jnp.asarray(x[t, i]), jnp.asarray(until_next))
+                np.testing.assert_allclose(ys[t, i, HIDDEN:], y, rtol=1e-12)
+                until_next = delta_t[t, i]
+
+
 def test_resets_separate_packed_sequences():
     network, xs = layer(), normal(TIME, INPUT)
     resets = np.arange(TIME) == 3

@@ -26,6 +26,46 @@ def test_stack_names_map_where_it_gets_a_function():
         Stack([seqmem.GRU(3, 5, key=KEY), jax.nn.gelu])
 
 
+@pytest.mark.usefixtures("float64")
+def test_every_layer_that_takes_a_delta_t_gets_that_of_the_stack():
+    network = deep(seqmem.CfC, 3, 5, num_layers=2, dropout=0.5, key=KEY)
+    network = jax.tree.map(lambda leaf: leaf.astype(float), Stack([*network.layers, Map(jnp.tanh)]))
+    xs = seqmem.Timed(normal(TIME, BATCH, 3), np.abs(normal(TIME, BATCH)))
+    between = seqmem.unroll(network.layers[0], None, xs)[1]
+    timed = seqmem.Timed(between, xs.delta_t)
+    want = jnp.tanh(seqmem.unroll(network.layers[2], None, timed)[1])
+    for method in (None, seqmem.ReferenceScan()):  # layer by layer, and step by step
+        np.testing.assert_allclose(seqmem.unroll(network, None, xs, method=method)[1], want)
+
+
+@pytest.mark.slow
+def test_perturbed_stack_passes_the_delta_t_on():
+    network = Stack([seqmem.CfC(3, 5, key=KEY), seqmem.CfC(5, 2, key=KEY)])
+    xs = seqmem.Timed(
+        jnp.ones((TIME, BATCH, 3)), jnp.linspace(0, 1, TIME * BATCH).reshape(TIME, -1)
+    )
+    solution = seqmem.solve(network, None, xs, return_states=True)
+    zeros = jax.tree.map(jnp.zeros_like, solution.states)
+    _, perturbed = seqmem.unroll(network, None, xs, perturbations=zeros)
+    np.testing.assert_allclose(perturbed, solution.outputs, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_residual_layer_adds_the_vector_of_a_timed_input():
+    cell = seqmem.CfC(3, 3, key=KEY)
+    xs = seqmem.Timed(normal(TIME, BATCH, 3).astype(np.float32), np.ones((TIME, BATCH), np.float32))
+    _, ys = seqmem.unroll(Residual(cell), None, xs)
+    np.testing.assert_allclose(ys, xs.x + seqmem.unroll(cell, None, xs)[1], rtol=1e-6)
+
+
+def test_stack_refuses_a_layer_with_delta_t_where_there_is_none():
+    cell = seqmem.CfC(5, 5, key=KEY)
+    with pytest.raises(ValueError, match=r"layer 1, a CfC, which takes a Δt.*\n.*Timed.*\n.*Map"):
+        Stack([seqmem.GRU(3, 5, key=KEY), cell])
+    with pytest.raises(ValueError, match=r"layer 0, a CfC with.*below layer 1, a CfC.*\n.*fit"):
+        Stack([cell, seqmem.CfC(4, 5, key=KEY)])
+
+
 def test_parallel_on_a_stack_names_layer_by_layer():
     stack = Stack([seqmem.MinGRU(3, 5, key=KEY), seqmem.MinGRU(5, 2, key=KEY)])
     with pytest.raises(

@@ -102,6 +102,28 @@ def test_sharded_values_and_gradients_match_one_device(name, reverse, monkeypatc
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+def test_sharded_bidirectional_layer_passes_delta_t_and_resets_across_devices(monkeypatch):
+    monkeypatch.setattr(jax.lax, "ppermute", permute_by_gathering)
+    cells = (seqmem.LRU(INPUT, HIDDEN, key=jax.random.key(k)) for k in (0, 1))
+    network = seqmem.layers.Bidirectional(*map(seqmem.with_delta_t, cells))
+    network = jax.tree.map(lambda leaf: leaf.astype(float), network)
+    rng = np.random.default_rng(3)
+    xs = seqmem.Timed(rng.standard_normal((TIME, BATCH, INPUT)), rng.random((TIME, BATCH)))
+    options = {"resets": (np.arange(TIME) % 6 == 0)[:, None].repeat(BATCH, 1)}
+    options["resets"][12] = False
+    options["lengths"] = np.array([TIME, 18])
+    method = seqmem.layers.LayerByLayer(seqmem.Sharded("time"))
+    state = network.init_state(BATCH)
+    got = jax.jit(functools.partial(unroll_in_shares, method=method, reverse=False))(
+        network, state, xs, options
+    )
+    want = unroll_on_one_device(network, state, xs, options, reverse=False)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def unroll_on_one_device(cell, state, xs, options, *, reverse):
     return seqmem.unroll(cell, state, xs, reverse=reverse, **options)
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int, Shaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,11 @@ class TimeShard:
             return steps
         return steps + time * jax.lax.axis_index(self.axis_name).astype(steps.dtype)
 
-    def earlier(self, flags: Bool[Array, "time ..."]) -> Bool[Array, "time ..."]:
-        """Every flag one step earlier, also across devices; False at the end of the sequence."""
-        first = flags[:1]
+    def earlier(self, leaf: Shaped[Array, "time ..."]) -> Shaped[Array, "time ..."]:
+        """Every entry one step earlier, also across devices; the last one is 0 or False."""
+        first = leaf[:1]
         if self.axis_name is None:
-            return jnp.concatenate([flags[1:], jnp.zeros_like(first)])
+            return jnp.concatenate([leaf[1:], jnp.zeros_like(first)])
         count = jax.lax.axis_size(self.axis_name)
         to_left = [(place, place - 1) for place in range(1, count)]
-        return jnp.concatenate([flags[1:], jax.lax.ppermute(first, self.axis_name, to_left)])
+        return jnp.concatenate([leaf[1:], jax.lax.ppermute(first, self.axis_name, to_left)])

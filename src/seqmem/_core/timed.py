@@ -17,9 +17,9 @@ class Timed(NamedTuple):
     This is the input of every cell in continuous time: such a cell has the `input_shape`
     `Timed((input_size,), ())`, or another shape or tree in place of the first. The unit of time is
     the caller's; time constants of cells are in the same unit. The first step of a sequence has the
-    time since its initial state, which is 0 for a first input. A run in `reverse` needs the time
-    between a step and the one after it, so a `Bidirectional` gets both directions right only where
-    all Δt are equal.
+    time since its initial state, which is 0 for a first input. A run in `reverse` goes from a step
+    to the one before it, and needs the time between a step and the one after it: pass Δt one step
+    earlier. `seqmem.layers.Bidirectional` does so for its backward layer.
 
     `unroll` and `solve` refuse a Δt below 0 or NaN at a valid step, where its value and those of
     `lengths` and `mask` are known. Under `jax.jit` they are not, and nothing is checked. A single
@@ -58,6 +58,12 @@ class Observed(NamedTuple):
 def is_timed(node: Any) -> bool:
     """Whether a node of a tree of inputs carries a Δt."""
     return isinstance(node, Timed)
+
+
+def with_delta_t_of(xs: PyTree, ys: PyTree, input_shape: PyTree) -> PyTree:
+    """`ys` as the inputs of a layer: with the Δt of `xs` where it takes one and `ys` has none."""
+    has_delta_t = is_timed(input_shape) and is_timed(xs) and not is_timed(ys)
+    return Timed(ys, xs.delta_t) if has_delta_t else ys
 
 
 def map_delta_t(fn: Any, xs: PyTree) -> PyTree:

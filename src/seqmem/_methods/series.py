@@ -12,12 +12,14 @@ from .._core.container import AbstractContainerCell
 from .._core.method import AbstractMethod
 from .._core.perturbations import ZeroPerturbations, perturbation_values
 from .._core.problem import Drive, Output, Problem, Solution, State, Stats
+from .._core.timed import with_delta_t_of
 from .layer_by_layer import COMPOSITE, method_of_part
 from .readouts import outputs_of
 
 
 class AbstractSeries(AbstractContainerCell):
-    """Layers one after another: each gets the outputs of the one before.
+    """Layers one after another: each gets the outputs of the one before, and the Δt of the first
+    one's inputs where it takes one.
 
         s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
         s²_t = update²(s²_{t−1}, project²(y¹_t))       y²_t = readout²(s²_t)        ...
@@ -49,7 +51,7 @@ class AbstractSeries(AbstractContainerCell):
     def update(self, state: State, drive: Drive) -> State:
         new_states, x = [], drive
         for cell, cell_state in zip(self.layers, state, strict=True):
-            cell_drive = project(cell, x, cell_state)
+            cell_drive = project(cell, with_delta_t_of(drive, x, cell.input_shape), cell_state)
             new_states.append(update(cell, cell_state, cell_drive))
             x = readout(cell, new_states[-1], cell_drive)
         return tuple(new_states)
@@ -57,6 +59,7 @@ class AbstractSeries(AbstractContainerCell):
     def readout(self, state: State, drive: Drive) -> Output:
         x = drive
         for cell, cell_state in zip(self.layers, state, strict=True):
+            x = with_delta_t_of(drive, x, cell.input_shape)
             x = readout(cell, cell_state, project(cell, x, cell_state))
         return x
 
@@ -85,6 +88,7 @@ class AbstractSeries(AbstractContainerCell):
             solution = self._run_layer(problem.replace(return_states=True), methods, index, x)
             perturbation = perturbation_values(problem.flags.perturbation)[index]
             unperturbed = jax.tree.map(jnp.subtract, solution.states, perturbation)
+            x = with_delta_t_of(problem.inputs, x, cell.input_shape)
             x = outputs_of(cell, unperturbed, x, problem.batch_axes)
             stats = worst_of(stats, solution.stats)
             finals.append(solution.state)
@@ -110,7 +114,7 @@ class AbstractSeries(AbstractContainerCell):
                 cell=layer,
                 init=problem.init[index],
                 state=problem.state[index],
-                inputs=x,
+                inputs=with_delta_t_of(problem.inputs, x, layer.input_shape),
                 flags=flags,
             )
         )

@@ -1,11 +1,12 @@
 """`Bidirectional`: two layers over the same sequence, one from each end."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._core.cell import AbstractLayer
 from .._core.container import AbstractContainer
@@ -14,7 +15,9 @@ from .._core.method import AbstractMethod
 from .._core.perturbations import ZeroPerturbations
 from .._core.problem import Problem, Solution, State, StepFlags
 from .._core.shapes import is_shape
-from .._methods.layer_by_layer import COMPOSITE, method_of_part
+from .._core.time_shard import TimeShard
+from .._core.timed import map_delta_t
+from .._methods.layer_by_layer import COMPOSITE, LayerByLayer, method_of_part
 from .._methods.series import worst_of
 
 
@@ -27,6 +30,10 @@ class Bidirectional(AbstractContainer):
     runs it. The state is a pair: that of the forward layer before the first step, and that of the
     backward layer after the last valid step. The outputs of the forward layer come first in the
     last axis. `seqmem.layers.LayerByLayer` chooses the methods of both.
+
+    The Δt of a `seqmem.Timed` input is the time since the step before. Backward in time, that is
+    the step after: the backward layer gets Δt_{t+1} at step t, and 0 at the last valid step of a
+    sequence and before a reset.
 
     Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11). Differs: none.
 
@@ -91,11 +98,13 @@ class Bidirectional(AbstractContainer):
                 "swap its forward and backward layers.",
             )
         solutions, stats = [], None
+        shard = LayerByLayer(*methods).time_shard
         for index, layer in enumerate((self.forward, self.backward)):
             is_backward = index == 1
-            flags = problem.flags
+            inputs, flags = problem.inputs, problem.flags
             if is_backward:
-                flags = _reversed_flags(problem)
+                inputs = map_delta_t(functools.partial(_until_next, problem, shard), inputs)
+                flags = _reversed_flags(problem, shard)
             perturbation = problem.flags.perturbation
             if isinstance(perturbation, ZeroPerturbations):
                 zeros = ZeroPerturbations(perturbation.values[index])
@@ -106,6 +115,7 @@ class Bidirectional(AbstractContainer):
                 cell=layer,
                 init=problem.init[index],
                 state=problem.state[index],
+                inputs=inputs,
                 flags=flags,
                 reverse=is_backward,
             )
@@ -118,12 +128,22 @@ class Bidirectional(AbstractContainer):
         return Solution(tuple(s.state for s in solutions), outputs, states, stats)
 
 
-def _reversed_flags(problem: Problem) -> StepFlags:
+def _until_next(
+    problem: Problem, shard: TimeShard, delta_t: Float[Array, "time *batch"]
+) -> Float[Array, "time *batch"]:
+    """The time from each step to the next one of its sequence, 0 at the last one."""
+    delta_t = shard.earlier(delta_t)
+    for flag in (problem.flags.padding, problem.flags.reset):
+        if flag is not None:
+            delta_t = jnp.where(shard.earlier(flag), 0, delta_t)
+    return delta_t
+
+
+def _reversed_flags(problem: Problem, shard: TimeShard) -> StepFlags:
     """The flags of a run from last to first, from those of a run from first to last."""
     flags = problem.flags
     if flags.reset is not None:  # what separates x[t] from x[t−1] is met before x[t−1]
-        none = jnp.zeros_like(flags.reset[:1])
-        flags = flags._replace(reset=jnp.concatenate([flags.reset[1:], none]))
+        flags = flags._replace(reset=shard.earlier(flags.reset))
     if flags.step_index is not None:
         flags = flags._replace(step_index=_index_from_end(problem))
     return flags

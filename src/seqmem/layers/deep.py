@@ -26,6 +26,8 @@ def deep(
 ) -> Stack:
     """A stack of cells of one kind, as `torch.nn.LSTM(num_layers=, bidirectional=, dropout=)`.
 
+    Cells in continuous time all get the Δt of the inputs.
+
     Args:
         cell_type: called as `cell_type(input_size, hidden_size, key=key, **options)`.
         input_size: features of one input, > 0.

@@ -14,12 +14,14 @@ from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision
 from .._core.problem import Drive, Output, Problem, Solution, State
 from .._core.shapes import tree_names
+from .._core.timed import is_timed
 from .._methods.default import default_method
 from .._methods.layer_by_layer import COMPOSITE, LayerByLayer, method_of_part
 
 
 class Residual(AbstractContainerCell):
-    """A layer with a residual connection: y_t = x_t + layer(x)_t.
+    """A layer with a residual connection: y_t = x_t + layer(x)_t. Of a `seqmem.Timed` input, x is
+    added.
 
     Around a cell it is a cell: it steps, and every law holds for it. `unroll` runs the inner layer
     by its default method; `LayerByLayer` passes its methods on to it, and any other method runs the
@@ -89,7 +91,8 @@ class Residual(AbstractContainerCell):
 
 
 def add_residual(x: PyTree, y: PyTree) -> PyTree:
-    """x + y, in the precision of x."""
+    """x + y, in the precision of x; a Δt of x is left out."""
+    x = x.x if is_timed(x) and not is_timed(y) else x
     if jax.tree.map(jax.numpy.shape, x) != jax.tree.map(jax.numpy.shape, y):
         raise bad_input(
             f"Residual got {tree_names(y)} from its layer for an input of {tree_names(x)}.",

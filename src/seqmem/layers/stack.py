@@ -11,6 +11,7 @@ from .._core.batching import per_example_parts
 from .._core.cell import AbstractLayer
 from .._core.errors import bad_input
 from .._core.shapes import is_shape
+from .._core.timed import is_timed
 from .._methods.series import AbstractSeries
 
 
@@ -19,6 +20,9 @@ class Stack(AbstractSeries):
 
         s¹_t = update¹(s¹_{t−1}, project¹(x_t))        y¹_t = readout¹(s¹_t)
         s²_t = update²(s²_{t−1}, project²(y¹_t))       y²_t = readout²(s²_t)        ...
+
+    A layer that takes a `seqmem.Timed` gets what the layer below it returns, with the Δt of the
+    stack's inputs: layers in continuous time all see the same times.
 
     A stack of cells is a cell: it steps, and every law holds for it. A stack with a layer that
     needs the future, such as `seqmem.layers.Bidirectional`, can only be unrolled. The state is a
@@ -30,8 +34,8 @@ class Stack(AbstractSeries):
         layers: from the bottom up, at least one.
 
     Raises:
-        ValueError: without a layer, where something else stands among them, or where an output
-            does not fit the next layer's input.
+        ValueError: without a layer, where something else stands among them, where an output does
+            not fit the next layer's input, or where a layer takes a Δt and the first one does not.
 
     Example:
         >>> import jax, seqmem
@@ -58,7 +62,7 @@ class Stack(AbstractSeries):
             raise bad_input("Stack got no layer.", "one layer or more.", "pass a list of cells.")
         self.layers = tuple(layers)
         for index, (below, above) in enumerate(itertools.pairwise(layers)):
-            _check_sizes(index, below, above)
+            _check_sizes(index, below, above, is_timed(layers[0].input_shape))
 
     @property
     def output_shape(self) -> PyTree:
@@ -70,17 +74,28 @@ class Stack(AbstractSeries):
         return Stack([change(first), *above])
 
 
-def _check_sizes(index: int, below: AbstractLayer, above: AbstractLayer) -> None:
+def _check_sizes(index: int, below: AbstractLayer, above: AbstractLayer, has_delta_t: bool) -> None:
     """Refuse an output that does not fit the next layer's input, where both are known."""
     if None in jax.tree.leaves(below.input_shape, is_leaf=lambda node: node is None):
         return
-    expected = jax.tree.leaves(above.input_shape, is_leaf=is_shape)
     try:
         shape = below.output_shape
     except ValueError:
         if per_example_parts(below):  # a single step, from which the shape follows, is refused
             return
         raise
+    needed = above.input_shape
+    if is_timed(needed) and not is_timed(shape):
+        if not has_delta_t:
+            raise bad_input(
+                f"Stack got layer {index + 1}, a {type(above).__name__}, which takes a Δt, above "
+                "layers that get none.",
+                "a first layer with an input_shape of seqmem.Timed(...), whose Δt all layers get.",
+                "write a seqmem.layers.Map of seqmem.Timed inputs that returns them changed for "
+                "what stands below the first cell.",
+            )
+        needed = needed.x
+    expected = jax.tree.leaves(needed, is_leaf=is_shape)
     given = jax.tree.leaves(shape, is_leaf=is_shape)
     if len(expected) == 1 and len(given) == 1:
         fits = len(expected[0]) == len(given[0]) and all(
