@@ -239,6 +239,7 @@ from ._methods.scan.vjp_rules import PlainRule as PlainRule
 from ._methods.sharded import Sharded as Sharded
 from ._unroll import solve as solve, unroll as unroll
 from ._wrappers.delta_t import with_delta_t as with_delta_t
+from ._wrappers.forcing import Forced as Forced, with_forcing as with_forcing
 from ._wrappers.input_dropout import with_input_dropout as with_input_dropout
 from ._wrappers.layer_norm import with_layer_norm as with_layer_norm
 from ._wrappers.learned_state import with_learned_state as with_learned_state
@@ -287,6 +288,28 @@ __all__ += ["target_platform", "tasks", "testing", "training", "unroll", "update
 __all__ += ["vmap_batch", "with_chrono_bias", "with_delta_t", "with_gate", "with_input_dropout"]
 __all__ += ["with_layer_norm", "with_learned_state", "with_variational_dropout"]
 __all__ += ["with_weight_dropout", "with_zoneout"]
+__all__ += ["AbstractPointwiseCell", "AbstractSolver", "AbstractVJPRule", "AbstractWindowCell"]
+__all__ += ["AdaptiveLIF", "BackwardTile", "BlockJacobian", "CausalConv", "CfC", "Chebyshev"]
+__all__ += ["CoRNN", "Comba", "ConjugateGradients", "ConvGRU", "ConvLSTM", "DLinOSS", "DNCState"]
+__all__ += ["DeltaProduct", "DeltaRule", "DenseJacobian", "DepthwiseConv", "DiagonalJacobian"]
+__all__ += ["EchoState", "Exact", "Family", "FastGRNN", "FastRNN", "Forced", "Fused", "GRUDState"]
+__all__ += ["GatedDeltaRule", "GatedDeltaRule2", "GatedKalmaNet", "GatedOjaRule", "History"]
+__all__ += ["IndRNN", "LSTMState", "Law", "LiGRU", "LightningAttention", "LinOSSIM", "LinOSSIMEX"]
+__all__ += ["LinearAttention", "Mamba3", "Memory", "MemoryView", "MesaNet", "MinGRU", "MinLSTM"]
+__all__ += ["MinimalRNN", "MogrifierLSTM", "MomentumDeltaRule", "MultiplicativeLSTM", "NTMState"]
+__all__ += ["Newton", "NonlinearRTU", "Observed", "ParaGRU", "ParaLSTM", "Parallel", "PeepholeLSTM"]
+__all__ += ["PerExample", "PerPlatform", "PerturbationRecorder", "PhasedLSTM", "PhasedLSTMState"]
+__all__ += ["PlainRule", "Problem", "ProjectedLSTM", "QuasiNewton", "ReferenceScan", "Remat"]
+__all__ += ["ResetBeforeGRU", "RetNet", "RoPE", "SCRNState", "Scan", "Sharded"]
+__all__ += ["SlidingWindowAttention", "Solution", "Stats", "StepFlags", "SynapticLIF", "TTTLinear"]
+__all__ += ["TileSizes", "TimeShard", "Timed", "Titans", "TitansState", "TransitionRule"]
+__all__ += ["Transposed", "UnICORNN", "Write", "ZeroPerturbations", "advance", "apply_padding"]
+__all__ += ["apply_reset", "as_precision", "blocks", "data", "decoding", "dynamics", "experiment"]
+__all__ += ["gate", "gradients", "interop", "layers", "models", "precision", "project", "readout"]
+__all__ += ["solve", "spikes", "state_dtype", "target_platform", "tasks", "testing", "training"]
+__all__ += ["unroll", "update", "use_cpu_cores", "vmap_batch", "with_chrono_bias", "with_delta_t"]
+__all__ += ["with_forcing", "with_gate", "with_input_dropout", "with_layer_norm"]
+__all__ += ["with_learned_state", "with_variational_dropout", "with_weight_dropout", "with_zoneout"]
 
 
 def __getattr__(name: str) -> Any:

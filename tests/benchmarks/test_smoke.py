@@ -24,6 +24,8 @@ COMMANDS = {
     "studies.external_memory": "--tasks short-recall --cells NTM --iterations 100 --batch 2",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
+    "studies.reconstruction": "--methods sparse free --seeds 1 --iterations 50 --hidden 5 "
+    "--batch 2 --window 40 --steps 200",
     "studies.reservoir": "--sizes 11 --seeds 2 --starts 3 --steps 30 --horizon 20",
     "studies.state_tracking": "--rules DeltaRule --tasks parity --beta-max 2 --seeds 1 "
     "--iterations 60 --batch 2",

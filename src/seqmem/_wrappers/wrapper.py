@@ -12,6 +12,7 @@ import wadler_lindig as wl
 from jaxtyping import PyTree
 
 from .._cells.fast_weights.family import FAST_WEIGHTS
+from .._cells.gated.family import GATED
 from .._cells.gates import Gate, gate, with_gate
 from .._cells.window.family import WINDOW
 from .._core.cell import AbstractCell, readout, update
@@ -30,11 +31,14 @@ class AbstractWrapper(eqx.Module):
             `update` itself (fast weights, windows) then no longer applies.
         has_new_gates: whether the values of the gates differ from the cell's, at the same state
             and drive.
+        has_affine_mix: whether `mix` remains affine in state and drive. A gated cell is
+            unstructured where it does not.
     """
 
     name: ClassVar[str]
     has_new_update: ClassVar[bool] = False
     has_new_gates: ClassVar[bool] = False
+    has_affine_mix: ClassVar[bool] = True
 
     def input_shape(self, cell: Any) -> PyTree:
         return cell.input_shape
@@ -76,6 +80,7 @@ class WrappedCell(AbstractCell):
     def family(self) -> Family:  # pyright: ignore
         has_fixed_update = self.cell.family in (FAST_WEIGHTS, WINDOW)
         is_broken = self.wrapper.has_new_update and has_fixed_update
+        is_broken |= not self.wrapper.has_affine_mix and self.cell.family is GATED
         if is_broken or isinstance(self.cell, AbstractContainer):  # which runs as one cell then
             return UNSTRUCTURED
         return self.cell.family

@@ -7,8 +7,10 @@ from ._data_parallel import DataParallel as DataParallel
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._micro_batches import MicroBatched as MicroBatched
 from ._mixed_precision import mixed_precision as mixed_precision
+from ._multiple_shooting import Shooting as Shooting, multiple_shooting as multiple_shooting
 from ._ridge_readout import fit_readout as fit_readout, ridge_readout as ridge_readout
 from ._ridge_sums import RidgeSums as RidgeSums
 from ._state import TrainingState as TrainingState, begin_training as begin_training
 from ._step import make_step as make_step
+from ._teacher_forcing import forcing_alpha as forcing_alpha, teacher_forced as teacher_forced
 from ._truncated_bptt import TruncatedBPTT as TruncatedBPTT
