@@ -56,8 +56,13 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "CoRNN": seqmem.CoRNN,
     "UnICORNN": seqmem.UnICORNN,
     "LEM": seqmem.LEM,
+    "AntisymmetricRNN": seqmem.AntisymmetricRNN,
+    "LipschitzRNN": seqmem.LipschitzRNN,
+    "ExpRNN": seqmem.ExpRNN,
 }
-STABLE = ("RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM")  # cells against vanishing gradients
+# Cells that were made against vanishing gradients, and their rivals.
+STABLE = ("RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM")
+STABLE += ("AntisymmetricRNN", "LipschitzRNN", "ExpRNN")
 
 
 def add_model_options(

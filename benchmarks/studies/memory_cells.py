@@ -110,6 +110,7 @@ CELLS: dict[str, MakeCell] = {
     "LEM": without_lag(seqmem.LEM),
     "UnICORNN": three_layers(seqmem.UnICORNN),
     "LinOSS": oscillator_blocks,
+    "ExpRNN": without_lag(seqmem.ExpRNN),
     "TCN": tcn_for_lag,
     "gates [-1, 1]": without_lag(functools.partial(LinearGates, phi=jnp.tanh)),
     "gates [0, 1]": without_lag(functools.partial(LinearGates, phi=jax.nn.sigmoid)),

@@ -72,7 +72,7 @@ def same_task(task: tasks.AbstractMemoryTask, **settings: Any) -> Problem:
     return Problem(task, task, **settings)
 
 
-LONG_CELLS = ("LSTM chrono", "CoRNN", "LEM", "UnICORNN", "LinOSS", "TCN")
+LONG_CELLS = ("LSTM chrono", "CoRNN", "LEM", "UnICORNN", "ExpRNN", "LinOSS", "TCN")
 # Of CoRNN and LEM, the settings in the authors' programs for the same task; of the TCN, those of
 # Bai et al. 2018, arXiv:1803.01271, table 2, for the longest sequences there. LinOSS is narrow: its
 # two blocks of 64 units take several times as long as the other cells.

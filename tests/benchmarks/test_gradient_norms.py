@@ -113,6 +113,7 @@ def test_half_lives_are_those_of_each_example(study):
 def test_stable_cells_are_those_of_the_study_and_their_rivals(study):
     assert set(study.STABLE) <= set(character_models.CELLS)
     assert {"RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM"} <= set(study.STABLE)
+    assert {"AntisymmetricRNN", "LipschitzRNN", "ExpRNN"} <= set(study.STABLE)
 
 
 @pytest.mark.parametrize(
