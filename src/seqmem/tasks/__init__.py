@@ -5,6 +5,7 @@ chaotic systems with known exponents.
 from ._adding import Adding as Adding
 from ._associative_recall import AssociativeRecall as AssociativeRecall
 from ._bit_copy import BitCopy as BitCopy
+from ._bit_flip_flop import BitFlipFlop as BitFlipFlop
 from ._bits import AbstractBitTask as AbstractBitTask
 from ._copy_memory import CopyMemory as CopyMemory
 from ._flip_flop import FlipFlop as FlipFlop
