@@ -9,12 +9,26 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
+from seqmem.dynamics import Linearisation, PrincipalComponents
 from seqmem.gradients import Recommendation, pictures
 
 INF, NAN = np.inf, np.nan
 RECOMMENDATION = Recommendation(
     4, np.array([2, 4, 8]), np.array([[0.5, 0.7], [0.1, 0.1], [0, 0]]), np.ones((3, 2))
 )
+MEAN = np.array([1.0, 0, 0, 0])
+AXES = PrincipalComponents(MEAN, np.eye(4)[:3], np.array([4.0, 2, 1]), np.array(8.0))
+PLANE = AXES._replace(directions=np.eye(4)[:2], variances=AXES.variances[:2])
+ROTATION = np.array([[0.0, -2, 0, 0], [2, 0, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 0.5]])
+POINTS = np.array([[1.0, 0, 0, 0], [3, 1, 0, 0], [2, 2, 2, 2]])
+
+
+def modes_of(*jacobians):
+    values, R = np.linalg.eig(np.array(jacobians) + 0j)
+    return Linearisation(np.array(jacobians), values, R, np.linalg.inv(R))
+
+
+MODES = modes_of(0.5 * np.eye(4), np.diag([2.0, 0.5, 0.5, 0.5]), ROTATION)
 
 
 def lines(figure):
@@ -45,6 +59,8 @@ def test_figures_are_saved_without_a_warning(tmp_path):
         pictures.exponents({"one": [-INF]}),
         pictures.horizon_history({"no horizon": [INF, NAN]}),
         pictures.window_bias(RECOMMENDATION, bias=0.2),
+        pictures.phase_portrait(PLANE, np.ones((1, 4))),
+        pictures.phase_portrait(AXES, np.full((2, 4), NAN), POINTS, MODES),
     ]
     for figure in figures:
         for name in ("picture.png", "picture.pdf"):
@@ -119,6 +135,36 @@ def test_window_bias_shows_errors_and_the_allowed_and_recommended_values():
     assert "window: 4" in legend_texts(pictures.window_bias(RECOMMENDATION, bias=0.2))
 
 
+@pytest.mark.parametrize("components", [PLANE, AXES])
+def test_phase_portrait_shows_points_by_kind_and_their_unstable_modes(components):
+    trajectories = np.zeros((3, 2, 4))
+    trajectories[:, 1, 0] = [1, 3, 11]
+    dimensions = len(components.directions)
+    figure = pictures.phase_portrait(components, trajectories, POINTS, MODES)
+    assert legend_texts(figure) == ["trajectories", "unstable modes", "stable", "saddle"]
+
+    def places(line):
+        data = line.get_data_3d() if dimensions == 3 else line.get_data()
+        return np.stack(data, 1)
+
+    drawn = figure.axes[0].lines
+    path = places(lines(figure)["trajectories"])
+    np.testing.assert_array_equal(path[:3], -np.eye(3, dimensions)[[0, 0, 0]])
+    np.testing.assert_array_equal(path[4:7, 0], [0, 2, 10])
+    assert np.isnan(path[[3, 7]]).all()
+    np.testing.assert_array_equal(places(lines(figure)["stable"]), np.zeros((1, dimensions)))
+    saddles = (POINTS[1:] - MEAN)[:, :dimensions]
+    np.testing.assert_array_equal(places(lines(figure)["saddle"]), saddles)
+    modes = [
+        places(line) for line in drawn if line.get_xydata().shape[0] == 2 and line.get_ls() == "-"
+    ]
+    assert len(modes) == 3  # one of the saddle, two of the rotation
+    for mode, middle in zip(modes, saddles[[0, 1, 1]], strict=True):
+        np.testing.assert_allclose(mode.mean(0), middle)
+        np.testing.assert_allclose(np.linalg.norm(mode[1] - middle), 0.08 * 11)
+    assert figure.axes[0].get_xlabel() == "PC 1 (50%)"
+
+
 def test_more_lines_than_colours_have_different_dashes():
     figure = pictures.lag_curves({str(index): [1.0, 2.0] for index in range(9)})
     styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
@@ -143,6 +189,13 @@ def test_more_lines_than_colours_have_different_dashes():
         lambda: pictures.horizon_history({"a": 3.0}),
         lambda: pictures.window_bias({"a": np.ones(3)}, bias=0.1),
         lambda: pictures.window_bias({}, bias=0.1),
+        lambda: pictures.phase_portrait(AXES._replace(directions=np.eye(4)), np.ones((2, 4))),
+        lambda: pictures.phase_portrait(AXES, np.ones((2, 5))),
+        lambda: pictures.phase_portrait(AXES, np.ones(4)),
+        lambda: pictures.phase_portrait(AXES, np.ones((2, 4)), POINTS),
+        lambda: pictures.phase_portrait(AXES, np.ones((2, 4)), None, MODES),
+        lambda: pictures.phase_portrait(AXES, np.ones((2, 4)), POINTS[:2], MODES),
+        lambda: pictures.phase_portrait(AXES, np.ones((2, 4)), POINTS[:, :3], MODES),
     ],
 )
 def test_values_that_cannot_be_plotted_are_refused(plot):

@@ -5,6 +5,7 @@ from ._dynamical_similarity import (
     DynamicalSimilarity as DynamicalSimilarity,
     dynamical_similarity as dynamical_similarity,
 )
+from ._fixed_points import FixedPoints as FixedPoints, fixed_points as fixed_points
 from ._gate_saturation import (
     GateSaturation as GateSaturation,
     gate_saturation as gate_saturation,
@@ -16,13 +17,20 @@ from ._jacobian_products import (
 )
 from ._jacobians import state_jacobians as state_jacobians
 from ._linear_cka import linear_cka as linear_cka
+from ._linearisation import Linearisation as Linearisation, linearise as linearise
 from ._lyapunov import (
     LyapunovExponents as LyapunovExponents,
     lyapunov_exponents as lyapunov_exponents,
 )
 from ._power_spectrum import power_spectrum_distance as power_spectrum_distance
+from ._principal_components import (
+    PrincipalComponents as PrincipalComponents,
+    participation_ratio as participation_ratio,
+    principal_components as principal_components,
+)
 from ._state_norms import drift as drift, state_norms as state_norms
 from ._state_space_divergence import (
     mixture_divergence as mixture_divergence,
     state_space_divergence as state_space_divergence,
 )
+from ._state_vectors import state_vectors as state_vectors

@@ -7,5 +7,6 @@ state; save them with `figure.savefig("picture.pdf")`. Values that are not finit
 from ._flow_history import flow_history as flow_history
 from ._horizon_history import horizon_history as horizon_history
 from ._lag_curves import lag_curves as lag_curves
+from ._phase_portrait import phase_portrait as phase_portrait
 from ._spectra import eigenvalues as eigenvalues, exponents as exponents
 from ._window_bias import window_bias as window_bias
