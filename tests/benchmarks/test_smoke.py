@@ -22,6 +22,7 @@ COMMANDS = {
     "cost.training_loop": "--batches 2 --hidden 5 --steps 2 --rounds 2",
     "studies.chaos": "--size 11 --gains 0.8 1.5 --steps 20 --seeds 2",
     "studies.external_memory": "--tasks short-recall --cells NTM --iterations 100 --batch 2",
+    "studies.fixed_points": "--cell RNN --hidden 5 --time 4 --iterations 60 --batch 2 --starts 9",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
     "studies.reconstruction": "--methods sparse free --seeds 1 --iterations 50 --hidden 5 "
