@@ -1,9 +1,17 @@
 """Instruments for states over time: Jacobians, Lyapunov exponents, burn-in, drift, gates."""
 
 from ._burn_in import burn_in as burn_in
+from ._covariant_vectors import (
+    CovariantVectors as CovariantVectors,
+    covariant_vectors as covariant_vectors,
+)
 from ._dynamical_similarity import (
     DynamicalSimilarity as DynamicalSimilarity,
     dynamical_similarity as dynamical_similarity,
+)
+from ._finite_time import (
+    FiniteTimeExponents as FiniteTimeExponents,
+    finite_time_exponents as finite_time_exponents,
 )
 from ._fixed_points import FixedPoints as FixedPoints, fixed_points as fixed_points
 from ._gate_saturation import (
@@ -27,6 +35,10 @@ from ._principal_components import (
     PrincipalComponents as PrincipalComponents,
     participation_ratio as participation_ratio,
     principal_components as principal_components,
+)
+from ._spectrum import (
+    entropy_rate as entropy_rate,
+    kaplan_yorke_dimension as kaplan_yorke_dimension,
 )
 from ._state_norms import drift as drift, state_norms as state_norms
 from ._state_space_divergence import (

@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from .._core.arguments import check_run
 from .._core.batching import vmap_batch
 from .._core.cell import AbstractCell
-from .._core.errors import bad_input
 from .._core.problem import State
 from .._core.shapes import leading_axes
 from .._core.validation import check_count
 from ._step_map import StepMap
+from ._tangent_frame import Frame, advance, check_directions, random_frame
 from ._trajectory import initial_states
 
 
@@ -97,14 +97,8 @@ def lyapunov_exponents(
     size = StepMap.of(cell).size
     time, *batch = leading_axes(cell.input_shape, xs)
     k = size if k is None else k
-    check_count("lyapunov_exponents", "k", k, remedy="leave it out for all exponents.")
+    check_directions("lyapunov_exponents", k, size, time)
     check_count("lyapunov_exponents", "chunk_size", chunk_size, remedy="leave it out for 1000.")
-    if k > size or not time:
-        raise bad_input(
-            f"lyapunov_exponents got k={k} and {time} steps.",
-            f"1 to {size} exponents, the entries of the state, and at least one step.",
-            "leave k out for all exponents of the state.",
-        )
     states = initial_states(cell, state, tuple(batch))
     return _of_batch(cell, states, xs, key, k=k, chunk_size=chunk_size, batch_axes=len(batch))
 
@@ -115,14 +109,7 @@ def _of_batch(cell, states, xs, key, *, k, chunk_size, batch_axes):
     return vmap_batch(of_one, cell, batch_axes, in_axes=(0, 1))(states, xs)
 
 
-class _Frame(NamedTuple):
-    """The carry of the loop: the state and k orthonormal directions."""
-
-    state: State
-    Q: Float[Array, "n k"]
-
-
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Sums over steps, one entry per direction."""
 
     log_growth: Float[Array, " k"]
@@ -134,57 +121,40 @@ def _of_sequence(
 ) -> LyapunovExponents:
     """The exponents of one sequence. Sums start at 0 in each chunk, so that they stay accurate."""
     step_map = StepMap.of(cell)
-    run_chunk = functools.partial(_run_chunk, step_map)
     time = jax.tree.leaves(xs)[0].shape[0]
-    num_chunks = time // chunk_size
-    chunks, rest = _split_chunks(xs, num_chunks, chunk_size)
-    frame = _Frame(state, _random_frame(key, k, step_map.vector(state)))
-    frame, sums = jax.lax.scan(run_chunk, frame, chunks)
-    frame, rest_sums = run_chunk(frame, rest)
+    frame, sums, rest = sums_of_chunks(
+        step_map, random_frame(key, k, step_map, state), xs, chunk_size
+    )
+    frame, rest_sums = run_chunk(step_map, frame, rest)
     means = jax.tree.map(lambda sum_, rest: (sum_.sum(0) + rest) / time, sums, rest_sums)
     errors = _standard_errors(sums.log_growth / chunk_size)
     return LyapunovExponents(means.log_growth, errors, means.participation, frame.state)
 
 
-def _split_chunks(xs: PyTree, num_chunks: int, chunk_size: int) -> tuple[PyTree, PyTree]:
-    """The inputs of the full chunks, [chunk, step, ...], and those of the steps after them."""
+def sums_of_chunks(
+    step_map: StepMap, frame: Frame, xs: PyTree, chunk_size: int
+) -> tuple[Frame, Sums, PyTree]:
+    """The sums of every full chunk, [chunk, k], and the inputs of the steps after them."""
+    num_chunks = jax.tree.leaves(xs)[0].shape[0] // chunk_size
     end = num_chunks * chunk_size
-    full = jax.tree.map(lambda x: x[:end].reshape(num_chunks, chunk_size, *x.shape[1:]), xs)
-    return full, jax.tree.map(lambda x: x[end:], xs)
+    chunks = jax.tree.map(lambda x: x[:end].reshape(num_chunks, chunk_size, *x.shape[1:]), xs)
+    frame, sums = jax.lax.scan(functools.partial(run_chunk, step_map), frame, chunks)
+    return frame, sums, jax.tree.map(lambda x: x[end:], xs)
 
 
-def _random_frame(key: PRNGKeyArray, k: int, vector: Float[Array, " n"]) -> Float[Array, "n k"]:
-    """k random orthonormal directions; direction i depends on the key and on i alone."""
+def run_chunk(step_map: StepMap, frame: Frame, xs: PyTree) -> tuple[Frame, Sums]:
+    """The frame after the steps of a chunk, and their sums."""
 
-    def draw(index: Array) -> Float[Array, " n"]:
-        return jax.random.normal(jax.random.fold_in(key, index), vector.shape, vector.dtype)
+    def step(carry: tuple[Frame, Sums], x: PyTree) -> tuple[tuple[Frame, Sums], None]:
+        frame, sums = carry
+        frame, R = advance(step_map, frame, x)
+        participation = 1 / (step_map.size * (frame.Q**4).sum(0))
+        log_growth = jnp.log(jnp.abs(jnp.diagonal(R)))
+        return (frame, Sums(sums.log_growth + log_growth, sums.participation + participation)), None
 
-    return jnp.linalg.qr(jax.vmap(draw, out_axes=1)(jnp.arange(k)))[0]
-
-
-def _run_chunk(step_map: StepMap, frame: _Frame, xs: PyTree) -> tuple[_Frame, _Sums]:
     zeros = jnp.zeros(frame.Q.shape[1], frame.Q.dtype)
-    advance = functools.partial(_advance, step_map)
-    (frame, sums), _ = jax.lax.scan(advance, (frame, _Sums(zeros, zeros)), xs)
+    (frame, sums), _ = jax.lax.scan(step, (frame, Sums(zeros, zeros)), xs)
     return frame, sums
-
-
-def _advance(
-    step_map: StepMap, carry: tuple[_Frame, _Sums], x: PyTree
-) -> tuple[tuple[_Frame, _Sums], None]:
-    """One step of the state and the directions."""
-    (state, Q), sums = carry
-    next_vector, vector = step_map.map_at(state, x), step_map.vector(state)
-
-    def multiply_by_jacobian(q: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jax.jvp(next_vector, (vector,), (q,))[1]
-
-    Q, R = jnp.linalg.qr(jax.vmap(multiply_by_jacobian, 1, 1)(Q))
-    sums = _Sums(
-        sums.log_growth + jnp.log(jnp.abs(jnp.diagonal(R))),
-        sums.participation + 1 / (step_map.size * (Q**4).sum(0)),
-    )
-    return (_Frame(step_map.step(state, x), Q), sums), None
 
 
 def _standard_errors(means: Float[Array, "chunk k"]) -> Float[Array, " k"]:
