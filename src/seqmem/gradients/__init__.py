@@ -7,6 +7,7 @@ from .._methods.scan.gradient_transforms import (
     Detach as Detach,
     Scale as Scale,
 )
+from ._floss import floss as floss
 from ._flow import Flow as Flow, value_grad_and_flow as value_grad_and_flow
 from ._horizons import (
     Horizons as Horizons,

@@ -4,6 +4,7 @@ readouts in closed form.
 
 from ._burn_in import with_burn_in as with_burn_in
 from ._data_parallel import DataParallel as DataParallel
+from ._flossing import floss_steps as floss_steps, with_flossing as with_flossing
 from ._gradient import AbstractGradient as AbstractGradient, Gradient as Gradient
 from ._micro_batches import MicroBatched as MicroBatched
 from ._mixed_precision import mixed_precision as mixed_precision
