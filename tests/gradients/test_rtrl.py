@@ -10,6 +10,11 @@ from jaxtyping import Array
 import seqmem
 from seqmem.gradients import RTRL
 from seqmem.layers import Stack
+from tests.helpers.online import (
+    assert_close,
+    gradient_through_time,
+    sum_of_online_gradients,
+)
 from tests.helpers.slow import slow, slow_but
 
 TIME, INPUT, HIDDEN = 7, 3, 5
@@ -121,36 +126,13 @@ def online_cell(name, form):
     return cell, RTRL(cell, UNIT_AXES[name](cell) if form == UNITS else None)
 
 
-def assert_close(tree, expected):
-    assert jax.tree.structure(tree) == jax.tree.structure(expected)
-    for leaf, expected_leaf in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(leaf, expected_leaf, rtol=1e-10, atol=1e-10)
-
-
 @pytest.mark.parametrize(("name", "form"), slow_but(QUICK, CASES))
 def test_sum_of_online_gradients_is_the_gradient_through_time(name, form):
     cell, online = online_cell(name, form)
-    xs, weights = draw(1, TIME, INPUT), draw(2, TIME, 1)
-
-    @jax.jit
-    def gradient_through_time(cell):
-        return jax.grad(lambda cell: jnp.sum(weights * seqmem.unroll(cell, None, xs)[1] ** 2))(cell)
-
-    @jax.jit
-    def sum_of_online_gradients(online):
-        def step(carry, inputs):
-            traced, total = carry
-            x, weight = inputs
-            traced, y = online(traced, x)
-            gradient = online.output_gradient(traced, x, 2 * weight * y)
-            return (traced, jax.tree.map(jnp.add, total, gradient)), None
-
-        zeros = jax.tree.map(jnp.zeros_like, online.cell)
-        return jax.lax.scan(step, (online.init_state(), zeros), (xs, jnp.asarray(weights)))[0][1]
-
-    expected = gradient_through_time(cell)
+    xs, weights = jnp.asarray(draw(1, TIME, INPUT)), jnp.asarray(draw(2, TIME, 1))
+    expected = gradient_through_time(cell, xs, weights)
     assert any(np.abs(leaf).max() > 0.01 for leaf in jax.tree.leaves(expected))
-    assert_close(sum_of_online_gradients(online), expected)
+    assert_close(sum_of_online_gradients(online, xs, weights), expected)
 
 
 @pytest.mark.parametrize(

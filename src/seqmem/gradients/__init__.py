@@ -7,6 +7,7 @@ from .._methods.scan.gradient_transforms import (
     Detach as Detach,
     Scale as Scale,
 )
+from ._e_prop import EProp as EProp
 from ._floss import floss as floss
 from ._flow import Flow as Flow, value_grad_and_flow as value_grad_and_flow
 from ._horizons import (
@@ -16,11 +17,15 @@ from ._horizons import (
 )
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._norm_penalty import norm_penalty as norm_penalty
+from ._online_bias import OnlineBias as OnlineBias, online_bias as online_bias
 from ._recommend_window import (
     Recommendation as Recommendation,
     recommend_window as recommend_window,
 )
+from ._rflo import RFLO as RFLO
 from ._rtrl import RTRL as RTRL
 from ._sensitivity import random_direction as random_direction, sensitivity as sensitivity
+from ._snap import SnAp as SnAp
 from ._step_gradients import contributions as contributions, gate_gradients as gate_gradients
 from ._truncation_bias import Bias as Bias, truncation_bias as truncation_bias
+from ._uoro import UORO as UORO

@@ -1,63 +1,62 @@
-"""Two forms of the trace ∂v/∂θ: complete, and for units that do not feed each other.
+"""Forms of the trace ∂v/∂θ: how it is stored, and how a step moves it.
 
-v is the state as one real vector of n entries, θ the parameters as real arrays. The two forms share
-three operations on a trace e and the Jacobian J of a step:
+v is the state as one real vector of n entries, θ the parameters as real arrays. A step moves the
+trace by the Jacobian J of the step and the direct derivative,
 
-    rows(n)                the cotangents of v whose pullbacks give J and ∂v/∂θ, [rows, n]
-    advance(J, e, direct)  J e + direct
-    contract(d, e)         dᵀ e
+    e_t = J e_{t−1} + ∂v_t/∂θ
+
+of which a form keeps all, or some, or an estimate.
 """
 
 import abc
-import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-Trace = tuple[Any, ...]  # an array for each real parameter, or None
+Trace = Any  # a tree of arrays; a form knows its own
+Initial = Callable[[list[Array]], Array]  # θ ↦ v_0
+Step = Callable[[list[Array], Array], Array]  # θ, v_{t−1} ↦ v_t
 
 
-class AbstractTraceForm(abc.ABC):
-    """How ∂v/∂θ is stored. A subclass is a frozen dataclass."""
-
-    @abc.abstractmethod
-    def rows(self, size: int) -> Float[Array, "rows n"]:
-        """The cotangents that are pulled back through a step."""
+class AbstractTraceForm(eqx.Module):
+    """How ∂v/∂θ is stored. Its arrays, if it has any, are not trained."""
 
     @abc.abstractmethod
-    def select(self, derivatives: list[Array]) -> Trace:
-        """The pulled back cotangents that belong to the trace."""
+    def start(self, initial: Initial, parameters: list[Array]) -> tuple[Array, Trace]:
+        """The first state and its trace."""
 
     @abc.abstractmethod
-    def advance(self, J: Float[Array, "rows n"], trace: Trace, direct: Trace) -> Trace:
-        """The trace after a step."""
+    def advance(
+        self, step: Step, parameters: list[Array], vector: Array, trace: Trace, x: PyTree
+    ) -> tuple[Array, Trace]:
+        """The state and the trace after a step with the input `x`."""
 
     @abc.abstractmethod
-    def contract(self, d_vector: Float[Array, " n"], trace: Trace) -> Trace:
-        """The derivatives of a loss by the parameters, from its gradient by v."""
+    def contract(self, d_vector: Float[Array, " n"], trace: Trace) -> list[Array | None]:
+        """The derivatives of a loss by the parameters, from its gradient by v; None for 0."""
 
 
-@dataclasses.dataclass(frozen=True)
 class FullTrace(AbstractTraceForm):
     """∂v/∂p for each parameter p, [n, *p]."""
 
-    def rows(self, size):
-        return jnp.eye(size)
+    def start(self, initial, parameters):
+        vector, (direct,) = pull_rows(initial, jnp.eye, parameters)
+        return vector, tuple(direct)
 
-    def select(self, derivatives):
-        return tuple(derivatives)
-
-    def advance(self, J, trace, direct):
-        return tuple(jnp.tensordot(J, old, 1) + new for old, new in zip(trace, direct, strict=True))
+    def advance(self, step, parameters, vector, trace, x):
+        new, (direct, J) = pull_rows(step, jnp.eye, parameters, vector)
+        pairs = zip(trace, direct, strict=True)
+        return new, tuple(jnp.tensordot(J, old, 1) + part for old, part in pairs)
 
     def contract(self, d_vector, trace):
-        return tuple(jnp.tensordot(d_vector, array, 1) for array in trace)
+        return [jnp.tensordot(d_vector, array, 1) for array in trace]
 
 
-@dataclasses.dataclass(frozen=True)
 class UnitTrace(AbstractTraceForm):
     """∂v_u/∂p_u for each parameter p, where unit u depends on its entries p_u and on itself alone.
 
@@ -69,23 +68,22 @@ class UnitTrace(AbstractTraceForm):
         unit_axes: for each parameter, the axis that counts units; None where it feeds no unit.
     """
 
-    num_units: int
-    unit_axes: tuple[int | None, ...]
+    num_units: int = eqx.field(static=True)
+    unit_axes: tuple[int | None, ...] = eqx.field(static=True)
 
-    def rows(self, size):
-        return jnp.repeat(jnp.eye(size // self.num_units), self.num_units, axis=1)
+    def start(self, initial, parameters):
+        vector, (direct,) = pull_rows(initial, self._rows, parameters)
+        pairs = zip(self.unit_axes, direct, strict=True)
+        return vector, tuple(None if axis is None else array for axis, array in pairs)
 
-    def select(self, derivatives):
-        pairs = zip(self.unit_axes, derivatives, strict=True)
-        return tuple(None if axis is None else array for axis, array in pairs)
-
-    def advance(self, J, trace, direct):
+    def advance(self, step, parameters, vector, trace, x):
+        new, (direct, J) = pull_rows(step, self._rows, parameters, vector)
         blocks = J.reshape(len(J), -1, self.num_units)
 
-        def of_parameter(axis: int | None, old: Any, new: Any) -> Array | None:
-            return None if axis is None else _unit_products(blocks, old, axis) + new
+        def of_parameter(axis: int | None, old: Any, part: Array) -> Array | None:
+            return None if axis is None else _unit_products(blocks, old, axis) + part
 
-        return tuple(map(of_parameter, self.unit_axes, trace, direct))
+        return new, tuple(map(of_parameter, self.unit_axes, trace, direct))
 
     def contract(self, d_vector, trace):
         rows = d_vector.reshape(1, -1, self.num_units)
@@ -93,7 +91,18 @@ class UnitTrace(AbstractTraceForm):
         def of_parameter(axis: int | None, array: Any) -> Array | None:
             return None if axis is None else _unit_products(rows, array, axis)[0]
 
-        return tuple(map(of_parameter, self.unit_axes, trace))
+        return list(map(of_parameter, self.unit_axes, trace))
+
+    def _rows(self, size: int) -> Float[Array, "components n"]:
+        return jnp.repeat(jnp.eye(size // self.num_units), self.num_units, axis=1)
+
+
+def pull_rows(
+    fn: Callable[..., Array], rows: Callable[[int], Array], *args: PyTree
+) -> tuple[Array, tuple[PyTree, ...]]:
+    """fn(*args), a vector of n entries, and the pullbacks of the cotangents rows(n), [rows, n]."""
+    vector, pull = jax.vjp(fn, *args)
+    return vector, jax.vmap(pull)(rows(vector.size).astype(vector.dtype))
 
 
 def _unit_products(
