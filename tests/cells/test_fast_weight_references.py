@@ -204,7 +204,7 @@ REFERENCES = {
         outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
     ),
 }
-QUICK = {"KDA", "RWKV-6", "RWKV-7", "gated DeltaProduct", "mLSTM", "Mamba-2"}
+QUICK = {"KDA", "mLSTM"}
 every_reference = pytest.mark.parametrize("name", slow_but(QUICK, REFERENCES))
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 

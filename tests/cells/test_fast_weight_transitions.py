@@ -61,17 +61,18 @@ def assert_same_memory(got, want):
     np.testing.assert_allclose(memory_of(got), memory_of(want), rtol=1e-11, atol=1e-11)
 
 
-QUICK = (
-    "decay per channel",
+KINDS_OF_RULES = [
     "delta rule, decay per channel",
-    "several writes",
-    "gains",
-    "reading before, decay per channel",
-)
+    slow("decay per channel"),
+    slow("several writes"),
+    slow("gains"),
+    slow("reading before, decay per channel"),
+    slow("gated delta rule, momentum"),
+]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("kind", [*QUICK, slow("gated delta rule, momentum")])
+@pytest.mark.parametrize("kind", KINDS_OF_RULES)
 def test_composed_transitions_match_the_loop_with_resets_in_each_half(kind, reverse):
     problem = draw_problem(kind, reverse=reverse)
     rule = rule_of(problem)

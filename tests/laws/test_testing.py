@@ -14,7 +14,7 @@ from seqmem._testing import check, runs, subject, time_laws, transform_laws
 from seqmem._testing.comparison import NotTested
 from seqmem.testing import LawBroken, check_cell
 from tests.helpers.faultless import HIDDEN, INPUT, Gated, Plain
-from tests.helpers.slow import slow_but
+from tests.helpers.slow import slow, slow_but
 
 REFERENCE = seqmem.ReferenceScan()
 
@@ -215,7 +215,6 @@ FAULTY_METHODS = {
 
 
 QUICK_FAULTS = {"stops_the_gradient", "ignores_resets", "returns_the_states_before"}
-QUICK_FAULTS |= {"runs_over_the_padding", "is_wrong_in_its_second_derivative"}
 
 
 @pytest.mark.parametrize("fault", slow_but(QUICK_FAULTS, FAULTY_METHODS))
@@ -236,8 +235,8 @@ def test_check_cell_names_the_law_that_a_method_breaks(fault):
         (time_laws.causality, "sees_the_future"),
         (time_laws.splitting, "forgets_the_state"),
         (time_laws.splitting, "stops_the_gradient"),
-        (transform_laws.mask, "is_wrong_without_batch"),
-        (transform_laws.ensembles, "stops_the_gradient"),
+        slow(transform_laws.mask, "is_wrong_without_batch"),
+        slow(transform_laws.ensembles, "stops_the_gradient"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

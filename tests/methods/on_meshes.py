@@ -38,7 +38,10 @@ CELLS = {
 # How the batch meets the devices, and the cells for which it is tried.
 WAYS = {
     "Auto": ("LSTM", "MinGRU", "GatedDeltaRule", "Stack"),
-    "Explicit": tuple(CELLS),
+    "Explicit": (
+        *("LSTM", "MGU", "LRU", "MLSTM", "CausalConv", "SlidingWindowAttention"),
+        *("Stack", "Bidirectional"),
+    ),
     "Explicit, set_mesh": ("LSTM", "GatedDeltaRule"),
     "Explicit, vmap": ("LSTM", "MinGRU"),
     "Explicit, remat_every": ("GRU",),

@@ -14,7 +14,7 @@ from seqmem._methods.scan.vjp_rules import tiles_of_products
 from tests.helpers.cells import CELLS, LARGE
 from tests.helpers.devices import run_on_devices
 from tests.helpers.inputs import draw_inputs
-from tests.helpers.slow import slow_but
+from tests.helpers.slow import slow
 from tests.helpers.unrolling import close
 from tests.methods import on_meshes
 from tests.methods.on_meshes import CELLS_OF_LOOPS, WAYS
@@ -35,26 +35,42 @@ def leading_specs(tree, axes):
     return {tuple(jax.typeof(leaf).sharding.spec[:axes]) for leaf in jax.tree.leaves(tree)}
 
 
-@pytest.mark.usefixtures("float64", "free_programs")
-@pytest.mark.parametrize(
-    ("name", "enters_mesh"),
-    slow_but(
-        [(name, False) for name in sorted(QUICK)],
-        [*((name, False) for name in LARGE), *((name, True) for name in sorted(QUICK))],
-    ),
-)
-def test_explicit_axes_take_every_cell(name, enters_mesh):
+everything = functools.partial(on_meshes.everything, on_meshes.run)
+
+
+def draw_run(name):
+    """A cell in float64, inputs, lengths and resets."""
     cell = seqmem.as_precision(CELLS[name](), jnp.dtype(jnp.float64))
     rng = np.random.default_rng(0)
     xs = draw_inputs(cell, rng, TIME, BATCH)
-    args = (cell, xs, np.array([7, 0, 4]), rng.random((TIME, BATCH)) < 0.3)
-    program = jax.jit(functools.partial(on_meshes.everything, on_meshes.run))
-    mesh = explicit_mesh()
+    return cell, xs, np.array([7, 0, 4]), rng.random((TIME, BATCH)) < 0.3
+
+
+def assert_split_by_example(state, ys):
+    assert leading_specs(ys, 2) == {(None, "data")}
+    assert leading_specs(state, 1) == {("data",)}
+
+
+@pytest.mark.usefixtures("float64", "free_programs")
+@pytest.mark.parametrize("enters_mesh", [False, slow(True)])
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_explicit_axes_give_the_numbers_of_arrays_without_them(name, enters_mesh):
+    args, mesh = draw_run(name), explicit_mesh()
+    program = jax.jit(everything)
     with jax.set_mesh(mesh) if enters_mesh else contextlib.nullcontext():
         grads, (state, ys) = program(*on_meshes.place(mesh, *args))
     close((grads, (state, ys)), program(*args))
-    assert leading_specs(ys, 2) == {(None, "data")}
-    assert leading_specs(state, 1) == {("data",)}
+    assert_split_by_example(state, ys)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", [name for name in LARGE if name not in QUICK])
+def test_explicit_axes_take_every_cell(name):
+    """Its program is traced alone, since types are checked there."""
+    args = on_meshes.place(explicit_mesh(), *draw_run(name))
+    _, (state, ys) = jax.eval_shape(everything, *args)
+    assert_split_by_example(state, ys)
 
 
 def test_whole_solution_is_where_the_inputs_are():

@@ -81,8 +81,8 @@ def permute_by_gathering(x, axis_name, perm):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", ["MinGRU", "KDA", slow("DLinOSS"), slow("ABC")])
+@pytest.mark.parametrize("reverse", [slow(False), True])
+@pytest.mark.parametrize("name", ["MinGRU", slow("KDA"), slow("DLinOSS"), slow("ABC")])
 def test_sharded_values_and_gradients_match_one_device(name, reverse, monkeypatch):
     monkeypatch.setattr(jax.lax, "ppermute", permute_by_gathering)
     cell, state = make_cell(name)
