@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem.layers import Bidirectional, LayerByLayer, Stack
+from seqmem.layers import Bidirectional, LayerByLayer, Map, Stack
 from tests.helpers.unrolling import BATCH, HIDDEN, INPUT, TIME, close, normal
 
 LENGTHS = np.array([TIME, 4, 0])
@@ -56,13 +56,17 @@ def test_padding_is_never_read(poison):
 
 
 def test_backward_layer_gets_the_time_to_the_next_step():
-    """Of one sequence and of packed ones: a loop from the last step to the first."""
+    """Of one sequence and of packed ones: a loop from the last step to the first. A Map before it
+    leaves a Δt that is not 0 in the padding.
+    """
     network = Bidirectional(*(seqmem.CfC(INPUT, HIDDEN, key=jax.random.key(k)) for k in (0, 1)))
     network = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network)
     x, delta_t = normal(TIME, BATCH, INPUT), np.abs(normal(TIME, BATCH))
     resets = (np.arange(TIME) == 2)[:, None].repeat(BATCH, 1)
     xs = seqmem.Timed(x, np.where(PADDING, np.nan, delta_t))
-    _, ys = seqmem.unroll(network, None, xs, lengths=LENGTHS, resets=resets)
+    later = Map(lambda x: x._replace(delta_t=x.delta_t + 0.5), input_shape=network.input_shape)
+    options = {"lengths": LENGTHS, "resets": resets}
+    _, ys = seqmem.unroll(Stack([later, network]), None, xs, **options)
     step = jax.jit(lambda state, x, dt: network.backward(state, seqmem.Timed(x, dt)))
     for i, length in enumerate(LENGTHS):
         for start, end in ((0, min(2, length)), (2, length)):
@@ -70,7 +74,7 @@ def test_backward_layer_gets_the_time_to_the_next_step():
             for t in range(end - 1, start - 1, -1):
                 state, y = step(state, jnp.asarray(x[t, i]), jnp.asarray(until_next))
                 np.testing.assert_allclose(ys[t, i, HIDDEN:], y, rtol=1e-12)
-                until_next = delta_t[t, i]
+                until_next = delta_t[t, i] + 0.5
 
 
 def test_resets_separate_packed_sequences():

@@ -102,7 +102,7 @@ def test_structured_gradient_has_no_matrix_and_no_loop_over_all_steps(name):
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["ParaLSTM", "NonlinearRTU", "UnICORNN"])
 def test_structured_newton_matches_scan_with_resets_and_lengths(name):
-    cell, time, batch = make(name), 17, 3
+    cell, time, batch = seqmem.with_learned_state(make(name)), 17, 3
     xs, resets = normal(time, batch, INPUT), np.zeros((time, batch), bool)
     resets[[0, 5, 6, 16], [0, 1, 1, 2]] = True
     options = {"lengths": np.array([17, 11, 0]), "resets": resets}

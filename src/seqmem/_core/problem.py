@@ -21,7 +21,7 @@ class StepFlags(NamedTuple):
     """What is special about each step, [time, *batch]. A flag that is None costs nothing.
 
     Attributes:
-        reset: the step starts from the initial state.
+        reset: the step starts from the initial state; never a step of padding.
         padding: the step does not count: the state stays as it is.
         perturbation: what is added to the new state, a tree like the state.
         step_index: which of the sequence's steps it is, for methods with `needs_step_index`.

@@ -35,8 +35,6 @@ class ParallelAdjoint:
         (d_last, d_init), (d_readout, flags) = carry, xs
         last, first = (0, -1) if problem.reverse else (-1, 0)
         cut = flags.reset
-        if cut is not None and flags.padding is not None:
-            cut = cut & ~flags.padding
 
         def choose(flag: Array | None, if_true: State, if_false: State) -> State:
             run = vmap_axes(select, 1 + problem.batch_axes)
