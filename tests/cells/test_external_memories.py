@@ -83,8 +83,8 @@ def test_sharpened_weighting_is_a_ratio_of_powers():
 
 
 def test_sharpening_survives_zeros_and_powers_that_underflow():
-    w = jnp.array([[0.0, 1.0e-3, 1.1e-3, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    gamma = jnp.array([40.0, 3.0, 1.0])  # 0.0011⁴⁰ is 0 in float32
+    w = jnp.array([[0.0, 1.0e-3, 1.1e-3, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, -1e-8, 0.0, 0.0]])
+    gamma = jnp.array([40.0, 3.0, 1.5])  # 0.0011⁴⁰ is 0 in float32, (−10⁻⁸)^1.5 is no number
 
     def first_moment(w, gamma):
         return jnp.sum(addressing.sharpen(w, gamma) * jnp.arange(4.0))

@@ -88,6 +88,9 @@ def fit_readout(
     except for inputs and targets, is that of `chunk_size` steps, whatever the length of the
     sequence.
 
+    Cost besides the run: O((rows + n) n²) for each chunk, with n outputs and targets and rows =
+    chunk_size · batch, so a chunk of n rows or more is best.
+
     Args:
         cell: the cell, or a network of cells, whose outputs are vectors, such as
             `seqmem.EchoState`. Its parameters are not changed.
