@@ -307,7 +307,19 @@ def test_dnc_matches_pytorch_dnc():
         np.testing.assert_allclose(ours, theirs, **close)
 
 
-# Sizes and refusals
+# Initial states, sizes and refusals
+
+
+def test_initial_state_of_an_ntm_has_its_learned_parts_where_they_belong():
+    cell = seqmem.NTM(2, 5, num_slots=7, slot_size=SIZE, num_read_heads=READS, key=key)
+    assert (cell.init_state().write_weights[:, 0] > 0.999).all()
+    w_0, M_0 = jax.random.normal(key, (READS + 1, 7)), jax.random.normal(key, (7, SIZE))
+    cell = eqx.tree_at(lambda cell: (cell.w_0, cell.M_0), cell, (w_0, M_0))
+    state, weights = cell.init_state(), jax.nn.softmax(w_0)
+    np.testing.assert_array_equal(state.read_weights, weights[:READS])
+    np.testing.assert_array_equal(state.write_weights, weights[READS:])
+    np.testing.assert_array_equal(state.memory, M_0)
+    np.testing.assert_array_equal(state.output, np.append(np.zeros(5), cell.r_0))
 
 
 def test_any_cell_is_a_controller():
