@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
@@ -68,7 +69,7 @@ def teacher_forced(
         True
     """
     data = _observed_states("teacher_forced", cell, xs, observation, inputs)
-    alpha = _check_alpha(alpha, len(xs) - 1)
+    alpha = _check_alpha(alpha, len(xs) - 1).astype(data.states.dtype)
     alphas = jnp.broadcast_to(alpha, (len(xs) - 1,)).at[0].set(1)
     alphas = alphas.reshape(-1, *[1] * (data.states.ndim - 1)) * data.is_forced
     forced = Forced(
@@ -186,8 +187,8 @@ def _check_alpha(alpha: Any, steps: int) -> Array:
             f"one number, or one for each of the {steps} predictions.",
             "leave out the last observation, which forces nothing.",
         )
-    is_known = not isinstance(alpha, Tracer)
-    if is_known and not bool(((jnp.asarray(alpha) >= 0) & (jnp.asarray(alpha) <= 1)).all()):
+    values = 0.0 if isinstance(alpha, Tracer) else np.asarray(alpha)  # traced ones are not known
+    if not np.all((values >= 0) & (values <= 1)):
         raise bad_input(
             f"teacher_forced got alpha={alpha}.",
             "numbers in [0, 1].",
