@@ -10,19 +10,12 @@ over time: `Scan`, `Parallel`, `Newton`. `unroll` brings them together:
 Every method returns the numbers of a plain `lax.scan`, gradients included. The sub-packages are
 imported when they are first used:
 
-    layers       stacks, residuals, bidirectional and deep networks, norms, embeddings, dropout
-    blocks       the networks in which papers run their cells
-    models       whole models: sequence to sequence with attention, characters
-    decoding     greedy, sampled and beam search
-    gradients    what gradients do over time
-    dynamics     what states do over time
-    training     truncated BPTT, micro-batches, mixed precision, devices
-    experiment   a loop, checkpoints that resume to the bit, metrics
-    spikes       surrogate gradients and resets of spiking cells
-    tasks        synthetic tasks with known answers
-    data         speech, translation, images, text
-    interop      weights from and to other libraries
-    testing      every law of seqmem, for a cell of your own
+    layers, blocks, models     networks of cells, those of papers, whole models for text
+    gradients, dynamics        what gradients and what states do over time
+    training, experiment       truncated BPTT, mixed precision, devices; a loop, checkpoints
+    decoding, interop          beam search and sampling; weights from and to other libraries
+    tasks, data, spikes        synthetic tasks, real data, surrogate gradients
+    testing                    every law of seqmem, for a cell of your own
 """
 
 import importlib
@@ -243,6 +236,11 @@ from ._wrappers.forcing import Forced as Forced, with_forcing as with_forcing
 from ._wrappers.input_dropout import with_input_dropout as with_input_dropout
 from ._wrappers.layer_norm import with_layer_norm as with_layer_norm
 from ._wrappers.learned_state import with_learned_state as with_learned_state
+from ._wrappers.recurrent_weights import (
+    with_gain as with_gain,
+    with_recurrent_weights as with_recurrent_weights,
+    with_spectral_radius as with_spectral_radius,
+)
 from ._wrappers.variational_dropout import with_variational_dropout as with_variational_dropout
 from ._wrappers.weight_dropout import with_weight_dropout as with_weight_dropout
 from ._wrappers.zoneout import with_zoneout as with_zoneout
@@ -286,9 +284,10 @@ __all__ += ["as_precision", "blocks", "data", "decoding", "dynamics", "evaluate_
 __all__ += ["experiment", "gate", "gradients", "interop", "layers", "models", "precision"]
 __all__ += ["project", "readout", "solve", "spikes", "state_dtype", "target_platform", "tasks"]
 __all__ += ["testing", "training", "unroll", "update", "use_cpu_cores", "vmap_batch"]
-__all__ += ["with_chrono_bias", "with_delta_t", "with_forcing", "with_gate", "with_input_dropout"]
-__all__ += ["with_layer_norm", "with_learned_state", "with_variational_dropout"]
-__all__ += ["with_weight_dropout", "with_zoneout"]
+__all__ += ["with_chrono_bias", "with_delta_t", "with_forcing", "with_gain", "with_gate"]
+__all__ += ["with_input_dropout", "with_layer_norm", "with_learned_state", "with_recurrent_weights"]
+__all__ += ["with_spectral_radius", "with_variational_dropout", "with_weight_dropout"]
+__all__ += ["with_zoneout"]
 
 
 def __getattr__(name: str) -> Any:
