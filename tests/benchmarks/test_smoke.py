@@ -21,6 +21,7 @@ COMMANDS = {
     "cost.speed": f"--cells LSTM --peers equinox --cores {len(jax.devices())} {SHAPES}",
     "cost.training_loop": "--batches 2 --hidden 5 --steps 2 --rounds 2",
     "studies.chaos": "--size 11 --gains 0.8 1.5 --steps 20 --seeds 2",
+    "studies.criticality": "--size 11 --steps 5 --units 7 --lag 20 --seeds 2",
     "studies.external_memory": "--tasks short-recall --cells NTM --iterations 100 --batch 2",
     "studies.fixed_points": "--cell RNN --hidden 5 --time 4 --iterations 60 --batch 2 --starts 9",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",

@@ -7,7 +7,12 @@ from .._methods.scan.gradient_transforms import (
     Detach as Detach,
     Scale as Scale,
 )
+from ._critical import critical as critical, with_unit_growth as with_unit_growth
 from ._e_prop import EProp as EProp
+from ._eigenvalue_sensitivity import (
+    EigenvalueSensitivity as EigenvalueSensitivity,
+    eigenvalue_sensitivity as eigenvalue_sensitivity,
+)
 from ._floss import floss as floss
 from ._flow import Flow as Flow, value_grad_and_flow as value_grad_and_flow
 from ._horizons import (
@@ -15,6 +20,7 @@ from ._horizons import (
     by_lag as by_lag,
     gradient_horizons as gradient_horizons,
 )
+from ._mean_field import MeanField as MeanField, mean_field as mean_field
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._norm_penalty import norm_penalty as norm_penalty
 from ._online_bias import OnlineBias as OnlineBias, online_bias as online_bias
