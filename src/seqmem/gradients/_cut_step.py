@@ -7,7 +7,7 @@ from .._cells.gated.family import GATED, gate, mix
 from .._core.cell import AbstractCell, project
 from .._core.errors import bad_input
 from .._core.problem import State
-from ._online_cell import check_inexact_state
+from ._online_cell import check_inner_cell
 from ._reach import reach_of_step, reach_within
 from ._sparse_trace import sparse_trace
 from ._traces import AbstractTraceForm
@@ -27,6 +27,7 @@ def cut_trace(name: str, cell: AbstractCell, xs: PyTree | None) -> AbstractTrace
     Raises:
         ValueError: where the cell is not of the gated family, and as `reach_of_step`.
     """
+    check_inner_cell(name, cell)
     if cell.family is not GATED:
         raise bad_input(
             f"{name} got {type(cell).__name__}, of the family {cell.family.name}.",
@@ -34,6 +35,5 @@ def cut_trace(name: str, cell: AbstractCell, xs: PyTree | None) -> AbstractTrace
             "derivative goes through the recurrent weights.",
             "use SnAp or UORO, or RTRL, which is exact.",
         )
-    check_inexact_state(name, cell)
     reach = reach_of_step(name, cell, cut_step, xs)
     return sparse_trace(reach, reach_within(reach, None))

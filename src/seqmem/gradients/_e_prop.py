@@ -38,8 +38,8 @@ class EProp(AbstractOnlineCell):
         xs: as for `SnAp`.
 
     Raises:
-        ValueError: for a cell of another family, a state that is not inexact, traced parameters, or
-            inputs that cannot be drawn.
+        ValueError: for a cell of another family, a state that is not inexact, a part that is
+            computed from parameters, traced parameters, or inputs that cannot be drawn.
 
     Example:
         >>> import jax, seqmem

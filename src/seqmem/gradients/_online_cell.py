@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.cell import AbstractCell, project, readout, update
 from .._core.errors import bad_input
+from .._core.parametrization import is_parametrization
 from .._core.precision import as_precision, precision
 from .._core.problem import State
 from .._core.ravel import RealRavel
@@ -138,8 +139,15 @@ def ravel_of(cell: AbstractCell) -> RealRavel:
     return RealRavel(jax.eval_shape(cell.init_state))
 
 
-def check_inexact_state(name: str, cell: AbstractCell) -> None:
-    """Refuse a cell whose state has no derivative."""
+def check_inner_cell(name: str, cell: AbstractCell) -> None:
+    """Refuse a cell whose state has no derivative, or whose arrays `unroll` would replace."""
+    if any(map(is_parametrization, jax.tree.leaves(cell, is_leaf=is_parametrization))):
+        raise bad_input(
+            f"{name} got a {type(cell).__name__} with a part that is computed from parameters.",
+            "a cell of plain arrays, since a run puts the value in the place of the parameters.",
+            "pass seqmem.evaluate_parametrizations(cell), and pull its gradient back through that "
+            "function by jax.vjp.",
+        )
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(cell.init_state))]
     if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
         raise bad_input(

@@ -3,7 +3,7 @@
 from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell
-from ._online_cell import AbstractOnlineCell, check_inexact_state
+from ._online_cell import AbstractOnlineCell, check_inner_cell
 from ._traces import AbstractTraceForm, FullTrace
 from ._unit_axes import unit_trace
 
@@ -36,7 +36,8 @@ class RTRL(AbstractOnlineCell):
             `unit_axes` the trace is complete, for any cell.
 
     Raises:
-        ValueError: where the state is not inexact, or `unit_axes` does not fit the shapes.
+        ValueError: where the state is not inexact, a part of the cell is computed from parameters,
+            or `unit_axes` does not fit the shapes.
 
     Example:
         >>> import jax, seqmem
@@ -52,6 +53,6 @@ class RTRL(AbstractOnlineCell):
     trace_form: AbstractTraceForm
 
     def __init__(self, cell: AbstractCell, unit_axes: PyTree = None):
-        check_inexact_state("RTRL", cell)
+        check_inner_cell("RTRL", cell)
         self.cell = cell
         self.trace_form = FullTrace() if unit_axes is None else unit_trace(cell, unit_axes)

@@ -4,7 +4,7 @@ from jaxtyping import PyTree
 
 from .._core.cell import AbstractCell
 from .._core.validation import check_sizes
-from ._online_cell import AbstractOnlineCell, check_inexact_state, full_step
+from ._online_cell import AbstractOnlineCell, check_inner_cell, full_step
 from ._reach import reach_of_step, reach_within
 from ._sparse_trace import sparse_trace
 from ._traces import AbstractTraceForm
@@ -40,8 +40,8 @@ class SnAp(AbstractOnlineCell):
             known size; None draws them.
 
     Raises:
-        ValueError: for an n below 1, a state that is not inexact, traced parameters, or inputs that
-            cannot be drawn.
+        ValueError: for an n below 1, a state that is not inexact, a part that is computed from
+            parameters, traced parameters, or inputs that cannot be drawn.
 
     Example:
         >>> import jax, seqmem
@@ -58,7 +58,7 @@ class SnAp(AbstractOnlineCell):
 
     def __init__(self, cell: AbstractCell, n: int = 1, *, xs: PyTree | None = None):
         check_sizes("SnAp", n=n)
-        check_inexact_state("SnAp", cell)
+        check_inner_cell("SnAp", cell)
         self.cell = cell
         reach = reach_of_step("SnAp", cell, full_step, xs)
         self.trace_form = sparse_trace(reach, reach_within(reach, n))

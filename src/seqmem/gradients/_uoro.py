@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
 from .._core.cell import AbstractCell
 from .._core.trees import tree_norm
-from ._online_cell import AbstractOnlineCell, check_inexact_state
+from ._online_cell import AbstractOnlineCell, check_inner_cell
 from ._traces import AbstractTraceForm
 
 
@@ -101,7 +101,8 @@ class UORO(AbstractOnlineCell):
         key: random key for the signs.
 
     Raises:
-        ValueError: where the state is not inexact.
+        ValueError: where the state is not inexact, or a part of the cell is computed from
+            parameters.
 
     Example:
         >>> import jax, seqmem
@@ -117,7 +118,7 @@ class UORO(AbstractOnlineCell):
     trace_form: RankOneTrace
 
     def __init__(self, cell: AbstractCell, *, key: PRNGKeyArray):
-        check_inexact_state("UORO", cell)
+        check_inner_cell("UORO", cell)
         self.cell = cell
         self.trace_form = RankOneTrace(jax.random.key_data(key), jax.random.key_impl(key))
 
