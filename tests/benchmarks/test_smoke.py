@@ -28,6 +28,8 @@ COMMANDS = {
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
     "studies.reconstruction": "--methods sparse free --seeds 1 --iterations 50 --hidden 5 "
     "--batch 2 --window 40 --steps 200",
+    "studies.online_learning": "--cells LSTM --algorithms e-prop UORO --hidden 5 --draws 2 "
+    "--steps 20 --window 10 --batch 2 --seeds 1",
     "studies.reservoir": "--sizes 11 --seeds 2 --starts 3 --steps 30 --horizon 20",
     "studies.state_tracking": "--rules DeltaRule --tasks parity --beta-max 2 --seeds 1 "
     "--iterations 60 --batch 2",
