@@ -60,6 +60,7 @@ def test_fixed_points_of_a_scaled_tanh_are_known(w, point, slope):
     np.testing.assert_allclose(points.vectors[order, 0], [-point, 0, point], atol=1e-10)
     assert points.is_fixed.all()
     assert points.counts.sum() == 12
+    assert points.counts[order[0]] == points.counts[order[2]] > 1
     modes = dynamics.linearise(cell, x, points.states).select(order)
     np.testing.assert_allclose(modes.eigenvalues[:, 0], [slope, w, slope], atol=1e-10)
     assert modes.kind.tolist() == ["stable", "unstable", "stable"]
@@ -127,8 +128,10 @@ def test_searches_in_groups_and_in_two_rounds_find_the_same_points(name, value, 
 
 @functools.cache
 def near_bifurcation():
-    """s' = s + ε + s² with the input ε. It has no fixed point; q = ½(ε + s²)² is least at 0."""
-    return MapCell(lambda s, x: s + x + s**2, jnp.zeros(1))
+    """s' = s + (ε + s²) exp(−s²) with the input ε: q = ½ε² at its minimum, 0. It has no fixed
+    point, but q falls to 0 far away, where a long step of Newton's method would go.
+    """
+    return MapCell(lambda s, x: s + (x + s**2) * jnp.exp(-(s**2)), jnp.zeros(1))
 
 
 @pytest.mark.parametrize("speed", [1e-4, 1e-7])
@@ -144,6 +147,18 @@ def test_point_near_a_bifurcation_is_slow_and_not_fixed(speed):
     assert not early.converged.any()
     assert (early.q > points.q[0]).all()
     assert find(starts, tolerance=speed**2).is_fixed.tolist() == [True]
+
+
+@pytest.mark.slow
+def test_speed_never_grows_where_newton_steps_overshoot():
+    """s' = s − arctan(s): Newton's method for arctan(s) = 0 diverges from |s| > 1.4."""
+    cell, x = cell_of(lambda s: s - jnp.arctan(s), 1)
+    speeds = [np.arctan(5.0) ** 2 / 2 * (1 + 1e-12)]  # NumPy rounds otherwise than JAX
+    for max_steps in (1, 2, 3, 4, 5, 100):
+        points = dynamics.fixed_points(cell, x, jnp.array([[5.0]]), max_steps=max_steps)
+        assert points.q[0] <= speeds[-1]
+        speeds.append(points.q[0])
+    np.testing.assert_allclose(points.vectors, 0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", [slow("LSTM"), slow("GRU"), slow("Stack"), slow("LTC")])
@@ -244,6 +259,9 @@ def partly_counter():
             partly_counter(), np.zeros(0), (np.zeros((2, 3)), np.zeros(2, np.int32))
         ),
         lambda cell, x, s: dynamics.fixed_points(complex_cell(), np.zeros(0), np.zeros(3, complex)),
+        lambda cell, x, s: dynamics.fixed_points(
+            eqx.tree_at(lambda cell: cell.c, cell, seqmem.PerExample(jnp.zeros((7, 5)))), x, s
+        ),
         lambda cell, x, s: dynamics.fixed_points(cell, np.zeros(3), s),
         lambda cell, x, s: dynamics.fixed_points(cell, np.zeros((7, 2)), s),
         lambda cell, x, s: dynamics.fixed_points(cell, x, s[:, :4]),

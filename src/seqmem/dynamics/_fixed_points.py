@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._core.arguments import check_run
+from .._core.batching import per_example_parts
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.problem import State
@@ -105,8 +106,8 @@ def fixed_points(
         key: random key for the noise.
 
     Raises:
-        ValueError: for arguments out of range, a state with complex, integer or no entries, more
-            than one input, no start, or noise without a key.
+        ValueError: for arguments out of range, a state with complex, integer or no entries, a
+            `PerExample` in the cell, more than one input, no start, or noise without a key.
 
     Example:
         >>> import equinox as eqx, jax, jax.numpy as jnp, seqmem
@@ -119,7 +120,7 @@ def fixed_points(
     """
     leading = axes_of_states(cell, states)
     size = StepMap.of(cell).size
-    _check_entries(cell)
+    _check_cell(cell)
     check_run(cell, None, jax.tree.map(lambda leaf: np.asarray(leaf)[None], x))
     _check_one_input(cell, x)
     _check_settings(noise, key, max_steps, math.prod(leading))
@@ -222,8 +223,16 @@ def _merge(ends: _Endpoints, distance: float) -> tuple[list[int], Int[np.ndarray
     return indices, np.array(counts, int)
 
 
-def _check_entries(cell: AbstractCell) -> None:
-    """Refuse a state with an entry that the search cannot move, such as a counter."""
+def _check_cell(cell: AbstractCell) -> None:
+    """Refuse parts that differ between examples, and an entry of the state that the search cannot
+    move, such as a counter.
+    """
+    if per_example_parts(cell):
+        raise bad_input(
+            f"fixed_points got a {type(cell).__name__} with a PerExample.",
+            "a cell with one value for all examples.",
+            "replace the PerExample by the value of one example.",
+        )
     init = jax.eval_shape(cell.init_state)
     dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(init)}
     if not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(init)):
