@@ -105,6 +105,12 @@ def test_excitation_and_inhibition_are_balanced_at_the_start():
     np.testing.assert_allclose((U**2).sum(1).mean(), 1, rtol=0.01)
 
 
+def test_recurrent_weights_are_not_drawn_with_the_numbers_of_the_input_weights():
+    cell = seqmem.RNN(40, 40, recurrent=seqmem.Antisymmetric(), key=KEY)
+    correlation = np.corrcoef(cell.W.ravel(), cell.U.parameters.ravel())[0, 1]
+    assert abs(correlation) < 0.1  # four standard errors
+
+
 @dataclasses.dataclass(frozen=True)
 class Counted(seqmem.AbstractStructure):
     """Any matrix; COUNT grows whenever it is computed."""

@@ -84,7 +84,8 @@ class StructuredMatrix(AbstractParametrization):
 def recurrent_matrix(
     owner: str, recurrent: Any, U: Float[Array, "*gates rows columns"], key: PRNGKeyArray
 ) -> Float[Array, "*gates rows columns"] | StructuredMatrix:
-    """The recurrent matrix of a cell: U where no structure is given, else one of its shape.
+    """The recurrent matrix of a cell: U where no structure is given, else one of its shape. The key
+    is that of the cell's other matrices, on which its entries must not depend.
 
     Raises:
         ValueError: for an object of another kind.
@@ -97,7 +98,7 @@ def recurrent_matrix(
             "the structure of the recurrent matrix, or None for any matrix.",
             "pass an object such as seqmem.LowRank(3) or seqmem.Orthogonal().",
         )
-    return recurrent(key, U.shape)
+    return recurrent(jax.random.fold_in(key, 1), U.shape)
 
 
 def check_square(owner: str, shape: tuple[int, ...]) -> int:
