@@ -112,6 +112,7 @@ def run_python(code, seconds):
     return accelerator.run_processes(commands, environments, seconds)
 
 
+@pytest.mark.slow
 def test_process_that_is_killed_keeps_its_rows(rows):
     code = WRITE_ROW.format(path=str(rows), text='{"ms": 7.0}') + "; import time; time.sleep(99)"
     start = time.monotonic()
@@ -205,6 +206,7 @@ def test_queue_is_as_long_as_time_and_memory_allow(monkeypatch, tick, most, queu
     assert figures["spread"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_weights_for_cudnn_stand_in_its_order():
     """The function that is called on a GPU, with JAX's own reference in place of cuDNN."""
     from jax.experimental import rnn
@@ -229,6 +231,7 @@ def test_schedule_of_a_cpu_is_traced_on_any_platform():
         assert gated.traced_for_cpu(current_platform)() == "cpu"
 
 
+@pytest.mark.slow
 def test_memories_of_several_heads_are_those_of_each():
     writes = random_writes("gated delta", 7, 2, num_heads=3, size=5)
     readings = jax.jit(lambda w: seqmem_readings(w, seqmem.Parallel(chunk_size=4)))(writes)
@@ -238,6 +241,7 @@ def test_memories_of_several_heads_are_those_of_each():
         np.testing.assert_allclose(readings[:, :, [head]], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_section_without_an_extra_has_numbers_and_one_reason(rows, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     section = Section("device", rows, time.time() + 600, smoke=True)

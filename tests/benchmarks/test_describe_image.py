@@ -37,6 +37,7 @@ def scene():
     return batch(jax.random.key(2), images, np.arange(17) * 7 // 17)
 
 
+@pytest.mark.slow
 def test_describe_returns_the_likeliest_word_after_those_before_it(model, scene):
     predicted = scene_scores.describe(model, scene.images, length=9)
     logits = model(scene.images, predicted.T)
@@ -45,6 +46,7 @@ def test_describe_returns_the_likeliest_word_after_those_before_it(model, scene)
         np.testing.assert_array_equal(ids[:length], likeliest[:length])
 
 
+@pytest.mark.slow
 def test_describing_loss_counts_all_words_and_one_end(model, scene):
     batch = jax.tree.map(lambda leaf: leaf[None], scene)
     total, weight, _ = describing_loss(model, (), batch)
@@ -57,6 +59,7 @@ def test_describing_loss_counts_all_words_and_one_end(model, scene):
     assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_attention_weights_make_the_context(model, scene):
     words = scene.words[:5, 0]
     weights = model.attention(scene.images[0], words)

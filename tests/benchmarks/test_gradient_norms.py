@@ -45,6 +45,7 @@ def test_tree_norm_is_not_finite_where_an_entry_is_not():
     assert math.isnan(tree_norm([jnp.array([1.0, jnp.nan])]))
 
 
+@pytest.mark.slow
 def test_state_gradients_are_those_of_the_last_loss(model, characters):
     """At lag 0 only the readout is between: ∂L_T/∂h_T = Vᵀ (p − onehot)."""
     by_lag = jax.jit(norms.state_gradients)(model, *characters)
@@ -57,6 +58,7 @@ def test_state_gradients_are_those_of_the_last_loss(model, characters):
     assert (by_lag["state"][1:] > by_lag["h"][1:]).all()
 
 
+@pytest.mark.slow
 def test_parameter_gradients_are_those_of_each_length(model, characters):
     lengths = (5, TIME)
     results = jax.jit(norms.parameter_gradients, static_argnums=3)(model, *characters, lengths)
@@ -71,6 +73,7 @@ def test_parameter_gradients_are_those_of_each_length(model, characters):
         np.testing.assert_allclose(norm, tree_norm(gradient), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_prediction_changes_agree_with_a_finite_difference(model, characters):
     direction = gradients.random_direction(jax.random.key(1), model.cell)
@@ -102,6 +105,7 @@ def study():
     return gradient_norms
 
 
+@pytest.mark.slow
 def test_half_lives_are_those_of_each_example(study):
     halved_every = np.array([[2.0, 4.0], [8.0, -16.0]])  # [seed, batch]
     curves = 0.5 ** (np.arange(33.0)[None, :, None] / halved_every[:, None])
@@ -116,6 +120,7 @@ def test_stable_cells_are_those_of_the_study_and_their_rivals(study):
     assert {"AntisymmetricRNN", "LipschitzRNN", "ExpRNN"} <= set(study.STABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "name", "stem", "lag_curves"),
     [

@@ -75,6 +75,7 @@ def test_training_batches_depend_on_key_and_position_and_hold_every_clip():
     assert count == 37
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTM", "BiLSTM"])
 def test_word_model_reads_neither_padding_nor_other_examples(name):
     model = speech_model.WordModel(name, 3, key=jax.random.key(0))
@@ -87,6 +88,7 @@ def test_word_model_reads_neither_padding_nor_other_examples(name):
         np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_loss_of_an_unused_place_is_0():
     model = speech_model.WordModel("RNN", 3, key=jax.random.key(0))
     xs = np.random.default_rng(0).normal(size=(5, 2, 40)).astype("f4")
@@ -97,6 +99,7 @@ def test_loss_of_an_unused_place_is_0():
     np.testing.assert_allclose(total, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_logits():
     features = speech_features.features_of(make_clips(13))[0]
     model = speech_model.WordModel("RNN", 2, key=jax.random.key(0))

@@ -57,6 +57,7 @@ def test_batch_holds_both_sides_of_a_sentence_and_every_target_ends():
     assert examples == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_loss_of_a_batch_is_the_sum_over_its_sentences():
     languages, pairs = four_pairs()

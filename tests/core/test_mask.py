@@ -31,8 +31,9 @@ def float64(cell):
 @pytest.mark.parametrize(
     ("name", "reverse"),
     [
-        *(("GRU", True), ("LRU", False), ("CausalConv", True)),
-        *(slow("GRU", False), slow("LRU", True), slow("CausalConv", False)),
+        ("GRU", True),
+        *(slow("GRU", False), slow("LRU", True), slow("LRU", False)),
+        *(slow("CausalConv", True), slow("CausalConv", False)),
     ],
 )
 def test_masked_steps_are_as_if_they_were_not_there(name, reverse):

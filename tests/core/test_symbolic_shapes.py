@@ -31,6 +31,7 @@ def test_default_method_is_exported_for_any_time_and_batch(name):
         np.testing.assert_allclose(exported.call(xs), jax.grad(loss)(xs), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_chunks_side_by_side_are_exported_for_any_batch():
     """Traced as for a GPU; the program is one for the CPU that calls it."""
     cell = seqmem.KDA(3, 6, num_heads=2, key=KEY)

@@ -10,6 +10,7 @@ import pytest
 
 import seqmem
 from seqmem.interop import from_torch, to_torch
+from tests.helpers.slow import slow
 
 TIME, BATCH, INPUT, HIDDEN, OUTPUT = 7, 3, 2, 5, 4
 LENGTHS = np.array([4, 7, 1])
@@ -155,7 +156,7 @@ def test_two_layers_match_torch(torch, kind):
     assert_same(ours, run_torch(torch, layer, *task), 1e-10)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "ProjectedLSTM"])
+@pytest.mark.parametrize("kind", ["LSTM", slow("GRU"), slow("ProjectedLSTM")])
 def test_two_bidirectional_layers_with_lengths_match_torch(torch, kind):
     layer = make_layer(torch, kind, layers=2, bidirectional=True)
     task = problem(layer)

@@ -87,7 +87,7 @@ CASES += [(name, True, True) for name in GATED if name in SMALL]
 @pytest.mark.usefixtures("short_tiles")
 @pytest.mark.parametrize(
     ("name", "reverse", "has_flags"),
-    slow_but([("GRU", False, True), ("PeepholeLSTM", True, True)], CASES),
+    slow_but([("GRU", False, True)], CASES),
 )
 def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
     cell, xs = learned(name), normal(1, TIME, BATCH, INPUT)
@@ -118,14 +118,16 @@ def test_products_of_a_float32_cell_may_be_bfloat16():
 
 
 @pytest.mark.usefixtures("free_programs", "short_tiles")
-@pytest.mark.parametrize("name", slow_but({"IndRNN"}, LARGE_GATED))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE_GATED)
 def test_cell_passes_every_law(name):
     """Perturbations, no batch and several batch axes, and second derivatives among them."""
     report = seqmem.testing.check_cell(CELLS[name](), methods=[EXACT])
     assert set(report.values()) == {"holds"}
 
 
-@pytest.mark.parametrize("remat_every", [2, slow(5)])
+@pytest.mark.slow
+@pytest.mark.parametrize("remat_every", [2, 5])
 def test_segments_of_a_rematerialised_run_are_kernels(remat_every):
     cell, xs = learned("GRU"), normal(1, TIME, BATCH, INPUT)
     want = everything(seqmem.Scan(), cell, xs)

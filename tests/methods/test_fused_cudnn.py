@@ -17,6 +17,7 @@ from jax.interpreters import mlir
 import seqmem
 from seqmem._methods.fused import cudnn_lstm, hopper_limits
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 
 TIME, BATCH, INPUT, UNITS = 7, 5, 2, 11
 KEY = jax.random.key(0)
@@ -118,8 +119,10 @@ def largest_difference(got, want):
 
 
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("has_lengths", [False, True])
+@pytest.mark.parametrize(
+    ("reverse", "has_lengths"),
+    [(True, True), slow(False, False), slow(False, True), slow(True, False)],
+)
 def test_lstm_gives_the_numbers_of_scan(reverse, has_lengths):
     """A sequence without steps among them, and padding that is not a number."""
     cell, xs, options = make(), draw(TIME, BATCH, INPUT), {}
@@ -132,6 +135,7 @@ def test_lstm_gives_the_numbers_of_scan(reverse, has_lengths):
     assert set(CALLS) == {jax.lax.Precision.HIGHEST}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("batch", [(), (2, 3)])
 def test_lstm_has_any_number_of_batch_axes(batch):
@@ -140,6 +144,7 @@ def test_lstm_has_any_number_of_batch_axes(batch):
     assert largest_difference(got, everything(seqmem.Scan(), cell, xs)) < 2e-6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_a_mask_and_segments_of_a_rematerialised_run_hold():
     cell, xs = make(), draw(TIME, BATCH, INPUT)
@@ -148,6 +153,7 @@ def test_a_mask_and_segments_of_a_rematerialised_run_hold():
     assert largest_difference(got, everything(seqmem.Scan(), cell, xs, mask=mask)) < 2e-6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_second_derivatives_are_those_of_scan():
     cell, xs = make(), draw(TIME, BATCH, INPUT)

@@ -15,10 +15,10 @@ from tests.helpers.slow import slow
 
 TIME, BATCH = 13, 3
 TRANSFORMS = (
-    gradients.ClipValue(0.3),
     gradients.ClipNorm(0.5),
-    gradients.Scale(0.7),
-    gradients.Detach(4),
+    slow(gradients.ClipValue(0.3)),
+    slow(gradients.Scale(0.7)),
+    slow(gradients.Detach(4)),
 )
 
 pytestmark = pytest.mark.usefixtures("float64")
