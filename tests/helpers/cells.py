@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import seqmem
 
@@ -32,7 +33,7 @@ CELLS = {
         2, 5, activation=jnp.tanh, recurrent=seqmem.Dale(0.6), key=key
     ),
     "CTRNN": lambda: seqmem.CTRNN(
-        2, 5, recurrent=seqmem.Sparse(1 - jnp.eye(5), seqmem.Dale()), key=key
+        2, 5, recurrent=seqmem.Sparse(1 - np.eye(5), seqmem.Dale()), key=key
     ),
     "PLRNN": lambda: seqmem.PLRNN(2, 5, key=key),
     "ALRNN": lambda: seqmem.ALRNN(2, 5, num_rectified=3, key=key),
@@ -211,10 +212,9 @@ CELLS = {
 }
 
 
-def counts_steps(cell: seqmem.AbstractCell) -> bool:
-    """Whether a whole number is part of the state, so that it has no derivative."""
-    leaves = jax.tree.leaves(cell.init_state())
-    return not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
+def shapes_of(name: str) -> seqmem.AbstractCell:
+    """A cell of the list with shapes in place of its parameters, which take long to draw."""
+    return eqx.filter_eval_shape(CELLS[name])
 
 
 # One of each family, and of each kind of state: trees, complex numbers, those of a stack, learned

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec as P
 
 import seqmem
 from seqmem._methods.fused import tiles
-from tests.helpers.cells import CELLS, SMALL
+from tests.helpers.cells import CELLS, SMALL, shapes_of
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow, slow_but
 from tests.helpers.unrolling import make
@@ -24,9 +24,7 @@ REFUSED = {
     *("ConvGRU", "ConvLSTM", "CoRNN", "FastGRNN", "FastRNN", "NonlinearRTU", "PhasedLSTM"),
     "SCRN",
 }
-GATED = [
-    name for name, make in CELLS.items() if make().family is seqmem.GATED and name not in REFUSED
-]
+GATED = [name for name in CELLS if shapes_of(name).family is seqmem.GATED and name not in REFUSED]
 LARGE_GATED = [name for name in GATED if name not in SMALL]
 LENGTHS = np.array([7, 3, 0])
 RESETS = np.array([[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]])

@@ -11,14 +11,14 @@ import pytest
 import seqmem
 from seqmem import gradients
 from tests.helpers.cells import CELLS
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow, slow_but
 
 TIME, BATCH = 13, 3
 TRANSFORMS = (
+    gradients.ClipValue(0.3),
     gradients.ClipNorm(0.5),
-    slow(gradients.ClipValue(0.3)),
-    slow(gradients.Scale(0.7)),
-    slow(gradients.Detach(4)),
+    gradients.Scale(0.7),
+    gradients.Detach(4),
 )
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -40,7 +40,7 @@ def gradient(cell, xs, **options):
 
 
 @pytest.mark.parametrize("reverse", [slow(False), True])
-@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+@pytest.mark.parametrize("transform", slow_but([TRANSFORMS[1]], TRANSFORMS), ids=repr)
 @pytest.mark.parametrize("name", [slow("LSTM"), "MGU"])
 def test_scan_transforms_match_reference_scan(name, transform, reverse):
     cell = CELLS[name]()
