@@ -70,7 +70,7 @@ def test_memory_of_an_lstm_has_the_distribution_of_a_simulated_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "gain"), [("RNN", 2.0), ("LSTM", 5.0), ("GRU", 4.0)])
+@pytest.mark.parametrize(("name", "gain"), [("RNN", 2.0), ("LSTM", 3.0), ("GRU", 2.0)])
 def test_theory_is_within_2_percent_of_networks_with_new_weights_at_every_step(name, gain):
     pytest.importorskip("matplotlib", reason="the study draws a figure")
     pytest.importorskip("tqdm", reason="the study has a progress bar")
@@ -78,7 +78,7 @@ def test_theory_is_within_2_percent_of_networks_with_new_weights_at_every_step(n
 
     cell = criticality.gaussian_cell(name, 1000, gain, seed=0)
     theory = gradients.mean_field(cell, input_power=1.0)
-    q, chi = criticality.length_and_growth(cell, jax.random.key(1), is_new=True, steps=80)
+    q, chi = criticality.length_and_growth(cell, jax.random.key(1), is_new=True, steps=100)
     np.testing.assert_allclose((q, chi), (theory.q, theory.chi), rtol=0.02)
 
 
