@@ -53,6 +53,15 @@ def test_error_of_a_product_takes_the_correlation_into_account():
     assert jnp.isnan(error)
 
 
+def test_exponents_of_minus_infinity_leave_the_errors_of_the_others_as_they_are():
+    first = jnp.asarray(draw(1, 11))
+    lost = jnp.where(jnp.arange(11) == 4, -jnp.inf, -9.0)
+    windows = FiniteTimeExponents(jnp.stack([first + 9, lost], axis=-1), None)
+    value, error = windows.estimate(dynamics.entropy_rate)
+    expected = np.std(first, ddof=1) / np.sqrt(11)
+    np.testing.assert_allclose([value, error], [first.mean() + 9, expected], rtol=1e-12)
+
+
 @pytest.mark.slow
 def test_histogram_is_the_density_of_the_windows():
     samples = jnp.asarray(draw(1, 40, 3, 2)).at[0, 0, 1].set(-jnp.inf)

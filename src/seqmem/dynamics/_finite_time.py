@@ -71,11 +71,14 @@ class FiniteTimeExponents(NamedTuple):
             function: of exponents [..., k], such as `kaplan_yorke_dimension` or `entropy_rate`.
         """
         num_windows = len(self.exponents)
-        mean = self.exponents.mean(0)
-        value = function(mean)
+        value = function(self.exponents.mean(0))
         if num_windows < 2:
             return value, jnp.full_like(value, jnp.nan)
-        without_one = function(mean + (mean - self.exponents) / (num_windows - 1))
+        # Nothing is subtracted from a sum: windows may have exponents of −∞.
+        zero = jnp.zeros_like(self.exponents[:1])
+        before = jnp.concatenate([zero, jnp.cumsum(self.exponents, axis=0)[:-1]])
+        after = jax.lax.cumsum(jnp.concatenate([self.exponents[1:], zero]), reverse=True)
+        without_one = function((before + after) / (num_windows - 1))
         return value, without_one.std(0) * (num_windows - 1) ** 0.5
 
 
