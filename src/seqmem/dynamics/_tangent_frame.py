@@ -25,7 +25,7 @@ def check_directions(owner: str, k: int, size: int, time: int) -> None:
     Raises:
         ValueError: for k outside of 1 … size, or a time of 0.
     """
-    check_count(owner, "k", k, remedy="leave it out for all exponents.")
+    check_count(owner, "k", k, remedy="choose at most the number of entries of the state.")
     if k > size or not time:
         raise bad_input(
             f"{owner} got k={k} and {time} steps.",

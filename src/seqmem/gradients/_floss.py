@@ -50,9 +50,10 @@ def floss(
     |R_ii| counts as at least 100 ε (1e-5 in float32, 2e-14 in float64), and has no derivative below
     that: a direction that a step maps to 0, such as a ReLU unit that is off, adds a constant.
 
-    In a chaotic network the exact derivative grows like e^(λ_1 T): it is that of one trajectory,
-    and no descent direction. `transform` limits what passes through the states, and
-    `gradients.Detach(1)` holds them constant, which keeps the derivative finite.
+    In a chaotic network the derivative grows like e^(λ_1 T): it is that of one trajectory, and no
+    descent direction. An optimiser that makes the recurrent weights decay takes the network out of
+    chaos first: `benchmarks.studies.flossing` does so. `transform` limits what passes through the
+    states; `gradients.Detach(1)` holds them constant, which keeps the derivative finite.
 
     Cost: about three times a run of `dynamics.lyapunov_exponents`. Memory of the gradient: that of
     about √T steps and √T frames of n × k, since segments of √T steps are computed again.
