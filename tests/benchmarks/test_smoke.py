@@ -24,6 +24,8 @@ COMMANDS = {
     "studies.criticality": "--size 11 --steps 5 --units 7 --lag 20 --seeds 2",
     "studies.external_memory": "--tasks short-recall --cells NTM --iterations 100 --batch 2",
     "studies.fixed_points": "--cell RNN --hidden 5 --time 4 --iterations 60 --batch 2 --starts 9",
+    "studies.flossing": "--delay 3 --hidden 5 --seeds 1 --batch 2 --steps 4 --k 3 --floss-steps 2 "
+    "--floss-every 2 --floss-time 5 --alone-steps 2",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
     "studies.reconstruction": "--methods sparse free --seeds 1 --iterations 50 --hidden 5 "
