@@ -145,14 +145,15 @@ def test_leading_exponents_need_no_jacobian_in_memory():
 
 @optimised
 def test_memory_of_exponents_grows_by_a_mean_per_chunk_alone():
-    cell = random_network(2.0, 31, seed=1)
+    """Nor are inputs copied whose time is no multiple of the chunk."""
+    cell = CELLS["RNN"]()
 
     def temporary_bytes(time):
         run = jax.jit(lambda xs: exponents(cell, xs, k=3, chunk_size=100))
-        compiled = run.lower(jax.ShapeDtypeStruct((time, 0), float)).compile()
+        compiled = run.lower(jax.ShapeDtypeStruct((time, 2), float)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    growth = temporary_bytes(100_000) - temporary_bytes(1000)
+    growth = temporary_bytes(100_050) - temporary_bytes(1000)
     assert growth < 99_000 * 8 / 5  # 8 bytes are one number per step
 
 

@@ -135,11 +135,17 @@ def sums_of_chunks(
     step_map: StepMap, frame: Frame, xs: PyTree, chunk_size: int
 ) -> tuple[Frame, Sums, PyTree]:
     """The sums of every full chunk, [chunk, k], and the inputs of the steps after them."""
-    num_chunks = jax.tree.leaves(xs)[0].shape[0] // chunk_size
-    end = num_chunks * chunk_size
-    chunks = jax.tree.map(lambda x: x[:end].reshape(num_chunks, chunk_size, *x.shape[1:]), xs)
-    frame, sums = jax.lax.scan(functools.partial(run_chunk, step_map), frame, chunks)
-    return frame, sums, jax.tree.map(lambda x: x[end:], xs)
+    time = jax.tree.leaves(xs)[0].shape[0]
+    num_chunks = time // chunk_size
+
+    def step(frame: Frame, index: Array) -> tuple[Frame, Sums]:
+        def inputs(x: Array) -> Array:  # sliced here: chunks of all inputs would be a copy of them
+            return jax.lax.dynamic_slice_in_dim(x, index * chunk_size, min(chunk_size, time))
+
+        return run_chunk(step_map, frame, jax.tree.map(inputs, xs))
+
+    frame, sums = jax.lax.scan(step, frame, jnp.arange(num_chunks))
+    return frame, sums, jax.tree.map(lambda x: x[num_chunks * chunk_size :], xs)
 
 
 def run_chunk(step_map: StepMap, frame: Frame, xs: PyTree) -> tuple[Frame, Sums]:
