@@ -18,6 +18,7 @@ from .records import Row
 # Okabe & Ito's palette. Its yellow is too light for a line; two darker colours replace it.
 BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS = (BLUE, RED, GREEN, PINK, "#E69F00", "#56B4E9", "#000000", "#882255", "#999999")
+COLOURS += ("#44AA99", "#DDCC77")
 DASHES = {"initial": "-", "trained": (0, (3.5, 1.2))}
 WEIGHTS_LABELS = {"initial": "at initialisation", "trained": "after training"}
 STYLE: Any = {

@@ -57,12 +57,14 @@ CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {
     "UnICORNN": seqmem.UnICORNN,
     "LEM": seqmem.LEM,
     "AntisymmetricRNN": seqmem.AntisymmetricRNN,
+    "GatedAntisymmetricRNN": seqmem.GatedAntisymmetricRNN,
     "LipschitzRNN": seqmem.LipschitzRNN,
     "ExpRNN": seqmem.ExpRNN,
+    "NNRNN": seqmem.NNRNN,
 }
 # Cells that were made against vanishing gradients, and their rivals.
 STABLE = ("RNN", "LSTM", "GRU", "CoRNN", "UnICORNN", "LEM")
-STABLE += ("AntisymmetricRNN", "LipschitzRNN", "ExpRNN")
+STABLE += ("AntisymmetricRNN", "GatedAntisymmetricRNN", "LipschitzRNN", "ExpRNN", "NNRNN")
 
 
 def add_model_options(
