@@ -58,8 +58,19 @@ def check_accelerators(names):
         assert names["method"].refusal(names["lstm"], names["xs"]) is None
 
 
+def check_dynamics(names):
+    kinds = list(names["modes"].kind)
+    assert [kinds.count(kind) for kind in ("stable", "saddle", "unstable")] == [4, 4, 1]
+    assert names["critical"].U.shape == names["lstm"].U.shape
+    assert names["losses"].shape == (20,)
+    assert np.isfinite(names["windows"].estimate(names["dynamics"].entropy_rate)).all()
+    assert np.isfinite(names["value"])
+    assert names["similarity"].angle < 0.5
+
+
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
+    "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [
