@@ -1,4 +1,4 @@
-"""Instruments for states over time: fixed points, exponents, attractors, similarity, burn-in, gates."""
+"""Instruments for states over time: fixed points, exponents, attractors, similarity, gates."""
 
 from ._burn_in import burn_in as burn_in
 from ._covariant_vectors import (
