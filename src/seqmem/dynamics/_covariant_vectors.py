@@ -88,7 +88,8 @@ def covariant_vectors(
     Cost per step: that of `lyapunov_exponents` and a triangular system of k × k. Memory:
     time · (n k + k²) numbers for each sequence.
     Source: Ginelli, Poggi, Turchi, Chaté, Livi & Politi 2007, Physical Review Letters 99, 130601;
-    Ginelli, Chaté, Livi & Politi 2013, arXiv:1212.3961. Of both only the abstracts were read.
+    Ginelli, Chaté, Livi & Politi 2013, arXiv:1212.3961. The text of the first was not read, and of
+    the second the abstract alone.
 
     Args:
         cell: the cell, with a state of n real floating point entries.
