@@ -101,7 +101,8 @@ def test_kernels_give_the_numbers_of_scan(kinds, name, reverse, has_flags):
     assert_close(got, everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse))
 
 
-@pytest.mark.parametrize("batch", [slow(()), (2, 3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [(), (2, 3)])
 def test_kernels_have_any_number_of_batch_axes(kinds, batch):
     cell, xs = make("GatedDeltaRule"), normal(TIME, *batch, INPUT)
     got = everything(BY_KERNEL, cell, xs)

@@ -13,7 +13,6 @@ import pytest
 
 import seqmem
 from tests.cells.test_fast_weights import assert_trees_close
-from tests.helpers.slow import slow_but
 
 TIME, INPUT = 1000, 3
 LENGTHS = np.array([0, 1, 2, 63, 64, 65, 200, 1000])
@@ -152,8 +151,9 @@ def decays_are_strong(case, cell, xs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", slow_but({"MLSTM"}, CASES))
+@pytest.mark.parametrize("name", CASES)
 def test_cell_in_chunks_matches_the_reference_scan(name):
     """Values and gradients, with lengths, resets at borders of chunks, and a learned memory."""
     case = CASES[name]

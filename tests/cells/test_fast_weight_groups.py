@@ -112,7 +112,7 @@ BAD_CASES = [
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("has_resets", [slow(False), True])
-@pytest.mark.parametrize(("kind", "bad"), BAD_CASES)
+@pytest.mark.parametrize(("kind", "bad"), slow_but([("gains", "query")], BAD_CASES))
 def test_what_is_not_finite_is_lost_as_in_chunks_one_after_another(kind, bad, has_resets):
     """The same numbers are NaN, in outputs, final state and gradients."""
     cell, state, write = draw_cell(KINDS[kind], gentle, TIME, BATCH)

@@ -98,7 +98,7 @@ def test_long_chunks_match_single_writes_in_either_direction(kind, reverse):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("time", [0, 1, 13])
+@pytest.mark.parametrize("time", [0, 1, slow(13)])
 def test_any_chunk_size_fits_any_time(time):
     args = draw_cell(KINDS["delta rule, decay per channel"], gentle, time, BATCH)
     want = run(seqmem.ReferenceScan(), *args)

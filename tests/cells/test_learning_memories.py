@@ -90,8 +90,9 @@ MAKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", ["TTTLinear", slow("Titans")])
+@pytest.mark.parametrize("name", ["TTTLinear", "Titans"])
 def test_reset_in_the_middle_of_a_mini_batch_begins_a_new_one(name):
     """Outputs, final states and gradients are those of one sequence after another, and of the
     weights that both start from. A reset just after the end of a sequence does nothing.

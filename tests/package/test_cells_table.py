@@ -8,6 +8,7 @@ import seqmem
 from tests.helpers import cells_table
 
 
+@pytest.mark.slow
 def test_table_of_cells_is_up_to_date():
     written = cells_table.PATH.read_text(encoding="utf-8")
     assert written == cells_table.page(), f"run `{cells_table.COMMAND}` and commit docs/cells.md"
