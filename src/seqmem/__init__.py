@@ -1,7 +1,7 @@
 """Memories for sequences in JAX: cells, exact methods to run them, and gradient instruments.
 
 A cell is project → update → readout over one tree of parameters: `seqmem.LSTM`, `GRU`, `LRU`,
-`MinGRU`, `GatedDeltaRule`, `CausalConv` and some thirty more. A method evaluates the recurrence
+`MinGRU`, `GatedDeltaRule`, `CausalConv` and ninety more. A method evaluates the recurrence
 over time: `Scan`, `Parallel`, `Newton`. `unroll` brings them together:
 
     cell = seqmem.LSTM(3, 64, key=jax.random.key(0))
