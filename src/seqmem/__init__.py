@@ -18,8 +18,8 @@ imported when they are first used:
     testing                    every law of seqmem, for a cell of your own
 """
 
-import importlib
-from typing import Any
+import importlib as _importlib
+from typing import Any as _Any
 
 from ._cells.block_diagonal.d_lin_oss import DLinOSS as DLinOSS
 from ._cells.block_diagonal.family import (
@@ -247,54 +247,19 @@ from ._wrappers.zoneout import with_zoneout as with_zoneout
 
 __version__ = "0.1.0"
 
-SUBPACKAGES = (
+_SUBPACKAGES = (
     *("blocks", "data", "decoding", "dynamics", "experiment", "gradients"),
     *("interop", "layers", "models", "spikes", "tasks", "testing", "training"),
 )
-__all__ = ["ABC", "ALRNN", "ATR", "BLOCK_DIAGONAL", "BRC", "CFN", "CTRNN", "DIAGONAL", "DNC"]
-__all__ += ["FAST_WEIGHTS", "GATED", "GILR", "GLA", "GRU", "GRUD", "GSA", "HGRN", "HGRN2", "JANET"]
-__all__ += ["KDA", "LEM", "LIF", "LRU", "LSTM", "LTC", "MGU", "MLSTM", "MUT1", "MUT2", "MUT3"]
-__all__ += ["NBRC", "NNRNN", "NTM", "ODELSTM", "PLRNN", "POINTWISE", "QRNN", "RAN", "RGLRU", "RHN"]
-__all__ += ["RNN", "RTU", "RWKV6", "RWKV7", "S4D", "S5", "S6", "SCRN", "SHM", "SLSTM", "SRU", "SSD"]
-__all__ += ["STAR", "TTTMLP", "UGRNN", "UNSTRUCTURED", "WINDOW", "ALiBi"]
-__all__ += ["AbstractBlockDiagonalCell", "AbstractCell", "AbstractContainer"]
-__all__ += ["AbstractContainerCell", "AbstractDiagonalCell", "AbstractFastWeightCell"]
-__all__ += ["AbstractGatedCell", "AbstractJacobian", "AbstractLayer", "AbstractMethod"]
-__all__ += ["AbstractParametrization", "AbstractPointwiseCell", "AbstractSolver"]
-__all__ += ["AbstractStructure", "AbstractVJPRule", "AbstractWindowCell", "AdaptiveLIF"]
-__all__ += ["Antisymmetric", "AntisymmetricRNN", "BackwardTile", "BlockJacobian", "CausalConv"]
-__all__ += ["CfC", "Chebyshev", "CoRNN", "Comba", "ConjugateGradients", "ConvGRU", "ConvLSTM"]
-__all__ += ["DLinOSS", "DNCState", "Dale", "DeltaProduct", "DeltaRule", "Dense", "DenseJacobian"]
-__all__ += ["DepthwiseConv", "DiagonalJacobian", "EchoState", "Exact", "ExpRNN", "Family"]
-__all__ += ["FastGRNN", "FastRNN", "Forced", "Fused", "GRUDState", "GatedAntisymmetricRNN"]
-__all__ += ["GatedDeltaRule", "GatedDeltaRule2", "GatedKalmaNet", "GatedOjaRule", "History"]
-__all__ += ["IndRNN", "LSTMState", "Law", "LeakyRNN", "LiGRU", "LightningAttention", "LinOSSIM"]
-__all__ += ["LinOSSIMEX", "LinearAttention", "LipschitzRNN", "LowRank", "Mamba3", "Memory"]
-__all__ += ["MemoryView", "MesaNet", "MinGRU", "MinLSTM", "MinimalRNN", "MogrifierLSTM"]
-__all__ += ["MomentumDeltaRule", "MultiplicativeLSTM", "NTMState", "Newton", "NonlinearRTU"]
-__all__ += ["Observed", "Orthogonal", "ParaGRU", "ParaLSTM", "Parallel", "PeepholeLSTM"]
-__all__ += ["PerExample", "PerPlatform", "PerturbationRecorder", "PhasedLSTM", "PhasedLSTMState"]
-__all__ += ["PlainRule", "Problem", "ProjectedLSTM", "QuasiNewton", "ReferenceScan", "Remat"]
-__all__ += ["ResetBeforeGRU", "RetNet", "RoPE", "SCRNState", "Scan", "Schur", "Sharded"]
-__all__ += ["SlidingWindowAttention", "Solution", "Sparse", "Stats", "StepFlags"]
-__all__ += ["StructuredMatrix", "SymmetricSkew", "SynapticLIF", "TTTLinear", "TileSizes"]
-__all__ += ["TimeShard", "Timed", "Titans", "TitansState", "TransitionRule", "Transposed"]
-__all__ += ["UnICORNN", "Write", "ZeroPerturbations", "advance", "apply_padding", "apply_reset"]
-__all__ += ["as_precision", "blocks", "data", "decoding", "dynamics", "evaluate_parametrizations"]
-__all__ += ["experiment", "gate", "gradients", "interop", "layers", "models", "precision"]
-__all__ += ["project", "readout", "solve", "spikes", "state_dtype", "target_platform", "tasks"]
-__all__ += ["testing", "training", "unroll", "update", "use_cpu_cores", "vmap_batch"]
-__all__ += ["with_chrono_bias", "with_delta_t", "with_forcing", "with_gain", "with_gate"]
-__all__ += ["with_input_dropout", "with_layer_norm", "with_learned_state", "with_recurrent_weights"]
-__all__ += ["with_spectral_radius", "with_variational_dropout", "with_weight_dropout"]
-__all__ += ["with_zoneout"]
+# What is imported above under its own name, and the sub-packages.
+__all__ = sorted(_SUBPACKAGES + tuple(name for name in globals() if not name.startswith("_")))
 
 
-def __getattr__(name: str) -> Any:
-    if name in SUBPACKAGES:
-        return importlib.import_module(f".{name}", __name__)
+def __getattr__(name: str) -> _Any:
+    if name in _SUBPACKAGES:
+        return _importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -14,7 +14,7 @@ from tests.helpers.refusals import assert_refused
 SOURCE = pathlib.Path(__file__).parent.parent.parent / "src"
 PROGRAM = """
 import importlib, os, jax, seqmem
-for name in seqmem.SUBPACKAGES:
+for name in seqmem._SUBPACKAGES:
     importlib.import_module(f"seqmem.{name}")
 print(seqmem.use_cpu_cores(2))
 print(seqmem.use_cpu_cores(3), len(jax.devices()), seqmem.use_cpu_cores(3))

@@ -71,7 +71,7 @@ def test_readme_quotes_the_message_of_its_error(names):
 def test_readme_names_exist():
     """Every name with a sub-package in front of it, such as `layers.Stack`."""
     names = set(re.findall(r"`(?:seqmem\.)?([A-Za-z_][\w.]*)", TEXT))
-    dotted = {name for name in names if name.split(".")[0] in seqmem.SUBPACKAGES and "." in name}
+    dotted = {name for name in names if name.split(".")[0] in seqmem._SUBPACKAGES and "." in name}
     if importlib.util.find_spec("flax") is None:
         dotted.remove("interop.nnx.Memory")
     else:

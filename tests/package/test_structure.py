@@ -226,7 +226,7 @@ def test_private_packages_import_nothing_in_their_init():
 
 
 def public_modules():
-    return {name: getattr(seqmem, name) for name in seqmem.SUBPACKAGES}
+    return {name: getattr(seqmem, name) for name in seqmem._SUBPACKAGES}
 
 
 def test_subpackages_are_the_public_folders():
@@ -235,7 +235,7 @@ def test_subpackages_are_the_public_folders():
         for path in PACKAGE.iterdir()
         if not path.name.startswith("_") and (path.is_dir() or path.suffix == ".py")
     }
-    assert set(seqmem.SUBPACKAGES) == public
+    assert set(seqmem._SUBPACKAGES) == public
 
 
 def test_every_public_name_exists():
@@ -253,7 +253,7 @@ def test_every_public_import_is_listed():
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
-    assert imported == set(seqmem.__all__) - set(seqmem.SUBPACKAGES)
+    assert imported == set(seqmem.__all__) - set(seqmem._SUBPACKAGES)
 
 
 def test_help_names_the_cells_and_unroll():
