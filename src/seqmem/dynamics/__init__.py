@@ -5,6 +5,10 @@ from ._covariant_vectors import (
     CovariantVectors as CovariantVectors,
     covariant_vectors as covariant_vectors,
 )
+from ._dimension_and_entropy import (
+    entropy_rate as entropy_rate,
+    kaplan_yorke_dimension as kaplan_yorke_dimension,
+)
 from ._dynamical_similarity import (
     DynamicalSimilarity as DynamicalSimilarity,
     dynamical_similarity as dynamical_similarity,
@@ -35,10 +39,6 @@ from ._principal_components import (
     PrincipalComponents as PrincipalComponents,
     participation_ratio as participation_ratio,
     principal_components as principal_components,
-)
-from ._spectrum import (
-    entropy_rate as entropy_rate,
-    kaplan_yorke_dimension as kaplan_yorke_dimension,
 )
 from ._state_norms import drift as drift, state_norms as state_norms
 from ._state_space_divergence import (

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._core.errors import bad_input
+from .._core.optimiser import optimiser_step
 from .._core.validation import check_count
 
 STEPS, LEARNING_RATE = 300, 0.05
@@ -143,27 +145,23 @@ def _align(A: Array, B: Array, key: PRNGKeyArray, num_starts: int) -> tuple[Arra
     def loss(C: Array) -> Array:
         return ((A - C @ B @ C.T) ** 2).sum()
 
-    steps = jnp.arange(1, STEPS + 1, dtype=A.dtype)
-    rates = LEARNING_RATE * (1 + jnp.cos(jnp.pi * steps / STEPS)) / 2
+    optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, STEPS), eps=1e-12)
 
     def search(start: Array) -> tuple[Array, Array]:
         def rotated(X: Array) -> Array:
             skew, identity = X - X.T, jnp.eye(n, dtype=A.dtype)
             return jnp.linalg.solve(identity + skew, identity - skew) @ start
 
-        def adam(carry, schedule: tuple[Array, Array]):
-            X, m, v, best, least = carry
-            step, rate = schedule
+        def descend(carry: tuple, _) -> tuple[tuple, None]:
+            X, opt_state, best, least = carry
             value, gradient = jax.value_and_grad(lambda X: loss(rotated(X)))(X)
             best = jnp.where(value < least, rotated(X), best)
-            m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
-            scale = jnp.sqrt(v / (1 - 0.999**step)) + 1e-12
-            X = X - rate * m / (1 - 0.9**step) / scale
-            return (X, m, v, best, jnp.minimum(value, least)), None
+            X, opt_state = optimiser_step(optimiser, gradient, opt_state, X)
+            return (X, opt_state, best, jnp.minimum(value, least)), None
 
-        zeros = jnp.zeros_like(A)
-        carry = (zeros, zeros, zeros, start, loss(start))
-        (*_, best, least), _ = jax.lax.scan(adam, carry, (steps, rates))
+        X = jnp.zeros_like(A)
+        carry = (X, optimiser.init(X), start, loss(start))
+        (*_, best, least), _ = jax.lax.scan(descend, carry, length=STEPS)
         return best, least
 
     best, least = jax.vmap(search)(starts)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cells.initialisers import lecun_normal
 from .._core.cell import AbstractLayer
+from .._core.optimiser import optimiser_step
 from .._core.precision import precision
 from .._core.problem import State
 from .._core.validation import check_sizes
@@ -115,7 +116,5 @@ def train_step(
         return character_losses(logits, targets).mean(), final_state
 
     (loss, state), gradient = jax.value_and_grad(mean_loss, has_aux=True)(model)
-    # Adam takes a float to the power of an integer, which strict promotion forbids.
-    with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = optimiser.update(gradient, opt_state, model)  # pyright: ignore
-    return eqx.apply_updates(model, updates), state, opt_state, loss
+    model, opt_state = optimiser_step(optimiser, gradient, opt_state, model)
+    return model, state, opt_state, loss

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._core.optimiser import optimiser_step
 from .._core.precision import split_inexact
 from .._core.trees import tree_norm
 from .._core.validation import check_count
@@ -136,10 +137,7 @@ def _run(
     def step(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, Array]:
         params, opt_state = carry
         value, grads = jax.value_and_grad(lambda p: loss(eqx.combine(p, constant), key))(params)
-        # Adam takes a float to the power of an integer, which strict promotion forbids.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, next_opt_state = optimiser.update(grads, opt_state, params)
-            updated = optax.apply_updates(params, updates), next_opt_state
+        updated = optimiser_step(optimiser, grads, opt_state, params)
         is_finite = jnp.isfinite(value) & jnp.isfinite(tree_norm(grads))
         return jax.tree.map(lambda a, b: jnp.where(is_finite, b, a), carry, updated), value
 

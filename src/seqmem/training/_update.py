@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, PyTree
 
+from .._core.optimiser import optimiser_step
 from .._core.precision import keep_inexact, split_inexact
 from .._core.trees import tree_norm
 from ._gradient import AbstractGradient, Gradient
@@ -34,10 +35,7 @@ def update(
     loss, grads = result.value, result.mean_grads
     gradient_norm = tree_norm(grads)
     params, static = split_inexact(state.model)
-    # Adam takes a float to the power of an integer, which strict promotion forbids.
-    with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = optimiser.update(grads, state.opt_state, params)
-        params = optax.apply_updates(params, updates)
+    params, opt_state = optimiser_step(optimiser, grads, state.opt_state, params)
     old = state.model, state.opt_state, state.carry
     new = eqx.combine(params, static), opt_state, result.carry
 
