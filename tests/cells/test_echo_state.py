@@ -9,7 +9,7 @@ import pytest
 
 import seqmem
 from seqmem import training
-from seqmem._cells.gated.echo_state import spectral_radius_of
+from seqmem._cells.spectral_radius import spectral_radius_of
 from tests.helpers.refusals import assert_refused
 
 key = jax.random.key(0)

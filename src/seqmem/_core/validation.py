@@ -47,6 +47,30 @@ def check_positive(owner: str, name: str, value: Any, *, remedy: str) -> None:
         raise bad_input(f"{owner} got {name}={value!r}.", "a number above 0.", remedy)
 
 
+def check_share(owner: str, name: str, value: Any) -> None:
+    """Refuse a share that is not in [0, 1].
+
+    Raises:
+        ValueError: unless 0 <= value <= 1.
+    """
+    if not 0 <= value <= 1:
+        raise bad_input(
+            f"{owner} got {name}={value!r}.", f"a share, 0 <= {name} <= 1.", "pass one such as 0.8."
+        )
+
+
+def check_not_negative(owner: str, name: str, value: Any) -> None:
+    """Refuse a number below 0, and NaN.
+
+    Raises:
+        ValueError: unless value >= 0.
+    """
+    if not value >= 0:
+        raise bad_input(
+            f"{owner} got {name}={value!r}.", "a number of at least 0.", "leave it out for none."
+        )
+
+
 def check_rate(owner: str, rate: float) -> None:
     """Refuse a dropout rate outside of [0, 1).
 

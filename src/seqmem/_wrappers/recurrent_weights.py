@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._cells.gated.echo_state import spectral_radius_of
+from .._cells.spectral_radius import spectral_radius_of
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .wrapper import WrappedCell

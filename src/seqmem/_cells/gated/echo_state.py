@@ -5,16 +5,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.lax import Precision, stop_gradient
+from jax.lax import stop_gradient
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
 from ..initialisers import normal, uniform
+from ..spectral_radius import spectral_radius_of
 from .family import AbstractGatedCell
-
-SQUARINGS = 40  # of the matrix, for its spectral radius: its power is then 2⁴⁰
 
 
 class EchoState(AbstractGatedCell):
@@ -127,28 +126,6 @@ class EchoState(AbstractGatedCell):
 
     def readout(self, h, u):
         return h
-
-
-@jax.jit
-def spectral_radius_of(A: Float[Array, "n n"]) -> Float[Array, ""]:
-    """The largest modulus of an eigenvalue, by Gelfand's formula with repeated squares:
-
-        ρ = lim ‖Aᵏ‖^(1/k),    k = 2, 4, 8, ...
-
-    It is a few products on every platform, also inside of jit, where XLA has no eigenvalues of a
-    general matrix for TPU. A matrix of which a power is 0 has ρ = 0.
-    """
-
-    def square(m: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        power, log_radius = carry
-        power = jnp.matmul(power, power, precision=Precision.HIGHEST)
-        norm = jnp.linalg.norm(power)
-        log_radius += jnp.log(norm) / 2.0 ** (m + 1).astype(A.dtype)
-        return power / jnp.where(norm > 0, norm, 1), log_radius
-
-    norm = jnp.linalg.norm(A)
-    start = (A / jnp.where(norm > 0, norm, 1), jnp.log(norm))
-    return jnp.exp(jax.lax.fori_loop(0, SQUARINGS, square, start)[1])
 
 
 def _sparse_normal(key: PRNGKeyArray, size: int, sparsity: float) -> Float[Array, "size size"]:

@@ -2,8 +2,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from ..._core.validation import check_not_negative
 from ..initialisers import lecun_normal
-from .structure import AbstractStructure, check_not_negative, check_square
+from .structure import AbstractStructure, check_square
 
 
 @dataclasses.dataclass(frozen=True)

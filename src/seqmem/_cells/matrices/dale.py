@@ -3,8 +3,9 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from ..._core.validation import check_share
 from ..initialisers import normal
-from .structure import AbstractStructure, check_share
+from .structure import AbstractStructure
 
 
 @dataclasses.dataclass(frozen=True)

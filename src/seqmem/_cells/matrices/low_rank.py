@@ -5,9 +5,9 @@ import jax
 from jaxtyping import Array, Float
 
 from ..._core.errors import bad_input
-from ..._core.validation import check_sizes
+from ..._core.validation import check_not_negative, check_sizes
 from ..initialisers import normal
-from .structure import AbstractStructure, check_not_negative
+from .structure import AbstractStructure
 
 
 @dataclasses.dataclass(frozen=True)
