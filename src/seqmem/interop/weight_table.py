@@ -121,7 +121,7 @@ class WeightTable:
             ours = {path: shape_of(words, sizes) for path, words in row.ours.items()}
             if row.theirs:
                 merged = row.to_ours(*(arrays[name] for name in row.theirs))
-                values |= _split(merged if row.order is None else merged[row.order(sizes)], ours)
+                values |= split(merged if row.order is None else merged[row.order(sizes)], ours)
             else:
                 values |= {path: np.zeros(shape, precision(arrays)) for path, shape in ours.items()}
         for name, _, words in (argument.partition("=") for argument in self.arguments):
@@ -157,7 +157,7 @@ class WeightTable:
             merged = row.to_theirs(*(arrays[path] for path in row.ours))
             if row.order is not None:
                 merged = merged[np.argsort(row.order(sizes))]
-            values |= _split(merged, {n: shape_of(words, sizes) for n, words in row.theirs.items()})
+            values |= split(merged, {n: shape_of(words, sizes) for n, words in row.theirs.items()})
         return {name: np.array(value) for name, value in values.items()}
 
     def _read(self, state_dict: Mapping[str, Any]) -> dict[str, AnyArray]:
@@ -215,7 +215,7 @@ def at(tree: Any, path: str) -> Any:
     return tree
 
 
-def _split(merged: AnyArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, AnyArray]:
+def split(merged: AnyArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, AnyArray]:
     """Arrays of these shapes, filled from `merged` in row-major order."""
     numbers, start, parts = merged.reshape(-1), 0, {}
     for name, shape in shapes.items():

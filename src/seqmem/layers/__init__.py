@@ -6,6 +6,7 @@ from .bidirectional import Bidirectional as Bidirectional
 from .deep import deep as deep
 from .dropout import Dropout as Dropout, with_dropout_keys as with_dropout_keys
 from .embedding import Embedding as Embedding
+from .gated_mlp import GatedMLP as GatedMLP
 from .hopfield import HopfieldLayer as HopfieldLayer, HopfieldPooling as HopfieldPooling
 from .map import Map as Map
 from .norms import LayerNorm as LayerNorm, RMSNorm as RMSNorm

@@ -13,5 +13,6 @@ from ._character_model import (
 )
 from ._decoder import AbstractDecoder as AbstractDecoder, PlainDecoder as PlainDecoder
 from ._encoder_decoder import EncoderDecoder as EncoderDecoder
+from ._language_model import LanguageModel as LanguageModel
 from ._luong_decoder import LuongDecoder as LuongDecoder
 from ._scheduled_sampling import scheduled_sampling as scheduled_sampling

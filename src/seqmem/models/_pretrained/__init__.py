@@ -1,0 +1,1 @@
+"""Published language models: one file for each layout of parameters, and what reads them."""
