@@ -29,9 +29,9 @@ class LanguageModel(AbstractSeries):
         logits_t = cap · tanh((V y_t + b) / cap)
         P(x_{t+1} = i | x_1 … x_t) = softmax(logits_t)_i
 
-    It is a layer: `seqmem.unroll(model, state, tokens)` gives the logits of all steps, `model(state,
-    token)` is one step, and lengths, resets, methods and the instruments of `seqmem.gradients` are
-    those of every layer.
+    It is a layer: `seqmem.unroll(model, state, tokens)` gives the logits of all steps, and
+    `model(state, token)` is one step; lengths, resets, methods and the instruments of
+    `seqmem.gradients` are those of every layer.
 
     Shapes: x_t (), a whole number, 0 <= x < tokens; e_t (size,), y_t (output,), logits (tokens,).
     The state is a tuple of one entry per part: those of embedding, norm and head are empty.
