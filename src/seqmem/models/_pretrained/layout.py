@@ -63,12 +63,15 @@ class Layout:
             in one of them.
         ignored: names in a file that hold no parameters of their own: "lm_head.weight" where it is
             a copy of the embedding. A function of the config.
+        defaults: entries of a config that names none, which the family's class takes: files leave
+            out `tie_word_embeddings`, for one.
     """
 
     model_type: str
     make: Callable[[Config, PRNGKeyArray], LanguageModel]
     parts: Callable[[Config], Sequence[Part]]
     ignored: Callable[[Config], Sequence[str]] = lambda config: ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tensor_shapes(model: LanguageModel, parts: Sequence[Part]) -> Shapes:

@@ -36,7 +36,7 @@ def make(config: Config, key) -> LanguageModel:
         Stack([layer(key) for key in jax.random.split(body_key, config["num_hidden_layers"])]),
         config["vocab_size"],
         norm=RMSNorm(size, eps=eps),
-        tied=config.get("tie_word_embeddings", False),
+        tied=config["tie_word_embeddings"],
         key=model_key,
     )
 
@@ -46,7 +46,7 @@ def parts(config: Config) -> list[Part]:
         same("E", "backbone.embeddings.weight", "tokens size"),
         same("norm.scale", "backbone.norm_f.weight", "size"),
     ]
-    if not config.get("tie_word_embeddings", False):
+    if not config["tie_word_embeddings"]:
         rows.append(same("V", "lm_head.weight", "tokens size"))
     parts = [Part("", "", rows)]
     for index in range(config["num_hidden_layers"]):
@@ -58,7 +58,7 @@ def parts(config: Config) -> list[Part]:
 
 
 def ignored(config: Config) -> list[str]:
-    return ["lm_head.weight"] if config.get("tie_word_embeddings", False) else []
+    return ["lm_head.weight"] if config["tie_word_embeddings"] else []
 
 
-MAMBA2 = Layout("mamba2", make, parts, ignored)
+MAMBA2 = Layout("mamba2", make, parts, ignored, {"tie_word_embeddings": False})
