@@ -1,12 +1,14 @@
 """A run that is killed at random moments ends with the bits of one that is not.
 
-    python -m tests.experiment.kill_and_resume [--seed SEED] [--kills 10] [--steps 50]
+    python -m tests.experiment.kill_and_resume [--seed SEED] [--kills 10] [--steps 120]
 
 A small character model with an LSTM, Adam, a carried state and random replacement of inputs is
 trained in a process, which is killed by SIGKILL a random number of steps and a random time after
 its start, and started again. The kill falls into compilation, into a step, or into the writing of a
-checkpoint. At the end the parameters, the optimiser's state, the cell's state, the keys and the
-tables are compared with those of a run that was not killed. Exits with 1 where they differ.
+checkpoint. A process takes few steps before it is killed, however fast the machine, so that all of
+the kills come before the end. At the end the parameters, the optimiser's state, the cell's state,
+the keys and the tables are compared with those of a run that was not killed. Exits with 1 where
+they differ.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -31,6 +34,7 @@ from seqmem import data, experiment, models
 
 TIME, BATCH, HIDDEN = 16, 4, 16
 EVERY = 4  # steps between two checkpoints
+MAX_AFTER = 2 * EVERY - 1  # to the second checkpoint of a process
 MAX_DELAY = 0.2  # seconds from a random step to the kill; writing a checkpoint takes about half
 OPTIMISER = optax.adam(1e-2)
 
@@ -100,10 +104,15 @@ def train(folder: pathlib.Path, steps: int, report=lambda position: None) -> Non
     experiment.save_parameters(folder / "end", state)
 
 
-def fork(folder: pathlib.Path, steps: int) -> tuple[int, int]:
+def fork(folder: pathlib.Path, steps: int, limit: int | None = None) -> tuple[int, int]:
     """Start a process that trains: its id, and a pipe where it writes a byte after each step.
 
     It is a fork of a process that has imported everything and run nothing, to save the imports.
+
+    Args:
+        folder: the folder of the run.
+        steps: steps of the whole run.
+        limit: steps of this process, after which it waits to be killed; None: no limit.
     """
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -111,9 +120,18 @@ def fork(folder: pathlib.Path, steps: int) -> tuple[int, int]:
         os.close(write_end)
         return child, read_end
     os.close(read_end)
+    num_steps = 0
+
+    def report(position):
+        nonlocal num_steps
+        num_steps += 1
+        os.write(write_end, b".")
+        if num_steps == limit:
+            signal.pause()
+
     code = 1
     try:
-        train(folder, steps, lambda position: os.write(write_end, b"."))
+        train(folder, steps, report)
         code = 0
     finally:
         sys.stderr.flush()
@@ -130,29 +148,34 @@ def run_to_end(folder: pathlib.Path, steps: int) -> None:
         raise SystemExit(f"the run failed with status {status}")
 
 
-def run_and_kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> tuple[int, bool]:
-    """Start a run and kill it: the number of its steps, and whether it was still running.
+def run_and_kill(folder: pathlib.Path, steps: int, after: int, seconds: float) -> int:
+    """Start a run, kill it within `after + EVERY` steps, and return the number of its steps.
 
     Args:
         folder: the folder of the run.
         steps: steps of the whole run.
-        after: steps of this process before the kill.
-        seconds: time between the last of them and the kill.
+        after: steps of this process before the time to the kill begins.
+        seconds: time to the kill, which comes earlier if the process takes EVERY more steps.
     """
-    child, read_end = fork(folder, steps)
+    limit = after + EVERY
+    child, read_end = fork(folder, steps, limit)
     num_steps = 0
     while num_steps < after and (signals := os.read(read_end, after - num_steps)):
         num_steps += len(signals)
-    time.sleep(seconds)
+    deadline = time.monotonic() + seconds
+    while num_steps < limit and (seconds := deadline - time.monotonic()) > 0:
+        if select.select([read_end], [], [], seconds)[0]:
+            if not (signals := os.read(read_end, limit)):
+                break
+            num_steps += len(signals)
     os.kill(child, signal.SIGKILL)
-    while signals := os.read(read_end, 4096):
+    while signals := os.read(read_end, limit):
         num_steps += len(signals)
     os.close(read_end)
     _, status = os.waitpid(child, 0)
-    is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if status and not is_killed:
-        raise SystemExit(f"the run failed with status {status}")
-    return num_steps, is_killed
+    if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+        raise SystemExit(f"the run ended with status {status} before its kill")
+    return num_steps
 
 
 def read_rows(folder: pathlib.Path, name: str) -> list[dict]:
@@ -176,8 +199,11 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=None, help="of the moments; default: random")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=50)
-    return parser.parse_args()
+    parser.add_argument("--steps", type=int, default=120)
+    options = parser.parse_args()
+    if options.steps <= (most := options.kills * (MAX_AFTER + EVERY)):
+        parser.error(f"the processes that are killed take up to {most} steps: pass more --steps")
+    return options
 
 
 def main() -> None:
@@ -188,24 +214,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         expected, killed = pathlib.Path(place, "expected"), pathlib.Path(place, "killed")
         run_to_end(expected, options.steps)
-        num_kills = 0
         for i in range(options.kills):
-            # Few steps: ten kills, each with the steps within MAX_DELAY, come before the end.
-            after, seconds = rng.randrange(8), rng.uniform(0, MAX_DELAY)
+            after, seconds = rng.randint(0, MAX_AFTER), rng.uniform(0, MAX_DELAY)
             if after == 0:
                 seconds *= 10  # the imports are done, the compilation is not
-            num_steps, is_killed = run_and_kill(killed, options.steps, after, seconds)
-            num_kills += is_killed
+            num_steps = run_and_kill(killed, options.steps, after, seconds)
             saved = sorted(path.name for path in (killed / "checkpoints").glob("*"))
-            end = "" if is_killed else ", had ended"
             moment = f"{seconds:.3f} s after {after} steps"
-            print(f"kill {i + 1}: {moment}, {num_steps} steps{end}; {saved}")
+            print(f"kill {i + 1}: {moment}, {num_steps} steps; {saved}")
         run_to_end(killed, options.steps)
         different = differences(expected, killed)
         count = len(read_rows(expected, "training"))
-    if 2 * num_kills < options.kills:
-        raise SystemExit(f"only {num_kills} kills came before the end: pass more --steps")
-    print(f"{num_kills} kills, {count} steps, {time.perf_counter() - start:.0f} s")
+    print(f"{options.kills} kills, {count} steps, {time.perf_counter() - start:.0f} s")
     if different:
         raise SystemExit(f"NOT the bits of the run that was not killed: {', '.join(different)}")
     print("the same bits as the run that was not killed")
