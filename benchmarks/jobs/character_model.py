@@ -92,7 +92,7 @@ class Run(NamedTuple):
     characters_per_second: float
 
 
-def train(job: Job, settings: Settings) -> Run:
+def train(job: Job, settings: Settings, tokens: int = WINDOW * BATCH) -> Run:
     steps = settings.steps
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def train(job: Job, settings: Settings) -> Run:
             steps=steps,
             folder=folder,
             validation=experiment.Validation(job.validate, every=max(1, steps // TESTS)),
-            tokens=WINDOW * BATCH,
+            tokens=tokens,
         )
         table, training_table = (
             list(csv.DictReader(pathlib.Path(folder, f"{name}.csv").read_text().splitlines()))
