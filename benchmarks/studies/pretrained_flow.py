@@ -21,6 +21,7 @@ import argparse
 import functools
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -151,7 +152,7 @@ def report(record: Row) -> str:
             str(memory["layer"]),
             memory["leaf"] or "state",
             str(len(memory["half_lives"])),
-            *(f"{value:.3g}" for value in np.quantile(memory["half_lives"], (0, 0.5, 1))),
+            *(f"{value:.3g}" for value in _spread(memory["half_lives"])),
         ]
         for memory in record["memories"]
     ]
@@ -176,6 +177,12 @@ def report(record: Row) -> str:
             markdown_table(["tokens read", "bits per token"], context),
         ]
     )
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """The least, the median and the largest of some numbers, which may be infinite."""
+    ordered = sorted(values)
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 
 
 def draw(path: pathlib.Path, record: Row) -> None:
