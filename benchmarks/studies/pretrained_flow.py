@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from seqmem import data, gradients, models
 
-from ..common.devices import devices_for, on_first_device
+from ..common.devices import OPTION, devices_for, on_first_device
 from ..common.options import positive_float, positive_int
 from ..common.plots import COLOURS, STYLE
 from ..common.records import Row, markdown_table, provenance, versions_text, write_record
@@ -66,13 +66,14 @@ def parse_options() -> argparse.Namespace:
     add("--context", type=positive_int, default=65_536, help="tokens read for the last panel")
     add("--streams", type=positive_int, default=8, help="texts that each mean is over")
     add("--seed", type=int, default=0)
+    add("--devices", type=positive_int, help=OPTION)
     add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 
 def small_model(options: argparse.Namespace) -> tuple[str, models.LanguageModel, np.ndarray]:
     """Its name, a model that was trained for some minutes, and bytes that it has not seen."""
-    text, devices = TEXTS["library"](), devices_for(BATCH, None)
+    text, devices = TEXTS["library"](), devices_for(BATCH, options.devices)
     sizes = options.size, options.layers, options.parameters
     make_model = functools.partial(language_model, options.memory, *sizes)
 

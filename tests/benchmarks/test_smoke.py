@@ -20,6 +20,8 @@ COMMANDS = {
     "cost.parallel": "--cells MinGRU --lengths 32 --rounds 2",
     "cost.speed": f"--cells LSTM --peers equinox --cores {len(jax.devices())} {SHAPES}",
     "cost.training_loop": "--batches 2 --hidden 5 --steps 2 --rounds 2",
+    "jobs.language_models": "--text library --memories GRU attention --steps 5 --size 8 --layers 1 "
+    "--parameters 6000 --devices 1",
     "studies.chaos": "--size 11 --gains 0.8 1.5 --steps 20 --seeds 2",
     "studies.criticality": "--size 11 --steps 5 --units 7 --lag 20 --seeds 2",
     "studies.external_memory": "--tasks short-recall --cells NTM --iterations 100 --batch 2",
@@ -28,6 +30,8 @@ COMMANDS = {
     "--floss-every 2 --floss-time 5 --alone-steps 2",
     "studies.memory_tasks": "--tasks parity --cells LRU GRU --seeds 2 --iterations 100 --batch 2",
     "studies.newton": "--cells RNN ParaLSTM --hidden 5 --time 16 --gains 1 --seeds 2 --rounds 1",
+    "studies.pretrained_flow": "--steps 5 --size 8 --layers 1 --parameters 6000 --length 16 "
+    "--context 256 --streams 2 --devices 1",
     "studies.reconstruction": "--methods sparse free --seeds 1 --iterations 50 --hidden 5 "
     "--batch 2 --window 40 --steps 200",
     "studies.online_learning": "--cells LSTM --algorithms e-prop UORO --hidden 5 --draws 2 "
