@@ -15,6 +15,7 @@ FOLDER = pathlib.Path(__file__).parent.parent.parent / "benchmarks"
 SHAPES = "--shapes 5,2,3,7 --rounds 2"
 COMMANDS = {
     "cost.flow": f"--cells GRU {SHAPES}",
+    "cost.loading": "--size 16 --heads 4 --layers 2 --vocabulary 23 --shard 0.02",
     "cost.matrix_memories": "--rules delta --lengths 64 --tokens 128 --rounds 2",
     "cost.memory": "--lengths 16",
     "cost.parallel": "--cells MinGRU --lengths 32 --rounds 2",

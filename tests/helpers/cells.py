@@ -172,6 +172,10 @@ CELLS = {
     "gated_delta_net": lambda: seqmem.blocks.gated_delta_net_block(
         2, 30, num_heads=6, num_key_heads=3, key_size=3, width=2, key=key
     ),
+    "mamba": lambda: seqmem.blocks.mamba_block(2, 6, state_size=5, rank=3, width=2, key=key),
+    "falcon_mamba": lambda: seqmem.blocks.falcon_mamba_block(
+        2, 6, state_size=5, rank=3, width=2, key=key
+    ),
     "mamba2": lambda: seqmem.blocks.mamba2_block(
         2, 12, num_heads=6, key_size=5, num_groups=3, width=2, key=key
     ),

@@ -6,6 +6,7 @@ from .gated_delta_net_2 import gated_delta_net_2_block as gated_delta_net_2_bloc
 from .gla import gla_block as gla_block
 from .gsa import gsa_block as gsa_block
 from .lightning_attention import lightning_attention_block as lightning_attention_block
+from .mamba import falcon_mamba_block as falcon_mamba_block, mamba_block as mamba_block
 from .mamba2 import mamba2_block as mamba2_block
 from .mamba3 import mamba3_block as mamba3_block
 from .mesa_net import mesa_net_block as mesa_net_block

@@ -39,7 +39,7 @@ class LanguageModel(AbstractSeries):
     Args:
         body: a cell or a network of layers; its inputs are vectors of `size` features.
         vocabulary_size: how many tokens there are, > 0.
-        norm: a layer before the head, such as `seqmem.layers.RMSNorm(output)`; None is none.
+        norm: a layer before the head, such as `seqmem.layers.RMSNorm(output)`; None: no norm.
         tied: whether V is E; the body's output then has the size of its input.
         bias: whether the head has b, which starts at 0.
         embedding_scale: c.
@@ -66,6 +66,7 @@ class LanguageModel(AbstractSeries):
     b: Float[Array, " tokens"] | None
     embedding_scale: float = eqx.field(static=True)
     logit_cap: float | None = eqx.field(static=True)
+    config: str | None = eqx.field(static=True)  # JSON; of a published layout, else None
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class LanguageModel(AbstractSeries):
         self.b = jnp.zeros(vocabulary_size, dtype) if bias else None
         self.embedding_scale = embedding_scale
         self.logit_cap = logit_cap
+        self.config = None
 
     @property
     def layers(self) -> tuple[Any, ...]:

@@ -1,5 +1,7 @@
 """Mamba-2: `Mamba2ForCausalLM` of Hugging Face transformers."""
 
+import math
+
 import jax
 
 from ...blocks.mamba2 import mamba2_block
@@ -16,6 +18,7 @@ def make(config: Config, key) -> LanguageModel:
     check_value(config, "hidden_act", "silu")
     check_value(config, "use_bias", False)
     check_value(config, "use_conv_bias", True)
+    check_value(config, "time_step_limit", [0.0, math.inf], (0.0, math.inf))
     size, eps = config["hidden_size"], config["layer_norm_epsilon"]
     body_key, model_key = jax.random.split(key)
 
@@ -61,4 +64,9 @@ def ignored(config: Config) -> list[str]:
     return ["lm_head.weight"] if config["tie_word_embeddings"] else []
 
 
-MAMBA2 = Layout("mamba2", make, parts, ignored, {"tie_word_embeddings": False})
+DEFAULTS = {
+    "conv_kernel": 4,
+    "layer_norm_epsilon": 1e-5,
+    "tie_word_embeddings": False,
+}
+MAMBA2 = Layout("mamba2", make, parts, ignored, DEFAULTS)
