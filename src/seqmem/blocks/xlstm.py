@@ -32,6 +32,7 @@ class MLSTMCore(AbstractFastWeightCell):
     W_o: Float[Array, "output hidden"]
     cap: float = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    norm_eps: float = eqx.field(static=True)
 
     @property
     def input_shape(self):
@@ -52,7 +53,7 @@ class MLSTMCore(AbstractFastWeightCell):
         return exponentially_gated(q, k, v, i, f), x @ self.W_g.mT
 
     def output(self, reading, extra):
-        normed = layer_norm(normalised(reading, self.eps), self.eps)
+        normed = layer_norm(normalised(reading, self.eps), self.norm_eps)
         return (sigmoid(extra) * self.scale * normed.ravel()) @ self.W_o.mT
 
 
@@ -64,6 +65,7 @@ def xlstm_block(
     key_size: int | None = None,
     cap: float = 15.0,
     eps: float = 1e-6,
+    norm_eps: float | None = None,
     key: PRNGKeyArray,
 ) -> Stack:
     """The block of xLSTM 7B: a matrix LSTM with capped gates, its norm, gate and projection.
@@ -90,7 +92,8 @@ def xlstm_block(
         num_heads: number of heads, > 0.
         key_size: features of the key of one head, > 0; None: half of its value's.
         cap: c, the bound of the gates before exp and σ, > 0.
-        eps: ε, also of the norm, > 0.
+        eps: ε, > 0.
+        norm_eps: ε of the norm, > 0; None is `eps`.
         key: random key for the initial parameters.
 
     Raises:
@@ -123,5 +126,6 @@ def xlstm_block(
         W_o=lecun_normal(keys[3], (input_size, hidden_size)),
         cap=cap,
         eps=eps,
+        norm_eps=eps if norm_eps is None else norm_eps,
     )
     return Stack([core])

@@ -30,18 +30,25 @@ TABLE = WeightTable(
 )
 
 
-def from_xlstm(state_dict: Mapping[str, Any], *, cap: float = 15.0, eps: float = 1e-6) -> Stack:
+def from_xlstm(
+    state_dict: Mapping[str, Any],
+    *,
+    cap: float = 15.0,
+    eps: float = 1e-6,
+    norm_eps: float | None = None,
+) -> Stack:
     """The block that computes what an `xLSTMLayer` computes.
 
     Args:
         state_dict: arrays by the module's names.
         cap: the config's `gate_soft_cap`.
-        eps: the config's `eps` and `norm_eps`, which are one number here.
+        eps: the config's `eps`.
+        norm_eps: the config's `norm_eps`; None is `eps`.
 
     Raises:
         ValueError: where names or shapes do not fit.
     """
-    return TABLE.to_ours(state_dict, cap=cap, eps=eps)
+    return TABLE.to_ours(state_dict, cap=cap, eps=eps, norm_eps=norm_eps)
 
 
 def to_xlstm(block: Stack) -> Weights:

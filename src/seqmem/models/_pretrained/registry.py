@@ -3,6 +3,7 @@
 from .layout import Layout
 from .mamba import FALCON_MAMBA, MAMBA
 from .mamba2 import MAMBA2
+from .xlstm import XLSTM
 
 LAYOUTS: dict[str, Layout] = {
     layout.model_type: layout
@@ -10,5 +11,6 @@ LAYOUTS: dict[str, Layout] = {
         FALCON_MAMBA,  # one layout a line
         MAMBA,
         MAMBA2,
+        XLSTM,
     )
 }

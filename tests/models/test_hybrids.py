@@ -1,0 +1,191 @@
+"""Published hybrids compute what their public classes compute.
+
+The numbers are in tests/reference/pretrained_*.npz, which make_hybrids.py in that folder writes.
+"""
+
+import functools
+import json
+import pathlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from seqmem.interop.weight_table import split
+from seqmem.models._pretrained.layout import fill, tensor_shapes, tensors
+from seqmem.models._pretrained.xlstm import XLSTM
+from tests.helpers.refusals import assert_refused
+
+REFERENCE = pathlib.Path(__file__).parent.parent / "reference"
+LAYOUTS = {
+    "xlstm": XLSTM,
+    "xlstm_fused": XLSTM,
+}
+MODELS = ("xlstm",)  # one of each layout
+every_file = pytest.mark.parametrize("name", LAYOUTS)
+every_model = pytest.mark.parametrize("name", MODELS)
+PROMPT = 7  # tokens that the public class continued
+
+
+@functools.cache
+def reference(name):
+    with np.load(REFERENCE / f"pretrained_{name}.npz") as file:
+        return dict(file)
+
+
+def config(name):
+    return {**LAYOUTS[name].defaults, **json.loads(str(reference(name)["config"]))}
+
+
+def shapes(name):
+    return {key: tuple(shape) for key, shape in json.loads(str(reference(name)["shapes"])).items()}
+
+
+def weights(name, dtype):
+    """The tensors of a file, whose entries are in units of 1/256."""
+    return split((reference(name)["weights"] / 256).astype(dtype), shapes(name))
+
+
+def parts(name):
+    return LAYOUTS[name].parts(config(name))
+
+
+def structure(name):
+    return eqx.filter_eval_shape(LAYOUTS[name].make, config(name), jax.random.key(0))
+
+
+def load(name, dtype):
+    return fill(structure(name), parts(name), weights(name, dtype).__getitem__)
+
+
+def tokens(name):
+    """Time first."""
+    return jnp.asarray(reference(name)["tokens"].T, jnp.int32)
+
+
+@jax.jit
+def logits_of(model, tokens, **options):
+    return seqmem.unroll(model, None, tokens, **options)[1]
+
+
+def assert_close(ours, theirs, tolerance):
+    error = np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs))
+    assert error <= tolerance, error
+
+
+@every_file
+def test_tensors_have_the_names_and_shapes_of_the_public_class(name):
+    assert tensor_shapes(structure(name), parts(name)) == shapes(name)
+
+
+@every_file
+def test_tensors_survive_the_round_trip_bit_for_bit(name):
+    for dtype in (jnp.bfloat16, np.float32):
+        originals = weights(name, dtype)
+        model = load(name, dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(dtype)}
+        copies = dict(tensors(model, parts(name)))
+        assert copies.keys() == originals.keys()
+        for key, array in originals.items():
+            assert copies[key].dtype == dtype
+            np.testing.assert_array_equal(copies[key], array)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@every_file
+def test_logits_and_all_gradients_are_those_of_the_public_class_in_float64(name):
+    file, inputs = reference(name), tokens(name)
+    model = load(name, np.float64)
+
+    @jax.jit
+    def compute(model):
+        def loss(model):
+            logits = logits_of(model, inputs).swapaxes(0, 1)
+            return (jnp.cos(jnp.arange(logits.size)).reshape(logits.shape) * logits).sum(), logits
+
+        return jax.grad(loss, has_aux=True)(model)
+
+    gradients, logits = compute(model)
+    assert_close(logits, file["wide logits"], 1e-10)
+    ours, theirs = dict(tensors(gradients, parts(name))), split(file["gradients"], shapes(name))
+    assert ours.keys() == theirs.keys()
+    for key, gradient in theirs.items():
+        assert np.abs(gradient).max() > 0
+        assert_close(ours[key], gradient, 1e-9)
+
+
+@pytest.mark.slow
+@every_model
+def test_logits_and_greedy_continuation_are_those_of_the_public_class_in_float32(name):
+    file = reference(name)
+    inputs, continuation = tokens(name), jnp.asarray(file["continuation"], jnp.int32)
+    whole = jnp.concatenate([inputs[:PROMPT, :1], continuation[:, None]])
+    length = len(whole) - len(inputs)
+    padded = jnp.concatenate([inputs, jnp.zeros((length, inputs.shape[1]), jnp.int32)])
+    logits = logits_of(load(name, np.float32), jnp.concatenate([padded, whole], 1))
+    assert_close(logits[: len(inputs), :-1].swapaxes(0, 1), file["logits"], 1e-5)
+    assert len(set(continuation.tolist())) > 4
+    np.testing.assert_array_equal(logits[PROMPT - 1 : -1, -1].argmax(-1), continuation)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@every_model
+def test_prefill_and_steps_are_the_whole(name):
+    model, inputs = load(name, np.float64), tokens(name)[:, 0]
+    step = jax.jit(lambda state, token: model(state, token))
+    state, first = seqmem.unroll(model, None, inputs[:11])
+    outputs = [*first]
+    for token in inputs[11:]:
+        state, logits = step(state, token)
+        outputs.append(logits)
+    assert_close(jnp.stack(outputs), reference(name)["wide logits"][0], 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@every_model
+def test_lengths_and_resets_separate_sequences(name):
+    model, inputs = load(name, np.float64), tokens(name)
+    lengths, resets = [13, 17], jnp.zeros(inputs.shape, bool).at[5, 0].set(True).at[8, 1].set(True)
+    logits = logits_of(model, inputs, lengths=jnp.array(lengths), resets=resets)
+    pieces = [(0, 0, 5), (0, 5, 13), (1, 0, 8), (1, 8, 17)]  # example, first step, end
+    starts = jnp.stack([inputs[start : start + 9, example] for example, start, _ in pieces], 1)
+    alone = logits_of(model, starts)  # later tokens do not matter
+    for piece, (example, start, stop) in enumerate(pieces):
+        assert_close(logits[start:stop, example], alone[: stop - start, piece], 1e-12)
+    for example, length in enumerate(lengths):
+        assert not logits[length:, example].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("xlstm", {"use_bias": True}),
+        ("xlstm", {"add_out_norm": False}),
+        ("xlstm", {"tie_word_embeddings": True}),
+        ("xlstm", {"weight_mode": "double"}),
+        ("xlstm", {"embedding_dim": 11}),
+    ],
+)
+def test_config_that_is_not_computed_is_refused(name, change):
+    ((option, value),) = change.items()
+    came = f"a config of model_type {LAYOUTS[name].model_type!r} with {option}={value!r}"
+    assert_refused(came, LAYOUTS[name].make, config(name) | change, jax.random.key(0))
+
+
+def test_keys_that_the_heads_of_xlstm_cannot_share_are_refused():
+    came = "xlstm got num_heads=2 for all keys=5"
+    assert_refused(came, XLSTM.make, config("xlstm") | {"qk_dim_factor": 0.5}, jax.random.key(0))
+
+
+def test_block_of_xlstm_7b_has_the_sizes_of_its_checkpoint():
+    config = {**XLSTM.defaults, "num_blocks": 1}
+    model = eqx.filter_eval_shape(XLSTM.make, config, jax.random.key(0))
+    assert model.body.layers[1].layer.layers[1].W_g.shape == (10944, 4096)
+    block = sum(leaf.size for leaf in jax.tree.leaves(model.body))
+    assert sum(leaf.size for leaf in jax.tree.leaves(model)) + 31 * block == 6_865_424_896
