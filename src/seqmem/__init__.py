@@ -21,6 +21,19 @@ imported when they are first used:
 import importlib as _importlib
 from typing import Any as _Any
 
+from ._cells.attention.causal_attention import CausalAttention as CausalAttention
+from ._cells.attention.family import ATTENTION as ATTENTION
+from ._cells.attention.positions import (
+    AbstractPositions as AbstractPositions,
+    ALiBi as ALiBi,
+    RoPE as RoPE,
+)
+from ._cells.attention.rope_scaling import (
+    AbstractRoPEScaling as AbstractRoPEScaling,
+    LinearScaling as LinearScaling,
+    Llama3Scaling as Llama3Scaling,
+    YaRNScaling as YaRNScaling,
+)
 from ._cells.block_diagonal.d_lin_oss import DLinOSS as DLinOSS
 from ._cells.block_diagonal.family import (
     BLOCK_DIAGONAL as BLOCK_DIAGONAL,
@@ -118,7 +131,6 @@ from ._cells.gated.para_lstm import ParaLSTM as ParaLSTM
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.ran import RAN as RAN
-from ._cells.gated.reset_after_mgu import ResetAfterMGU as ResetAfterMGU
 from ._cells.gated.rnn import RNN as RNN
 from ._cells.gated.scrn import SCRN as SCRN, SCRNState as SCRNState
 from ._cells.gated.slstm import SLSTM as SLSTM
@@ -161,9 +173,9 @@ from ._cells.window.causal_conv import CausalConv as CausalConv
 from ._cells.window.depthwise_conv import DepthwiseConv as DepthwiseConv
 from ._cells.window.family import WINDOW as WINDOW, AbstractWindowCell as AbstractWindowCell
 from ._cells.window.history import History as History
-from ._cells.window.positions import ALiBi as ALiBi, RoPE as RoPE
 from ._cells.window.sliding_window_attention import SlidingWindowAttention as SlidingWindowAttention
 from ._core.batching import PerExample as PerExample, vmap_batch as vmap_batch
+from ._core.cache import Cache as Cache
 from ._core.cell import (
     AbstractCell as AbstractCell,
     AbstractLayer as AbstractLayer,

@@ -17,6 +17,7 @@ from ._core.arguments import (
     check_state,
     check_step_flags,
 )
+from ._core.cache import check_caches
 from ._core.cell import AbstractLayer
 from ._core.errors import bad_input
 from ._core.method import AbstractMethod
@@ -218,6 +219,7 @@ def _checked(
     if run.resets is not None:
         check_step_flags("resets", run.resets, leading)
     check_timed(run.inputs, run.lengths, run.mask)
+    check_caches(one_state, run.state, leading[0], run.lengths, run.mask, run.resets)
     return run, method
 
 

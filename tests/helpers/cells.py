@@ -19,7 +19,6 @@ CELLS = {
     "GRU": lambda: seqmem.GRU(2, 5, key=key),
     "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
-    "ResetAfterMGU": lambda: seqmem.ResetAfterMGU(2, 5, key=key),
     "ParaGRU": lambda: seqmem.ParaGRU(2, 5, key=key),
     "ParaLSTM": lambda: seqmem.ParaLSTM(2, 5, key=key),
     "GRU of low rank": lambda: seqmem.GRU(
@@ -165,6 +164,20 @@ CELLS = {
             2, num_heads=2, window=5, num_key_value_heads=1, positions=seqmem.ALiBi(), key=key
         )
     ),
+    "CausalAttention": lambda: seqmem.CausalAttention(
+        2, num_heads=2, capacity=23, num_key_value_heads=1, head_size=6, norm_qk=True, key=key
+    ),
+    "CausalAttention, gated": lambda: seqmem.CausalAttention(
+        2,
+        num_heads=3,
+        capacity=23,
+        head_size=2,
+        positions=seqmem.ALiBi(),
+        gated=True,
+        bias=True,
+        output_bias=True,
+        key=key,
+    ),
     "MGU with_learned_state": lambda: seqmem.with_learned_state(seqmem.MGU(2, 5, key=key)),
     "ConvLSTM": lambda: seqmem.ConvLSTM((5, 2), 3, key=key),
     "ConvGRU": lambda: seqmem.ConvGRU((2, 3, 1), 5, key=key),
@@ -236,7 +249,6 @@ KINDS = {
 SMALL = {
     *("ATR", "BRC", "CFN", "FastGRNN", "FastRNN", "LiGRU", "MinimalRNN", "MogrifierLSTM"),
     *("MultiplicativeLSTM", "MUT1", "MUT2", "NBRC", "RAN", "RHN", "SCRN", "STAR", "UGRNN"),
-    "ResetAfterMGU",
     *("AntisymmetricRNN", "GatedAntisymmetricRNN", "LipschitzRNN", "NNRNN"),
     *("CTRNN", "PLRNN", "ALRNN"),
 }

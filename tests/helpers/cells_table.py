@@ -33,6 +33,7 @@ SIZES = {
     "key_size": 34,
     "width": 23,
     "window": 31,
+    "capacity": 73,
     "dilation": 43,
     "num_angles": 13,
     "rank": 29,
@@ -54,8 +55,7 @@ ELSEWHERE = {
     "RNN": "Flax, Haiku, Keras, PyTorch, memax",
     "LSTM": CORE,
     "GRU": CORE,
-    "MGU": "memax, torchrecurrent",
-    "ResetAfterMGU": "Flax",
+    "MGU": "Flax, memax, torchrecurrent",
     "IndRNN": "memax, torchrecurrent",
     "ConvLSTM": "Flax, Haiku, Keras",
     "ParaGRU": "ml-pararnn, pararnn-torch",
@@ -117,6 +117,7 @@ ELSEWHERE = {
     "NTM": "pytorch-ntm",
     "DNC": "dnc, pytorch-dnc",
     "SlidingWindowAttention": "memax (without a window)",
+    "CausalAttention": "memax",
 } | dict.fromkeys(
     (
         *("JANET", "MinimalRNN", "RAN", "UGRNN", "LiGRU", "CFN", "STAR", "BRC", "NBRC", "ATR"),
@@ -131,7 +132,8 @@ One row for each cell. `{command}` writes this page from the docstrings, the ini
 the families of the classes, and a test compares the two.
 
 * **Methods**: every cell runs on `Scan`, `ReferenceScan`, `Newton` and `QuasiNewton`, the last two
-  unless its state counts steps (`TTTLinear`, `TTTMLP`, `Titans`); the column has the others.
+  unless its state counts steps (`CausalAttention`, `TTTLinear`, `TTTMLP`, `Titans`); the column has
+  the others.
   "kernel" is `Parallel(kernel=True)`, where the family has one. Which cells, sizes and platforms it
   and `Fused` are for is in [accelerators.md](accelerators.md).
 * **State**: real numbers that one sequence carries from step to step; a complex number is two.

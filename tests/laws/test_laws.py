@@ -42,6 +42,7 @@ CUT = {
     "block-diagonal": [seqmem.Parallel(chunk_size=3), TILES],
     "fast weights": [seqmem.Parallel(chunk_size=2), seqmem.Scan()],
     "window": [seqmem.Parallel(), seqmem.Scan()],
+    "attention": [seqmem.Parallel(chunk_size=3), seqmem.Scan()],
 }
 # Cells with inputs, a state or writes of another structure than the cells above, on both methods;
 # and cells with derivatives of their own, on one.
@@ -49,7 +50,7 @@ STRUCTURES = {
     *("ProjectedLSTM", "ParaLSTM", "SLSTM", "PhasedLSTM", "ConvLSTM", "LIF, recurrent", "GRUD"),
     *("RTU", "S5 with_delta_t", "DLinOSS"),
     *("KDA with_learned_state", "MLSTM", "MomentumDeltaRule", "DeltaProduct", "RWKV7", "MesaNet"),
-    "SlidingWindowAttention with_learned_state",
+    *("SlidingWindowAttention with_learned_state", "CausalAttention"),
 }
 DERIVATIVES = {"RGLRU", "LIF", "EchoState", "GatedKalmaNet", "DNC"}
 # Cells whose one step is a large program, which a tile would repeat.

@@ -11,6 +11,7 @@ import seqmem
 from tests.helpers.inputs import draw_inputs
 from tests.helpers.slow import slow_but
 from tests.papers import (
+    attention,
     block_diagonal,
     continuous,
     convolutional,
@@ -39,6 +40,7 @@ PAPERS |= structured.PAPERS | neuroscience.PAPERS
 PAPERS |= block_diagonal.PAPERS | learning.PAPERS | mamba3.PAPERS
 PAPERS |= spiking.PAPERS
 PAPERS |= zoo.PAPERS
+PAPERS |= attention.PAPERS
 # One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
 QUICK = PAPERS.keys() - zoo.PAPERS.keys() | {seqmem.JANET, seqmem.MUT3}
 QUICK -= structured.PAPERS.keys() | neuroscience.PAPERS.keys()  # cells/test_s*_matrices.py

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .batching import per_example_parts
+from .cache import check_caches
 from .errors import bad_input
 from .family import UNSTRUCTURED, Family
 from .jacobian import AbstractJacobian
@@ -110,8 +111,8 @@ class AbstractCell(AbstractLayer):
             x: one input, of the cell's `input_shape`.
 
         Raises:
-            ValueError: for a batch. Use `jax.vmap(cell)(states, xs)` for one step of a batch, or
-                `seqmem.unroll` for sequences.
+            ValueError: for a full cache, and for a batch. Use `jax.vmap(cell)(states, xs)` for one
+                step of a batch, or `seqmem.unroll` for sequences.
         """
         _check_step(self, state, x)
         drive = project(self, x, state)
@@ -174,6 +175,7 @@ def _check_step(cell: AbstractCell, state: State, x: PyTree) -> None:
             f"the state of one example, {tree_names(one_state)}.",
             remedy,
         )
+    check_caches(one_state, state, 1)
 
 
 def project(cell: AbstractCell, x: PyTree, state: State) -> Drive:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import PyTree
 
 from .errors import bad_input
+from .nodes import is_known, nodes
 
 
 class Timed(NamedTuple):
@@ -81,21 +81,21 @@ def check_timed(xs: PyTree, lengths: Any = None, mask: Any = None) -> None:
 
     Values that are traced, or on devices of other processes, are not known.
     """
-    for node in _nodes(xs, Observed):
+    for node in nodes(xs, Observed):
         if node.is_observed.dtype != jnp.bool_:
             raise bad_input(
                 f"is_observed is {node.is_observed.dtype}.",
                 "booleans, one for each entry of the input.",
                 "write is_observed.astype(bool), or ~jax.numpy.isnan(x).",
             )
-    for node in _nodes(xs, Timed):
+    for node in nodes(xs, Timed):
         if not jnp.issubdtype(node.delta_t.dtype, jnp.floating):
             raise bad_input(
                 f"delta_t is {node.delta_t.dtype}.",
                 "floating point numbers, one for each step.",
                 "cast delta_t with astype(float).",
             )
-        if all(map(_is_known, (node.delta_t, lengths, mask))):
+        if all(map(is_known, (node.delta_t, lengths, mask))):
             _check_values(np.asarray(node.delta_t), lengths, mask)
 
 
@@ -114,12 +114,3 @@ def _check_values(delta_t: np.ndarray, lengths: Any, mask: Any) -> None:
             "sort the inputs by their times and take numpy.diff of the times; pass lengths or mask "
             "where steps are padding.",
         )
-
-
-def _nodes(xs: PyTree, kind: type) -> list[Any]:
-    is_node = lambda node: isinstance(node, kind)  # noqa: E731
-    return [node for node in jax.tree.leaves(xs, is_leaf=is_node) if is_node(node)]
-
-
-def _is_known(leaf: Any) -> bool:
-    return not isinstance(leaf, Tracer) and getattr(leaf, "is_fully_addressable", True)

@@ -11,6 +11,7 @@ import equinox as eqx
 import wadler_lindig as wl
 from jaxtyping import PyTree
 
+from .._cells.attention.family import ATTENTION
 from .._cells.fast_weights.family import FAST_WEIGHTS
 from .._cells.gated.family import GATED
 from .._cells.gates import Gate, gate, with_gate
@@ -28,7 +29,7 @@ class AbstractWrapper(eqx.Module):
     Attributes:
         name: the public function that makes the wrapped cell, for messages and `repr`.
         has_new_update: whether the next state differs from the cell's. A family that writes
-            `update` itself (fast weights, windows) then no longer applies.
+            `update` itself (fast weights, windows, attention) then no longer applies.
         has_new_gates: whether the values of the gates differ from the cell's, at the same state
             and drive.
         has_affine_mix: whether `mix` remains affine in state and drive. A gated cell is
@@ -63,8 +64,8 @@ class AbstractWrapper(eqx.Module):
 
 
 class WrappedCell(AbstractCell):
-    """A cell with the functions of a wrapper. It has `mix`, `gate`, `output`, `read` and
-    `readout_sequence` where the family of the wrapped cell has them.
+    """A cell with the functions of a wrapper. It has `mix`, `gate`, `output`, `read`,
+    `entry` and `readout_sequence` where the family of the wrapped cell has them.
     """
 
     is_composite = True
@@ -78,7 +79,7 @@ class WrappedCell(AbstractCell):
 
     @property
     def family(self) -> Family:  # pyright: ignore
-        has_fixed_update = self.cell.family in (FAST_WEIGHTS, WINDOW)
+        has_fixed_update = self.cell.family in (FAST_WEIGHTS, WINDOW, ATTENTION)
         is_broken = self.wrapper.has_new_update and has_fixed_update
         is_broken |= not self.wrapper.has_affine_mix and self.cell.family is GATED
         if is_broken or isinstance(self.cell, AbstractContainer):  # which runs as one cell then
@@ -129,6 +130,9 @@ class WrappedCell(AbstractCell):
     @property
     def reads_once(self) -> bool:
         return self.cell.reads_once  # pyright: ignore
+
+    def entry(self, drive, position):
+        return self.cell.entry(drive, position)  # pyright: ignore
 
     def readout_sequence(self, history, drives):
         return self.cell.readout_sequence(history, drives)  # pyright: ignore

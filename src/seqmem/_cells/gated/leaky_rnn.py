@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
+from ..initialisers import gate_matrices
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
 from ..time_constants import leak, log_time_constants
 from .family import AbstractGatedCell
 
@@ -76,9 +77,8 @@ class LeakyRNN(AbstractGatedCell):
     ):
         check_sizes("LeakyRNN", input_size=input_size, hidden_size=hidden_size)
         check_activation("LeakyRNN", activation)
-        self.W, self.U = recurrent_matrices(
-            "LeakyRNN", recurrent, key, (hidden_size, input_size), (hidden_size, hidden_size)
-        )
+        self.W, U = gate_matrices(key, (hidden_size, input_size), (hidden_size, hidden_size))
+        self.U = recurrent_matrix("LeakyRNN", recurrent, U, key)
         self.b = jnp.zeros(hidden_size)
         self.log_tau = log_time_constants("LeakyRNN", time_constants, dt, hidden_size)
         self.dt = dt

@@ -13,9 +13,9 @@ from ..._core.cell import AbstractCell
 from ..._core.precision import state_dtype
 from ..._core.step import select
 from ..._core.validation import check_heads, check_positive, check_sizes
+from ..attention.positions import AbstractPositions
 from ..initialisers import lecun_normal, normal
 from ..normalisation import layer_norm
-from ..window.positions import AbstractPositions
 
 Model = PyTree  # the weights of the inner models, a head axis in front
 

@@ -3,8 +3,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..attention.positions import AbstractPositions, RoPE
 from ..initialisers import normal
-from ..window.positions import AbstractPositions, RoPE
 from .ttt import AbstractTTT, product
 
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..attention.positions import AbstractPositions, RoPE
 from ..initialisers import normal
-from ..window.positions import AbstractPositions, RoPE
 from .ttt import AbstractTTT, product
 
 EXPANSION = 4

@@ -4,15 +4,16 @@ Time is cut into blocks of n queries. A block attends to the entries in it and t
 so that cost and memory grow as time · n.
 """
 
-import math
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..attention.attend import attend
+from ..attention.positions import AbstractPositions
 from .history import History
-from .positions import AbstractPositions
 
 
 class Entry(NamedTuple):
@@ -23,57 +24,10 @@ class Entry(NamedTuple):
     valid: Float[Array, "*steps"]
 
 
-def attend(
-    encoding: AbstractPositions,
-    queries: Float[Array, "block queries heads size"],
-    entries: Entry,
-    visible: Bool[Array, "block queries keys"],
-    query_positions: Float[Array, "#block queries"],
-    key_positions: Float[Array, "#block keys"],
-) -> Float[Array, "block queries heads size"]:
-    """softmax(q · k / √size + bias) v over the entries that are visible and valid.
-
-    Entries that are not finite are replaced by zeros in the products, and the outputs that see them
-    become NaN: otherwise 0 · NaN would reach every output of the block.
-
-    Args:
-        encoding: how positions enter.
-        queries: grouped by the heads of the entries, in order.
-        entries: those of each block, [block, keys, ...].
-        visible: which entries a query may see.
-        query_positions: the positions of the queries.
-        key_positions: the positions of the entries.
-    """
-    visible = visible & (entries.valid > 0)[:, None, :]
-    bad_queries = _is_nonfinite(queries)
-    bad_entries = _is_nonfinite(entries.key) | _is_nonfinite(entries.value)
-    k, v = (_zero_where(bad_entries, leaf) for leaf in (entries.key, entries.value))
-    q = encoding.encode(_zero_where(bad_queries, queries), query_positions)
-    k = encoding.encode(k, key_positions)
-    grouped = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[-1])
-    products = jnp.einsum("btgrd,bsgd->bgrts", grouped, k) / math.sqrt(q.shape[-1])
-    bias = encoding.bias(q.shape[2], query_positions[:, :, None] - key_positions[:, None, :])
-    if bias is not None:
-        products = products + bias.reshape(-1, *products.shape[1:])
-    lowest = jnp.finfo(products.dtype).min  # not −∞: the queries after the last step see no entry
-    weights = jax.nn.softmax(jnp.where(visible[:, None, None], products, lowest))
-    outputs = jnp.einsum("bgrts,bsgd->btgrd", weights, v).reshape(queries.shape)
-    bad_outputs = bad_queries | (visible & bad_entries[:, None, :]).any(-1)
-    return jnp.where(bad_outputs[..., None, None], jnp.nan, outputs)
-
-
-def _is_nonfinite(vectors: Float[Array, "*steps heads size"]) -> Bool[Array, "*steps"]:
-    return ~jnp.isfinite(vectors).all((-2, -1))
-
-
-def _zero_where(flags: Bool[Array, "*steps"], vectors: Array) -> Array:
-    return jnp.where(flags[..., None, None], jnp.zeros_like(vectors), vectors)
-
-
 def attend_sequence(
     encoding: AbstractPositions, queries: Float[Array, "time heads size"], history: History
 ) -> Float[Array, "time heads size"]:
-    """`attend` of every step to its window.
+    """`attend` of every step to its window, with queries that are scaled.
 
     In a block of n queries, query i has position n + i, and its window has positions i + 1 to
     n + i. After a reset, positions count from the reset; those of the initial window are negative.
@@ -85,21 +39,38 @@ def attend_sequence(
     entries = jax.tree.map(blocks.keys_of, history.entries)
     if history.steps_since_reset is None:
         visible = jnp.broadcast_to(visible, (blocks.count, *visible.shape))
-        positions = query[None], key[None]
+        positions, axis = (query, key), None  # the same in every block
     else:
         since_reset = blocks.queries_of(history.steps_since_reset)
         visible = visible & (distance <= since_reset[..., None])
         visible = jnp.concatenate([visible, blocks.visible_init(since_reset)], -1)
         entries = jax.tree.map(blocks.append_init, entries, history.init)
-        positions = jnp.minimum(since_reset, query), blocks.key_positions(history.steps_since_reset)
-    outputs = attend(
-        encoding,
-        blocks.queries_of(queries),
-        entries,
-        visible,
-        *(leaf.astype(queries.dtype) for leaf in positions),
+        key_positions = blocks.key_positions(history.steps_since_reset)
+        positions, axis = (jnp.minimum(since_reset, query), key_positions), 0
+    attend_block = functools.partial(attend_window, encoding)
+    outputs = jax.vmap(attend_block, in_axes=(0, 0, 0, axis, axis))(
+        blocks.queries_of(queries), entries, visible, *positions
     )
     return outputs.reshape(-1, *queries.shape[1:])[: history.time]
+
+
+def attend_window(
+    encoding: AbstractPositions,
+    queries: Float[Array, "queries heads size"],
+    entries: Entry,
+    visible: Bool[Array, "queries keys"],
+    query_positions: Int[Array, " queries"],
+    key_positions: Int[Array, " keys"],
+) -> Float[Array, "queries heads size"]:
+    """`attend` to the valid ones of some entries, with the positions encoded."""
+    at_queries, at_keys = (leaf.astype(queries.dtype) for leaf in (query_positions, key_positions))
+    return attend(
+        encoding.encode(queries, at_queries),
+        encoding.encode(entries.key, at_keys),
+        entries.value,
+        visible & (entries.valid > 0),
+        encoding.bias(queries.shape[1], at_queries[:, None] - at_keys),
+    )
 
 
 class _Blocks(NamedTuple):
