@@ -131,6 +131,7 @@ from ._cells.gated.para_lstm import ParaLSTM as ParaLSTM
 from ._cells.gated.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from ._cells.gated.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from ._cells.gated.ran import RAN as RAN
+from ._cells.gated.reset_after_mgu import ResetAfterMGU as ResetAfterMGU
 from ._cells.gated.rnn import RNN as RNN
 from ._cells.gated.scrn import SCRN as SCRN, SCRNState as SCRNState
 from ._cells.gated.slstm import SLSTM as SLSTM

@@ -49,7 +49,8 @@ def test_cells_with_gates_are_these():
     assert {cls.__name__ for cls in LSTMS} == lstms
     small = {"JANET", "RAN", "UGRNN", "LiGRU", "CFN", "NBRC", "MUT3"}
     timed = {cls.__name__ for cls in TIMED}
-    assert names == lstms | timed | small | {"GRU", "ResetBeforeGRU", "MGU", "ConvGRU"}
+    grus = {"GRU", "ResetBeforeGRU", "MGU", "ResetAfterMGU", "ConvGRU"}
+    assert names == lstms | timed | small | grus
 
 
 @every_gated_cell

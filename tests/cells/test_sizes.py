@@ -19,7 +19,7 @@ TWO_SIZES = {
             *(seqmem.QRNN, seqmem.LRU, seqmem.HGRN, seqmem.S5),
             *(seqmem.JANET, seqmem.MinimalRNN, seqmem.RAN, seqmem.UGRNN, seqmem.LiGRU, seqmem.CFN),
             *(seqmem.STAR, seqmem.BRC, seqmem.NBRC, seqmem.ATR, seqmem.FastRNN, seqmem.FastGRNN),
-            *(seqmem.MUT3, seqmem.MultiplicativeLSTM, seqmem.MogrifierLSTM),
+            *(seqmem.MUT3, seqmem.MultiplicativeLSTM, seqmem.MogrifierLSTM, seqmem.ResetAfterMGU),
         )
     },
     seqmem.ProjectedLSTM: {"output_size": 2},

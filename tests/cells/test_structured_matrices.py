@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import seqmem
+from seqmem._cells.initialisers import gate_matrices
+from seqmem._cells.matrices.structure import input_matrices
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 
 KEY = jax.random.key(0)
 SIZE = 6
@@ -109,6 +112,22 @@ def test_recurrent_weights_are_not_drawn_with_the_numbers_of_the_input_weights()
     cell = seqmem.RNN(40, 40, recurrent=seqmem.Antisymmetric(), key=KEY)
     correlation = np.corrcoef(cell.W.ravel(), cell.U.parameters.ravel())[0, 1]
     assert abs(correlation) < 0.1  # four standard errors
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize(
+    "make", [seqmem.RNN, *map(slow, (seqmem.LSTM, seqmem.GRU, seqmem.LeakyRNN, seqmem.CTRNN))]
+)
+def test_structure_leaves_the_input_weights_and_costs_no_orthogonal_matrix(make):
+    plain, structured = make(3, 5, key=KEY), make(3, 5, recurrent=seqmem.LowRank(2), key=KEY)
+    np.testing.assert_array_equal(structured.W, plain.W)
+    shapes = plain.W.shape, plain.U.shape
+
+    def decomposes(draw):
+        return "geqrf" in draw.lower(KEY, *shapes).compile().as_text()
+
+    assert decomposes(gate_matrices)
+    assert not decomposes(input_matrices)
 
 
 @dataclasses.dataclass(frozen=True)

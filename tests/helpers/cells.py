@@ -19,6 +19,7 @@ CELLS = {
     "GRU": lambda: seqmem.GRU(2, 5, key=key),
     "ResetBeforeGRU": lambda: seqmem.ResetBeforeGRU(2, 5, key=key),
     "MGU": lambda: seqmem.MGU(2, 5, key=key),
+    "ResetAfterMGU": lambda: seqmem.ResetAfterMGU(2, 5, key=key),
     "ParaGRU": lambda: seqmem.ParaGRU(2, 5, key=key),
     "ParaLSTM": lambda: seqmem.ParaLSTM(2, 5, key=key),
     "GRU of low rank": lambda: seqmem.GRU(
@@ -249,6 +250,7 @@ KINDS = {
 SMALL = {
     *("ATR", "BRC", "CFN", "FastGRNN", "FastRNN", "LiGRU", "MinimalRNN", "MogrifierLSTM"),
     *("MultiplicativeLSTM", "MUT1", "MUT2", "NBRC", "RAN", "RHN", "SCRN", "STAR", "UGRNN"),
+    "ResetAfterMGU",
     *("AntisymmetricRNN", "GatedAntisymmetricRNN", "LipschitzRNN", "NNRNN"),
     *("CTRNN", "PLRNN", "ALRNN"),
 }

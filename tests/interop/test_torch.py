@@ -181,6 +181,25 @@ def test_torch_module_loads_a_network_of_ours(torch, kind):
     assert_same([after], [before], 1e-14)
 
 
+@pytest.mark.slow
+def test_deep_bidirectional_module_with_projections_and_dropout_is_one_stack(torch):
+    torch.manual_seed(2)
+    options = {"num_layers": 3, "bidirectional": True, "proj_size": OUTPUT, "dropout": 0.3}
+    module = torch.nn.LSTM(INPUT, HIDDEN, dtype=torch.float64, **options).eval()
+    net = from_torch(seqmem.ProjectedLSTM, module.state_dict(), dropout=0.3)
+    kinds = [type(layer) for layer in net.layers]
+    pair, dropout = seqmem.layers.Bidirectional, seqmem.layers.Dropout
+    assert kinds == [pair, dropout, pair, dropout, pair]
+    xs = draw(np.random.default_rng(3), (TIME, BATCH, INPUT), "float64")
+    _, ys = seqmem.unroll(net, None, xs)
+    np.testing.assert_allclose(ys, module(torch.tensor(xs))[0].detach(), rtol=0, atol=1e-12)
+    weights = to_torch(net)
+    assert list(weights) == list(module.state_dict())
+    for name, array in module.state_dict().items():
+        if name.startswith("weight"):
+            np.testing.assert_array_equal(weights[name], array)
+
+
 @pytest.mark.parametrize(("layers", "directions"), [(1, 1), (1, 2), (3, 1), (2, 2)])
 def test_module_without_biases_has_the_same_names_there_and_zeros_here(torch, layers, directions):
     options = {"num_layers": layers, "bidirectional": directions == 2, "bias": False}

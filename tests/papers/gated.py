@@ -117,6 +117,18 @@ def mgu(cell, h, xs):
     return h, ys
 
 
+def reset_after_mgu(cell, h, xs):
+    """Flax's `MGUCell`: one gate takes the places of a GRU's reset and update gates."""
+    candidate = seqmem.gate(cell, "candidate")
+    ys = []
+    for x in xs:
+        f = sigmoid(pre_activation(cell, "forget", x, h))
+        n = np.tanh(candidate.W @ x + candidate.b + f * (candidate.U @ h + cell.c))
+        h = (1 - f) * n + f * h
+        ys.append(h)
+    return h, ys
+
+
 def echo_state(cell, h, xs):
     """Jaeger 2001 with leaky units, unit by unit."""
     ys = []
@@ -195,6 +207,7 @@ PAPERS = {
     seqmem.GRU: (gru, {}),
     seqmem.ResetBeforeGRU: (reset_before_gru, {}),
     seqmem.MGU: (mgu, {}),
+    seqmem.ResetAfterMGU: (reset_after_mgu, {}),
     seqmem.EchoState: (echo_state, {"leak": 0.3}),
     seqmem.SLSTM: (slstm, {"hidden_size": 6, "num_heads": 3}),
 }

@@ -1,5 +1,6 @@
 """Flossing before and during training: which parameters it changes, and when."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -104,6 +105,33 @@ def test_flossing_depends_on_the_training_state_alone():
             state, _ = step(state, xs)
         levels.append(state.model.level)
     np.testing.assert_array_equal(*levels)
+
+
+class Counter:
+    """A counter on a device, which waits for the step before it is read."""
+
+    def __init__(self, value):
+        self.value, self.reads = value, 0
+
+    def __int__(self):
+        self.reads += 1
+        return self.value
+
+
+def test_positions_are_read_off_the_first_state_and_counted_from_there_on():
+    def step(state):
+        return dataclasses.replace(state, steps=Counter(state.steps.value + 1)), {}
+
+    flossing = training.with_flossing(step, pull_to_noise, ADAM, at=(4,), steps=1, key=KEY)
+    first = training.TrainingState(make_model(), None, None, Counter(1), Counter(2))
+    states = [first]
+    for _ in range(3):
+        states.append(flossing(states[-1])[0])
+    assert [state.steps.reads for state in states] == [1, 0, 0, 0]
+    assert [bool((state.model.level != 0).all()) for state in states] == [False, False, True, True]
+    resumed, _ = flossing(first)  # of another place in the run
+    assert first.steps.reads == 2
+    assert (resumed.model.level == 0).all()
 
 
 @pytest.mark.parametrize("steps", [0, 1.5])

@@ -13,7 +13,6 @@ from .._core.errors import bad_input
 from .._core.problem import State
 from .._core.shapes import leading_axes
 from .._core.validation import check_count
-from .._methods.scan.gradient_transforms import AbstractGradientTransform, transform_gradient
 from .._methods.segments import scan_segments, segment_size
 from ..dynamics._step_map import StepMap
 from ..dynamics._tangent_frame import (
@@ -34,7 +33,6 @@ def floss(
     k: int,
     target: Float[ArrayLike, ""] | Float[ArrayLike, " k"] = 0.0,
     washout: int = 0,
-    transform: AbstractGradientTransform | None = None,
     key: PRNGKeyArray,
 ) -> Float[Array, ""]:
     """The loss of gradient flossing: squared distances of the k leading exponents from a target.
@@ -52,14 +50,13 @@ def floss(
 
     In a chaotic network the derivative grows like e^(λ_1 T): it is that of one trajectory, and no
     descent direction. An optimiser that makes the recurrent weights decay takes the network out of
-    chaos first: `benchmarks.studies.flossing` does so. `transform` limits what passes through the
-    states; `gradients.Detach(1)` holds them constant, which keeps the derivative finite.
+    chaos first: `benchmarks.studies.flossing` does so.
 
     Cost: about three times a run of `dynamics.lyapunov_exponents`. Memory of the gradient: that of
     about √T steps and √T frames of n × k, since segments of √T steps are computed again.
     Source: Engelken 2023, "Gradient flossing", NeurIPS, arXiv:2312.17306, and its program,
     github.com/RainerEngelken/GradientFlossing; of the paper the abstract was read. Differs: a sum
-    over the exponents, where the program takes a mean; targets, transforms and batches.
+    over the exponents, where the program takes a mean; targets and batches.
 
     Args:
         cell: the cell, with a state of n real floating point entries; differentiate with respect to
@@ -70,8 +67,6 @@ def floss(
         target: of all exponents, or of each.
         washout: steps at the beginning that do not count, in which the directions align and the
             state forgets where it began. Without it the exponents are off by the order of 1/T.
-        transform: of the gradient between the state of a step and that of the step before, as for
-            `seqmem.Scan`.
         key: random key for the first directions.
 
     Raises:
@@ -104,25 +99,13 @@ def floss(
             f"one number, or one for each of the {k} exponents.",
             "pass 0.0, or an array of k numbers.",
         )
-    _check_transform(transform)
     states = initial_states(cell, state, tuple(batch))
-    exponents = _exponents(
-        cell, states, xs, key, k=k, washout=washout, transform=transform, batch_axes=len(batch)
-    )
+    exponents = _exponents(cell, states, xs, key, k=k, washout=washout, batch_axes=len(batch))
     return jnp.square(exponents - jnp.asarray(target, exponents.dtype)).sum(-1).mean()
 
 
-def _check_transform(transform: AbstractGradientTransform | None) -> None:
-    if transform is not None and not isinstance(transform, AbstractGradientTransform):
-        raise bad_input(
-            f"floss got transform={transform!r}.",
-            "a transform of gradients, or None.",
-            "pass one, such as seqmem.gradients.Detach(1).",
-        )
-
-
-@functools.partial(jax.jit, static_argnames=("k", "washout", "transform", "batch_axes"))
-def _exponents(cell, states, xs, key, *, k, washout, transform, batch_axes):
+@functools.partial(jax.jit, static_argnames=("k", "washout", "batch_axes"))
+def _exponents(cell, states, xs, key, *, k, washout, batch_axes):
     """The exponents of each example, [*batch, k]."""
 
     def of_one(cell: AbstractCell, state: State, xs: PyTree) -> Float[Array, " k"]:
@@ -134,8 +117,6 @@ def _exponents(cell, states, xs, key, *, k, washout, transform, batch_axes):
 
         def step(carry: tuple[Frame, Array], x_and_index: tuple) -> tuple[tuple, None]:
             (frame, log_growth), (x, step_index) = carry, x_and_index
-            if transform is not None:
-                frame = frame._replace(state=transform_gradient(transform, frame.state, step_index))
             frame, R = advance(step_map, frame, x)
             growth = jnp.maximum(jnp.abs(jnp.diagonal(R)), least)
             log_growth += jnp.where(step_index >= washout, jnp.log(growth), 0)

@@ -3,13 +3,14 @@
 `from_x` makes the layer that computes what a module of library x computes, from the arrays of its
 parameters by its names for them; `to_x` is the inverse. They agree on this:
 
-    names        those of one module, prefixes such as "model.layers.0.attn." cut off; a name that
-                 is missing or unknown raises a ValueError, and so does a shape that does not fit
+    names        those of one module, prefixes such as "model.layers.0.attn." cut off, in nested
+                 dicts where the library has them; a name that is missing or unknown raises a
+                 ValueError, and so does a shape that does not fit
     arrays       of NumPy, of JAX, or PyTorch tensors on the CPU, so a `state_dict()` will do
     dtype        the widest among the arrays; float64 becomes float32 without JAX's x64 mode
     gradients    `from_x` can be differentiated: a gradient with respect to its arrays has x's names
     the way back `to_x` returns NumPy arrays; for `module.load_state_dict`, `torch.from_numpy` makes
-                 tensors of them
+                 tensors of them; `to_equinox` returns a module
 
     >>> import jax, seqmem
     >>> from seqmem.interop import from_xlstm, to_xlstm
@@ -21,6 +22,8 @@ parameters by its names for them; `to_x` is the inverse. They agree on this:
 `seqmem.interop.nnx` runs a cell as a module of Flax, and needs it.
 """
 
+from ._keras_file import read_keras as read_keras
+from .equinox import from_equinox as from_equinox, to_equinox as to_equinox
 from .export import register_for_export as register_for_export
 from .fla_comba import from_fla_comba as from_fla_comba, to_fla_comba as to_fla_comba
 from .fla_gated_delta_net import (
@@ -42,12 +45,16 @@ from .fla_preconditioned import (
 )
 from .fla_rwkv6 import from_fla_rwkv6 as from_fla_rwkv6, to_fla_rwkv6 as to_fla_rwkv6
 from .fla_rwkv7 import from_fla_rwkv7 as from_fla_rwkv7, to_fla_rwkv7 as to_fla_rwkv7
+from .flax import from_flax as from_flax, to_flax as to_flax
+from .haiku import from_haiku as from_haiku, to_haiku as to_haiku
+from .keras import from_keras as from_keras, to_keras as to_keras
 from .linoss import from_linoss as from_linoss, to_linoss as to_linoss
 from .mamba import from_mamba as from_mamba, to_mamba as to_mamba
 from .mamba2 import from_mamba2 as from_mamba2, to_mamba2 as to_mamba2
 from .mamba3 import from_mamba3 as from_mamba3, to_mamba3 as to_mamba3
 from .minimax import from_minimax as from_minimax, to_minimax as to_minimax
 from .nir import from_nir as from_nir, to_nir as to_nir
+from .onnx import from_onnx as from_onnx, to_onnx as to_onnx
 from .pytorch import from_torch as from_torch, to_torch as to_torch
 from .qwen3_next import from_qwen3_next as from_qwen3_next, to_qwen3_next as to_qwen3_next
 from .s5 import from_s5 as from_s5, to_s5 as to_s5

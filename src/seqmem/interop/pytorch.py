@@ -27,7 +27,8 @@ from ..layers.bidirectional import Bidirectional
 from ..layers.deep import deep
 from ..layers.dropout import Dropout
 from ..layers.stack import Stack
-from .weight_table import Row, Weights, WeightTable, concatenate, same
+from ._gru_biases import merge_biases, split_biases
+from .weight_table import Row, Weights, WeightTable, same
 
 CELLS = (RNN, LSTM, ProjectedLSTM, GRU)  # their gates are in PyTorch's order
 ACTIVATIONS = (jnp.tanh, jax.nn.relu)  # torch.nn.RNN has no other
@@ -182,7 +183,7 @@ def _rows(
     b, c = {f"{path}.b": ours}, {f"{path}.c": "hidden_size"}
     biases = {f"bias_ih_{name}": theirs, f"bias_hh_{name}": theirs} if has_bias else {}
     if cell_type is GRU:
-        yield Row(b | c, biases, _gru_biases, _torch_gru_biases)
+        yield Row(b | c, biases, merge_biases, split_biases)
     else:
         yield Row(b, biases, _sum_biases, _torch_biases)
     if cell_type is ProjectedLSTM:
@@ -195,16 +196,6 @@ def _sum_biases(inner: Any, outer: Any) -> Any:
 
 def _torch_biases(b: np.ndarray) -> np.ndarray:
     return np.stack([b, np.zeros_like(b)])
-
-
-def _gru_biases(inner: Any, outer: Any) -> Any:
-    hidden = len(inner) // 3
-    gates, candidate = slice(None, 2 * hidden), slice(2 * hidden, None)
-    return concatenate(inner[gates] + outer[gates], inner[candidate], outer[candidate])
-
-
-def _torch_gru_biases(b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return np.concatenate([b, np.zeros_like(b[:2]), c[None]])
 
 
 def _check_type(cell_type: type[AbstractLayer]) -> None:

@@ -78,7 +78,9 @@ def with_flossing(
     """A training step that flosses the model before the steps at some positions.
 
     It takes the place of `step` in any loop, also that of `experiment.train`: what it does depends
-    on the training state alone, so a run that is resumed ends with the same bits.
+    on the training state alone, so a run that is resumed ends with the same bits. The position is
+    read off the first state, and counted from there on while each call gets the state of the one
+    before, so the device need not wait.
 
     Args:
         step: from `make_step`.
@@ -107,16 +109,23 @@ def with_flossing(
         >>> step = training.with_flossing(step, floss, adam, at=positions, steps=50, key=key)
     """
     check_count("with_flossing", "steps", steps, remedy="choose a number, such as 100.")
+    # The counter of the last state that was returned, and that state's position: to read it off the
+    # state would wait for the step to end.
+    last: tuple[Array | None, int] = None, 0
 
     def flossing_step(
         state: TrainingState, *args: Any, **options: Any
     ) -> tuple[TrainingState, dict[str, Array]]:
-        position = int(state.steps) + int(state.skipped)
+        nonlocal last
+        follows = state.steps is last[0]
+        position = last[1] if follows else int(state.steps) + int(state.skipped)
         if position in at:
             position_key = jax.random.fold_in(key, position)
             model, _ = floss_steps(loss, state.model, optimiser, steps=steps, key=position_key)
             state = dataclasses.replace(state, model=model)
-        return step(state, *args, **options)
+        state, metrics = step(state, *args, **options)
+        last = state.steps, position + 1
+        return state, metrics
 
     return flossing_step
 

@@ -6,8 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
-from ..initialisers import gate_matrices
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
 from .family import AbstractGatedCell
 
 
@@ -62,8 +61,9 @@ class GRU(AbstractGatedCell):
         key: PRNGKeyArray,
     ):
         check_sizes("GRU", input_size=input_size, hidden_size=hidden_size)
-        self.W, U = gate_matrices(key, (3, hidden_size, input_size), (3, hidden_size, hidden_size))
-        self.U = recurrent_matrix("GRU", recurrent, U, key)
+        self.W, self.U = recurrent_matrices(
+            "GRU", recurrent, key, (3, hidden_size, input_size), (3, hidden_size, hidden_size)
+        )
         self.b = jnp.zeros((3, hidden_size))
         self.c = jnp.zeros(hidden_size)
 

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
-from ..initialisers import gate_matrices
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
 from ..time_constants import leak, log_time_constants
 from .family import AbstractGatedCell
 
@@ -77,8 +76,9 @@ class LeakyRNN(AbstractGatedCell):
     ):
         check_sizes("LeakyRNN", input_size=input_size, hidden_size=hidden_size)
         check_activation("LeakyRNN", activation)
-        self.W, U = gate_matrices(key, (hidden_size, input_size), (hidden_size, hidden_size))
-        self.U = recurrent_matrix("LeakyRNN", recurrent, U, key)
+        self.W, self.U = recurrent_matrices(
+            "LeakyRNN", recurrent, key, (hidden_size, input_size), (hidden_size, hidden_size)
+        )
         self.b = jnp.zeros(hidden_size)
         self.log_tau = log_time_constants("LeakyRNN", time_constants, dt, hidden_size)
         self.dt = dt

@@ -6,8 +6,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
-from ..initialisers import gate_biases, gate_matrices
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
+from ..initialisers import gate_biases
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
 from .family import AbstractGatedCell
 
 
@@ -71,8 +71,9 @@ class LSTM(AbstractGatedCell):
         key: PRNGKeyArray,
     ):
         check_sizes("LSTM", input_size=input_size, hidden_size=hidden_size)
-        self.W, U = gate_matrices(key, (4, hidden_size, input_size), (4, hidden_size, hidden_size))
-        self.U = recurrent_matrix("LSTM", recurrent, U, key)
+        self.W, self.U = recurrent_matrices(
+            "LSTM", recurrent, key, (4, hidden_size, input_size), (4, hidden_size, hidden_size)
+        )
         self.b = gate_biases(self.gates, hidden_size, forget=forget_bias)
 
     @property

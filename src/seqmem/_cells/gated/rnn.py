@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
-from ..initialisers import gate_matrices, lecun_normal
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
+from ..initialisers import lecun_normal
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
 from .family import AbstractGatedCell
 
 
@@ -68,8 +68,9 @@ class RNN(AbstractGatedCell):
         if output_size is not None:
             check_sizes("RNN", output_size=output_size)
         matrix_key, output_key = jax.random.split(key)
-        self.W, U = gate_matrices(matrix_key, (hidden_size, input_size), (hidden_size, hidden_size))
-        self.U = recurrent_matrix("RNN", recurrent, U, matrix_key)
+        self.W, self.U = recurrent_matrices(
+            "RNN", recurrent, matrix_key, (hidden_size, input_size), (hidden_size, hidden_size)
+        )
         self.b = jnp.zeros(hidden_size)
         self.V = (
             None if output_size is None else lecun_normal(output_key, (output_size, hidden_size))

@@ -1,6 +1,7 @@
 """Structured matrices: what a recurrent matrix is made of, declared by an object."""
 
 import abc
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..._core.errors import bad_input
 from ..._core.parametrization import AbstractParametrization
 from ..._core.precision import as_precision, precision, state_dtype
+from ..initialisers import gate_matrices
 
 
 class AbstractStructure(abc.ABC):
@@ -81,24 +83,37 @@ class StructuredMatrix(AbstractParametrization):
         return jax.eval_shape(self.value).shape
 
 
-def recurrent_matrix(
-    owner: str, recurrent: Any, U: Float[Array, "*gates rows columns"], key: PRNGKeyArray
-) -> Float[Array, "*gates rows columns"] | StructuredMatrix:
-    """The recurrent matrix of a cell: U where no structure is given, else one of its shape. The key
-    is that of the cell's other matrices, on which its entries must not depend.
+def recurrent_matrices(
+    owner: str,
+    recurrent: Any,
+    key: PRNGKeyArray,
+    input_shape: tuple[int, ...],
+    recurrent_shape: tuple[int, ...],
+) -> tuple[Float[Array, "..."], Float[Array, "..."] | StructuredMatrix]:
+    """(W, U) of a cell: those of `gate_matrices`, with another U where a structure is given.
 
     Raises:
         ValueError: for an object of another kind.
     """
     if recurrent is None:
-        return U
+        return gate_matrices(key, input_shape, recurrent_shape)
     if not isinstance(recurrent, AbstractStructure):
         raise bad_input(
             f"{owner} got recurrent={recurrent!r}.",
             "the structure of the recurrent matrix, or None for any matrix.",
             "pass an object such as seqmem.LowRank(3) or seqmem.Orthogonal().",
         )
-    return recurrent(jax.random.fold_in(key, 1), U.shape)
+    # Entries of U must not depend on those of W, hence the other key.
+    U = recurrent(jax.random.fold_in(key, 1), recurrent_shape)
+    return input_matrices(key, input_shape, recurrent_shape), U
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def input_matrices(
+    key: PRNGKeyArray, input_shape: tuple[int, ...], recurrent_shape: tuple[int, ...]
+) -> Float[Array, "..."]:
+    """W of `gate_matrices`, in a program without the decomposition that makes U."""
+    return gate_matrices(key, input_shape, recurrent_shape)[0]
 
 
 def check_square(owner: str, shape: tuple[int, ...]) -> int:

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.cell import AbstractCell
 from ..._core.precision import state_dtype
 from ..._core.validation import check_activation, check_sizes
-from ..initialisers import gate_matrices
-from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrix
+from ..matrices.structure import AbstractStructure, StructuredMatrix, recurrent_matrices
 from ..time_constants import leak, log_time_constants
 
 
@@ -78,8 +77,9 @@ class CTRNN(AbstractCell):
     ):
         check_sizes("CTRNN", input_size=input_size, hidden_size=hidden_size)
         check_activation("CTRNN", activation)
-        self.W, U = gate_matrices(key, (hidden_size, input_size), (hidden_size, hidden_size))
-        self.U = recurrent_matrix("CTRNN", recurrent, U, key)
+        self.W, self.U = recurrent_matrices(
+            "CTRNN", recurrent, key, (hidden_size, input_size), (hidden_size, hidden_size)
+        )
         self.b = jnp.zeros(hidden_size)
         self.log_tau = log_time_constants("CTRNN", time_constants, dt, hidden_size)
         self.dt = dt

@@ -1,0 +1,214 @@
+"""The recurrent layers of Keras and ours with their weights compute the same."""
+
+import functools
+import json
+import sys
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqmem
+from seqmem.interop import from_keras, read_keras, to_keras
+from seqmem.interop._kernels import nest
+from tests.helpers.interop import (
+    HIDDEN,
+    INPUT,
+    assert_identical,
+    assert_same_as_reference,
+    draw_like,
+    reference_of,
+)
+from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow_but
+
+KEY = jax.random.key(0)
+
+# our cell for each case of tests/reference/make_interop.py
+CASES = {
+    "keras SimpleRNN": seqmem.RNN,
+    "keras LSTM": seqmem.LSTM,
+    "keras GRU": seqmem.GRU,
+    "keras GRU, reset before": seqmem.ResetBeforeGRU,
+    "keras GRU, bidirectional": seqmem.GRU,
+    "keras GRU without biases": seqmem.GRU,
+}
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def as_keras(parameters):
+    return nest({name.replace(":", "."): array for name, array in parameters.items()})
+
+
+def make_cell(cell_type):
+    return draw_like(cell_type(INPUT, HIDDEN, key=KEY))
+
+
+@pytest.mark.parametrize("case", slow_but({"keras GRU"}, CASES))
+def test_layer_of_keras_matches_ours_in_outputs_states_and_gradients(case):
+    assert_same_as_reference(
+        lambda parameters: from_keras(CASES[case], as_keras(parameters)),
+        case,
+        reference_of(case, "param"),
+    )
+
+
+@pytest.mark.parametrize("cell_type", [seqmem.RNN, seqmem.LSTM, seqmem.GRU, seqmem.ResetBeforeGRU])
+def test_cell_survives_the_round_trip_through_keras(cell_type):
+    cell = make_cell(cell_type)
+    assert_identical(from_keras(cell_type, to_keras(cell)), cell)
+    pair = seqmem.layers.Bidirectional(cell, jax.tree.map(np.negative, cell))
+    assert_identical(from_keras(cell_type, to_keras(pair)), pair)
+
+
+@pytest.mark.parametrize("case", ["keras LSTM", "keras GRU, reset before"])
+def test_weights_of_keras_survive_the_round_trip(case):
+    weights = reference_of(case, "param")
+    there = to_keras(from_keras(CASES[case], weights))
+    assert list(there) == ["kernel", "recurrent_kernel", "bias"]  # the order of set_weights
+    assert_identical(there, weights)
+
+
+def test_gates_of_a_gru_of_keras_are_found_by_name():
+    weights = reference_of("keras GRU", "param")
+    cell = from_keras(seqmem.GRU, weights)
+    for place, name in enumerate(("update", "reset", "candidate")):
+        columns = slice(place * HIDDEN, (place + 1) * HIDDEN)
+        np.testing.assert_array_equal(seqmem.gate(cell, name).W, weights["kernel"][:, columns].T)
+    np.testing.assert_array_equal(cell.c, weights["bias"][1, 2 * HIDDEN :])
+
+
+def test_activation_is_that_of_the_layer():
+    weights = reference_of("keras SimpleRNN", "param")
+    assert from_keras(seqmem.RNN, weights, activation=jax.nn.relu).activation is jax.nn.relu
+
+
+GRU = reference_of("keras GRU", "param")
+BEFORE = reference_of("keras GRU, reset before", "param")
+
+
+@pytest.mark.parametrize(
+    ("cell_type", "weights", "options", "came"),
+    [
+        (seqmem.MGU, GRU, {}, "from_keras got a cell of type MGU."),
+        (seqmem.GRU, BEFORE, {}, "bias is float64 of shape (15,)."),
+        (seqmem.ResetBeforeGRU, GRU, {}, "bias is float64 of shape (2, 15)."),
+        (seqmem.LSTM, GRU, {}, "bias is float64 of shape (2, 15)."),
+        (seqmem.LSTM, BEFORE, {}, "kernel has shape (3, 15)."),
+        (seqmem.GRU, {"kernel": GRU["kernel"]}, {}, "names ['kernel']"),
+        (seqmem.GRU, {"forward_layer": GRU}, {}, "names ['forward_layer.bias'"),
+        (seqmem.GRU, list(GRU.values()), {}, "parameters of type list."),
+        (seqmem.GRU, GRU, {"activation": jnp.sin}, "from_keras got activation="),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(cell_type, weights, options, came):
+    assert_refused(came, from_keras, cell_type, weights, **options)
+
+
+def test_cell_that_keras_does_not_have_is_refused():
+    make = functools.partial(seqmem.RNN, INPUT, HIDDEN, key=KEY)
+    gru = seqmem.GRU(INPUT, HIDDEN, key=KEY)
+    pair = seqmem.layers.Bidirectional
+    assert_refused("to_keras got a cell of type MGU.", to_keras, seqmem.MGU(2, 3, key=KEY))
+    assert_refused("an RNN with an output size.", to_keras, pair(make(output_size=2), make()))
+    assert_refused("to_keras got a Bidirectional of ['GRU'", to_keras, pair(gru, make()))
+    assert_refused(
+        "to_keras got a Bidirectional of ['RNN'", to_keras, pair(make(), make(activation=jnp.sin))
+    )
+
+
+# Files: the layout of Keras 3.15, whose groups have the names of classes.
+
+
+def write_weights(h5py, file, layers):
+    """A `.weights.h5` file of layers, by the name of their group, with their name and weights."""
+    with h5py.File(file, "w") as root:
+        for group, (name, weights) in layers.items():
+            root.create_group(f"{group}/vars").attrs["name"] = name
+            is_bidirectional = "forward_layer" in weights
+            for part, arrays in weights.items() if is_bidirectional else [("", weights)]:
+                for number, array in enumerate(arrays.values()):
+                    root[f"{group}/{part}/cell/vars/{number}"] = array
+    return file
+
+
+@pytest.fixture
+def h5py():
+    return pytest.importorskip("h5py", reason="h5py is not installed")
+
+
+PAIR = as_keras(reference_of("keras GRU, bidirectional", "param"))
+LAYERS = {
+    "layers/gru": ("memory", GRU),
+    "layers/sequential/layers/gru_1": ("second", BEFORE),
+    "layers/bidirectional": ("both", PAIR),
+    "layers/lstm_of_many": ("many", dict.fromkeys("abcde", np.ones(3))),
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "weights"), [("memory", GRU), ("second", BEFORE), ("both", PAIR)]
+)
+def test_weights_are_read_from_a_file_by_the_name_of_the_layer(h5py, tmp_path, layer, weights):
+    path = write_weights(h5py, tmp_path / "model.weights.h5", LAYERS)
+    assert_identical(read_keras(path, layer), weights)
+
+
+def write_keras(h5py, folder, **options):
+    """A `.keras` file of one layer with these options."""
+    weights = write_weights(h5py, folder / "model.weights.h5", LAYERS)
+    layer = {"class_name": "GRU", "config": {"name": "memory"} | options}
+    path = folder / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+        archive.write(weights, "model.weights.h5")
+    return path
+
+
+def test_file_of_a_whole_model_is_read(h5py, tmp_path):
+    gates = {"activation": "tanh", "recurrent_activation": "sigmoid", "go_backwards": False}
+    path = write_keras(h5py, tmp_path, **gates)
+    cell = from_keras(seqmem.GRU, read_keras(path, "memory"))
+    assert_identical(cell, from_keras(seqmem.GRU, GRU))
+
+
+@pytest.mark.parametrize(
+    ("options", "came"),
+    [
+        ({"go_backwards": True}, "layer 'memory' with go_backwards=True."),
+        ({"merge_mode": "sum"}, "layer 'memory' with merge_mode='sum'."),
+        (
+            {"activation": "relu", "recurrent_activation": "sigmoid"},
+            "layer 'memory' with activation='relu'.",
+        ),
+        (
+            {"layer": {"config": {"recurrent_activation": "hard_sigmoid"}}},
+            "layer 'memory' with recurrent_activation='hard_sigmoid'.",
+        ),
+    ],
+)
+def test_layer_with_other_equations_is_refused(h5py, tmp_path, options, came):
+    assert_refused(came, read_keras, write_keras(h5py, tmp_path, **options), "memory")
+
+
+def test_activation_of_a_simple_rnn_is_not_refused(h5py, tmp_path):
+    path = write_keras(h5py, tmp_path, activation="relu")
+    assert_identical(read_keras(path, "memory"), GRU)
+
+
+def test_file_that_is_none_of_keras_is_refused(h5py, tmp_path):
+    path = write_weights(h5py, tmp_path / "model.weights.h5", LAYERS)
+    assert_refused("layer 'gru'.", read_keras, path, "gru")
+    assert_refused("the layer /layers/lstm_of_many with 5", read_keras, path, "many")
+    (tmp_path / "model.keras").write_text("no archive")
+    assert_refused("the file model.keras.", read_keras, tmp_path / "model.keras", "memory")
+    assert_refused("the file model.h5.", read_keras, tmp_path / "model.h5", "memory")
+
+
+def test_file_without_h5py_is_refused_in_three_parts(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"(?s)h5py.+\n  Expected: .+\n  What to do: pip install"):
+        read_keras(tmp_path / "model.keras", "memory")
