@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from seqmem.decoding import beam_search, greedy, sample
+from seqmem.decoding import RepetitionPenalty, beam_search, greedy, sample
 from tests.helpers.refusals import assert_refused
 from tests.helpers.token_model import (
     BEGIN,
@@ -144,6 +144,38 @@ def test_logits_that_are_no_distribution_end_the_sequence_with_nan(bad, end):
         assert np.isnan(decoded.log_probability)
 
 
+def test_sequence_ends_at_any_of_several_end_tokens():
+    rows = [only(4, 0.0), only(1, 0.0), only(4, 0.0), only(3, 0.0)]
+    for decoded in each_decoder_of_table(rows, end=[3, 1]):
+        assert decoded.tokens.tolist() == [4, 1, 3, 3]  # filled with the first of them
+        assert int(decoded.length) == int(decoded.state) == 2
+
+
+def test_every_decoder_takes_a_step_with_a_penalty_for_seen_tokens():
+    logits = jnp.array([3.0, 2.5, -1.0, -1.2, -4.0])
+    table = Partial(follow_table, jnp.tile(logits, (MAX_LENGTH, 1)))
+    penalised = RepetitionPenalty(table, 2.0)
+    start = penalised.init_state(0, vocabulary_size=TOKENS, seen=[1, -1, TOKENS])
+    values = [[3, 1.25, -1, -2.4, -4], [1.5, 1.25, -1, -2.4, -4]]  # 3 is the first input
+    for decoded in (
+        greedy(penalised, start, **{**LIMITS, "end": None}),
+        sample(penalised, start, top_k=1, key=jax.random.key(0), **{**LIMITS, "end": None}),
+    ):
+        assert decoded.tokens.tolist() == [0, 0, 0, 0]
+        losses = [jax.nn.log_softmax(jnp.array(row))[0] for row in values]
+        np.testing.assert_allclose(decoded.log_probability, losses[0] + 3 * losses[1], rtol=1e-12)
+        assert decoded.state[1].tolist() == [True, True, False, True, False]
+    best = beam_search(penalised, start, width=1, **{**LIMITS, "end": None})
+    np.testing.assert_allclose(best.log_probability[0], losses[0] + 3 * losses[1], rtol=1e-12)
+
+
+def test_repetition_penalty_refuses_what_does_not_fit_in_three_parts():
+    assert_refused("RepetitionPenalty got penalty=0.0", RepetitionPenalty, step(), 0.0)
+    penalised = RepetitionPenalty(step(), 1.2)
+    start = penalised.init_state(states(1)[0], vocabulary_size=TOKENS + 1)
+    assert_refused("RepetitionPenalty got logits of shape (5,)", greedy, penalised, start, **LIMITS)
+
+
 def test_arrays_in_a_step_are_arguments_of_one_program():
     traced = []
 
@@ -170,7 +202,7 @@ def test_arrays_in_a_step_are_arguments_of_one_program():
         (greedy, {"begin": jnp.ones((2, 3), int)}, "greedy got begin of shape (2, 3)"),
         (greedy, {"begin": np.zeros(0, int)}, "greedy got begin of shape (0,)"),
         (greedy, {"begin": 0.5}, "greedy got begin of dtype float64"),
-        (greedy, {"end": jnp.array([1, 2])}, "greedy got begin of shape (1,) and end of"),
+        (greedy, {"end": jnp.array([[1, 2]])}, "greedy got begin of shape (1,) and end of"),
     ],
 )
 def test_decoder_refuses_wrong_options_in_three_parts(decode, options, message):

@@ -16,6 +16,7 @@ from ._step import (
     Step,
     as_arguments,
     check_number,
+    is_end,
     log_probabilities,
     log_probability_dtype,
     read_prompt,
@@ -123,7 +124,7 @@ def _search(step, max_length, width, state, prompt, end, alpha) -> Beam:
     start = _Carry(
         jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (width, *leaf.shape)), state),
         jnp.broadcast_to(token, width),
-        jnp.full((width, max_length), end),
+        jnp.full((width, max_length), end[0]),
         jnp.zeros(width, jnp.int32),
         jnp.full(width, -jnp.inf, dtype).at[0].set(0),  # one sequence, the empty one
         jnp.zeros(width, bool),
@@ -140,14 +141,14 @@ def _search(step, max_length, width, state, prompt, end, alpha) -> Beam:
     penalty = ((5 + length).astype(dtype) / 6) ** alpha.astype(dtype)
     score = final.log_probability / penalty
     order = jnp.argsort(-_comparable(score), stable=True)
-    tokens = jnp.where(exists[:, None], final.tokens, end)
+    tokens = jnp.where(exists[:, None], final.tokens, end[0])
     return jax.tree.map(
         lambda leaf: leaf[order],
         Beam(tokens, length, final.log_probability, score, final.state),
     )
 
 
-def _extend(step: Step, end: Int[Array, ""], carry: _Carry) -> _Carry:
+def _extend(step: Step, end: Int[Array, " ends"], carry: _Carry) -> _Carry:
     """Extend every sequence by every token, and keep the best extensions."""
     width = len(carry.token)
     new_state, logits = jax.vmap(step)(carry.state, carry.token)
@@ -161,7 +162,7 @@ def _extend(step: Step, end: Int[Array, ""], carry: _Carry) -> _Carry:
     is_first = jnp.arange(gains.shape[-1]) == 0
     gains = jnp.where(is_valid[:, None], gains, jnp.nan)
     gains = jnp.where(carry.is_finished[:, None], 0, gains)
-    choices = jnp.where(has_one[:, None], end, choices)
+    choices = jnp.where(has_one[:, None], end[0], choices)
     totals = carry.log_probability[:, None] + gains
     totals = jnp.where(has_one[:, None] & ~is_first, -jnp.inf, totals)
 
@@ -181,7 +182,7 @@ def _extend(step: Step, end: Int[Array, ""], carry: _Carry) -> _Carry:
         carry.tokens[parents].at[:, carry.position].set(tokens),
         carry.length[parents] + (~was_finished).astype(jnp.int32),
         totals,
-        was_finished | (tokens == end),
+        was_finished | is_end(tokens, end),
         carry.position + 1,
     )
 

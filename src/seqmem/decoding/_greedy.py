@@ -26,7 +26,8 @@ def greedy(step: Step, state: State, *, begin: Begin, end: End = None, max_lengt
             the result. A prompt runs token by token, and compiles one program for each length: for
             a long one, pass the state that `seqmem.unroll` returns for all tokens but the last, and
             begin with the last.
-        end: the token that ends a sequence; without one, None, all sequences run to `max_length`.
+        end: the token that ends a sequence, or several of them; without one, None, all sequences
+            run to `max_length`.
         max_length: the most tokens to decode, >= 1.
 
     Raises:

@@ -15,6 +15,7 @@ from ._step import (
     End,
     Step,
     as_arguments,
+    is_end,
     log_probabilities,
     log_probability_dtype,
     read_prompt,
@@ -28,8 +29,8 @@ class Decoded(NamedTuple):
     """A decoded sequence; under `jax.vmap` each field has the batch axes in front.
 
     Attributes:
-        tokens: the decoded tokens, without `begin`; after the end of the sequence, the end token
-            (−1 for `end=None`).
+        tokens: the decoded tokens, without `begin`; after the end of the sequence, the first of
+            the end tokens (−1 for `end=None`).
         length: how many tokens were decoded, the end token included.
         log_probability: ln P(tokens) of the model; NaN where its logits were no distribution.
         state: the model's state after the step that gave the last token. To continue, pass it with
@@ -64,7 +65,7 @@ def decode_one_sequence(
     end: End,
     max_length: int,
 ) -> Decoded:
-    """Decode token by token until the end token.
+    """Decode token by token until an end token.
 
     Args:
         decoder: its name, in messages.
@@ -95,20 +96,20 @@ def _decode(choose, step, max_length, options, state, prompt, end) -> Decoded:
         state, logits = step(carry.state, carry.token)
         scores, is_valid = log_probabilities(logits)
         token = choose(options, carry.length, scores).astype(jnp.int32)
-        token = jnp.where(is_valid, token, end)
+        token = jnp.where(is_valid, token, end[0])
         return _Carry(
             state,
             token,
             carry.tokens.at[carry.length].set(token),
             carry.length + 1,
             carry.log_probability + jnp.where(is_valid, scores[token], jnp.nan),
-            token == end,
+            is_end(token, end),
         )
 
     start = _Carry(
         state,
         token,
-        jnp.full(max_length, end),
+        jnp.full(max_length, end[0]),
         jnp.zeros((), jnp.int32),
         jnp.zeros((), log_probability_dtype(step, state, token)),
         jnp.zeros((), bool),

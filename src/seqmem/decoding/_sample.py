@@ -59,8 +59,6 @@ def sample(
         >>> sorted(set(decoded.tokens.ravel().tolist())), decoded.tokens.shape
         ([0, 1], (100, 7))
     """
-    if top_k is not None:
-        check_count("sample", "top_k", top_k, remedy="leave it out to draw from all tokens.")
     check_number(
         "sample",
         "temperature",
@@ -69,14 +67,7 @@ def sample(
         "a number above 0.",
         "call greedy for the most likely token.",
     )
-    check_number(
-        "sample",
-        "top_p",
-        top_p,
-        lambda value: 0 < value <= 1,
-        "a probability in (0, 1].",
-        "leave it out to draw from all tokens; top_k=1 draws the most likely one.",
-    )
+    check_restrictions("sample", top_k, top_p)
     dtype = jnp.result_type(key)
     if not jnp.issubdtype(dtype, jax.dtypes.prng_key) or key.shape:
         raise bad_input(
@@ -89,6 +80,24 @@ def sample(
         key, jnp.asarray(temperature), jnp.asarray(top_p), top_k=top_k, has_top_p=has_top_p
     )
     return decode_one_sequence("sample", _draw, options, step, state, begin, end, max_length)
+
+
+def check_restrictions(owner: str, top_k: int | None, top_p: Float[Array, ""] | float) -> None:
+    """Refuse a top_k or top_p out of range.
+
+    Raises:
+        ValueError: for such a number.
+    """
+    if top_k is not None:
+        check_count(owner, "top_k", top_k, remedy="leave it out to draw from all tokens.")
+    check_number(
+        owner,
+        "top_p",
+        top_p,
+        lambda value: 0 < value <= 1,
+        "a probability in (0, 1].",
+        "leave it out to draw from all tokens; top_k=1 draws the most likely one.",
+    )
 
 
 class _Options(eqx.Module):

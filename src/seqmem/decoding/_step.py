@@ -1,6 +1,6 @@
 """What all decoders share: the step of a model, its checks, and the distribution of a token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,9 +16,14 @@ from .._core.problem import State
 
 Step = Callable[[State, Int[Array, ""]], tuple[State, Float[Array, " tokens"]]]
 Begin = Int[Array | np.ndarray, "*prompt"] | list[int] | int
-End = Int[Array, ""] | int | None
+End = Int[Array | np.ndarray, "*ends"] | Sequence[int] | int | None
 
 NO_END = -1  # the id of an end token that no model chooses
+
+
+def is_end(token: Int[Array, "*beam"], end: Int[Array, " ends"]) -> Bool[Array, "*beam"]:
+    """Whether a token is one of the end tokens."""
+    return (token[..., None] == end).any(-1)
 
 
 def log_probabilities(
@@ -49,18 +54,18 @@ def read_prompt(
 
 def as_arguments(
     decoder: str, step: Step, state: State, begin: Begin, end: End
-) -> tuple[State, Int[Array, " prompt"], Int[Array, ""]]:
-    """The state, the prompt and the end token as arrays.
+) -> tuple[State, Int[Array, " prompt"], Int[Array, " ends"]]:
+    """The state, the prompt and the end tokens as arrays.
 
     Raises:
         ValueError: where the tokens are no ids, or the step does not fit the state.
     """
     begin = jnp.atleast_1d(_as_ids(decoder, "begin", begin))
-    end = _as_ids(decoder, "end", NO_END if end is None else end)
-    if begin.ndim > 1 or not begin.size or end.shape:
+    end = jnp.atleast_1d(_as_ids(decoder, "end", NO_END if end is None else end))
+    if begin.ndim > 1 or not begin.size or end.ndim > 1 or not end.size:
         raise bad_input(
             f"{decoder} got begin of shape {begin.shape} and end of shape {end.shape}.",
-            "one begin token or one prompt, (tokens,), and one end token.",
+            "one begin token or one prompt, (tokens,), and one end token or more, (ends,).",
             f"map over a batch: jax.vmap(lambda state: {decoder}(step, state, ...))(states).",
         )
     state = jax.tree.map(jnp.asarray, state)
