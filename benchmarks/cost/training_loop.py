@@ -29,6 +29,7 @@ from tqdm import tqdm
 import seqmem
 from seqmem import data, experiment, models
 
+from ..common.character_model import language_model
 from ..common.machine import load_note, track_other_load
 from ..common.options import positive_int
 from ..common.records import Row, markdown_table, provenance, versions_text, write_record
@@ -51,7 +52,7 @@ def parse_options() -> argparse.Namespace:
 
 
 class TrainingState(NamedTuple):
-    model: models.CharacterModel
+    model: models.LanguageModel
     opt_state: optax.OptState
     state: Any
 
@@ -67,7 +68,7 @@ def step(training: TrainingState, batch: Any) -> tuple[TrainingState, dict[str, 
 def initial_training_state(hidden: int, batch: int) -> TrainingState:
     keys = jax.random.split(jax.random.key(0))
     cell = seqmem.LSTM(CHARACTERS, hidden, key=keys[0])
-    model = models.CharacterModel(cell, CHARACTERS, key=keys[1])
+    model = language_model(cell, CHARACTERS, keys[1])
     state = jax.tree.map(jnp.array, model.init_state(batch))
     return TrainingState(model, OPTIMISER.init(model), state)
 

@@ -86,7 +86,7 @@ class Run(NamedTuple):
     characters that it was trained on per second, without tests: the median over the steps.
     """
 
-    model: models.CharacterModel
+    model: models.LanguageModel
     rows: list[Row]
     seconds: float
     characters_per_second: float

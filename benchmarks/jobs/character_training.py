@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 import seqmem
 from seqmem import data, models, training
+
+from ..common.character_model import language_model
 
 CELLS: dict[str, Callable[..., seqmem.AbstractCell]] = {"GRU": seqmem.GRU, "LSTM": seqmem.LSTM}
 WINDOW, BATCH = 64, 32  # characters of truncated backpropagation, and streams
@@ -43,14 +44,6 @@ def load_text() -> Text:
     return Text(source, vocabulary, ids[:cut], ids[cut:])
 
 
-def loss(model: models.CharacterModel, state: Any, batch: tuple) -> tuple[Array, int, Any]:
-    """The sum of −ln P(next character), the number of characters, and the state after them."""
-    inputs, targets = batch
-    state, logits = model(state, inputs)
-    losses = models.character_losses(logits, targets)
-    return losses.sum(), losses.size, state
-
-
 class Job(NamedTuple):
     """The arguments of `experiment.train`."""
 
@@ -60,14 +53,17 @@ class Job(NamedTuple):
     validate: Callable[[training.TrainingState], dict[str, float]]
 
 
+def _loss(bfloat16: bool) -> Callable[..., Any]:
+    return training.mixed_precision(models.next_token_loss) if bfloat16 else models.next_token_loss
+
+
 @functools.partial(jax.jit, static_argnames="bfloat16")
 def test_loss(
-    model: models.CharacterModel, inputs: Array, targets: Array, *, bfloat16: bool
+    model: models.LanguageModel, inputs: Array, targets: Array, *, bfloat16: bool
 ) -> Array:
     """Nats per character, with the states carried from the start of each stream."""
-    loss_function = training.mixed_precision(loss) if bfloat16 else loss
     state = model.init_state(inputs.shape[1])
-    total, weight, _ = loss_function(model, state, (inputs, targets))
+    total, weight, _ = _loss(bfloat16)(model, state, (inputs, targets))
     return total / weight
 
 
@@ -78,8 +74,7 @@ def make_step(
     """The optimiser, the gradient and the step; all seeds share them, so it is compiled once."""
     rate = optax.warmup_cosine_decay_schedule(0, LEARNING_RATE, min(100, steps // 10), steps)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    loss_function = training.mixed_precision(loss) if bfloat16 else loss
-    gradient = training.TruncatedBPTT(loss_function, window=WINDOW)
+    gradient = training.TruncatedBPTT(_loss(bfloat16), window=WINDOW)
     return optimiser, gradient, training.make_step(gradient, optimiser)
 
 
@@ -113,7 +108,7 @@ def make_job(settings: Settings, text: Text, devices: training.DataParallel) -> 
         size = len(text.vocabulary)
         keys = jax.random.split(jax.random.key(settings.seed))
         cell = CELLS[settings.cell](size, settings.hidden, key=keys[0])
-        model = models.CharacterModel(cell, size, key=keys[1])
+        model = language_model(cell, size, keys[1])
         carry = gradient.init_carry(model.init_state(BATCH), (inputs[0], targets[0]))
         state = training.begin_training(model, optimiser, carry)
         return devices.shard_training(state, gradient)
@@ -136,24 +131,8 @@ def seconds_per_step(job: Job) -> float:
     return float(np.median(times[WARMUP_STEPS:]))
 
 
-@functools.partial(jax.jit, static_argnames="length")
-def continue_text(
-    model: models.CharacterModel, prompt: Int[Array, " time"], key: PRNGKeyArray, *, length: int
-) -> Int[Array, " length"]:
-    """Characters after a prompt, each drawn from the model's distribution."""
-
-    def step(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, Int[Array, ""]]:
-        state, logits = carry
-        character = jax.random.categorical(key, logits)
-        state, logits = model(state, character[None])
-        return (state, logits[-1]), character
-
-    state, logits = model(model.init_state(), prompt)
-    return jax.lax.scan(step, (state, logits[-1]), jax.random.split(key, length))[1]
-
-
-def sample_text(model: models.CharacterModel, text: Text, prompt: str, length: int) -> str:
+def sample_text(model: models.LanguageModel, text: Text, prompt: str, length: int) -> str:
     """A sample, with its prompt."""
-    ids = jnp.asarray(text.vocabulary.encode(prompt))
-    characters = continue_text(model, ids, jax.random.key(0), length=length)
-    return prompt + text.vocabulary.decode(np.asarray(characters))
+    ids = text.vocabulary.encode(prompt)
+    characters = models.generate(model, ids, max_length=length, key=jax.random.key(0))
+    return prompt + text.vocabulary.decode(np.asarray(characters.tokens))

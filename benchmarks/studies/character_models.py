@@ -18,6 +18,7 @@ from jaxtyping import PRNGKeyArray
 import seqmem
 from seqmem import data, models
 
+from ..common.character_model import language_model
 from ..common.options import positive_float, positive_int
 from ..common.records import Row, provenance
 
@@ -85,11 +86,11 @@ def add_model_options(
 
 def initial_model(
     name: str, characters: int, options: argparse.Namespace, key: PRNGKeyArray
-) -> models.CharacterModel:
+) -> models.LanguageModel:
     keys = jax.random.split(key)
     cell_options = {"gain": options.gain} if name == "RNN gauss" else {}
     cell = CELLS[name](characters, options.width, key=keys[0], **cell_options)
-    return models.CharacterModel(cell, characters, key=keys[1])
+    return language_model(cell, characters, keys[1])
 
 
 def for_each_model(function: Callable[..., Any], *static: str) -> Callable[..., Any]:

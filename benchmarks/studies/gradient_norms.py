@@ -91,7 +91,7 @@ def random_changes(model, inputs, key):
     """`prediction_changes` in every direction, [direction, time, batch]."""
 
     def one_direction(key):
-        return prediction_changes(model, inputs, random_direction(key, model.cell))
+        return prediction_changes(model, inputs, random_direction(key, model.body))
 
     return jax.vmap(one_direction)(jax.random.split(key, DIRECTIONS))
 
@@ -103,7 +103,7 @@ def difference_error(stack, inputs, key, changes) -> float:
     """
     inputs = inputs[:CHECKED]
     model = jax.tree.map(lambda leaf: leaf[0], stack)
-    direction = random_direction(jax.random.split(key, DIRECTIONS)[0], model.cell)
+    direction = random_direction(jax.random.split(key, DIRECTIONS)[0], model.body)
     with jax.enable_x64(True):
         model, direction = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, jnp.float64), (model, direction)

@@ -8,13 +8,14 @@ from jaxtyping import Array, Float, Int, PyTree
 import seqmem
 from seqmem import AbstractMethod, gradients
 from seqmem._core.trees import tree_norm
-from seqmem.models import CharacterModel, character_losses
+from seqmem.layers import LayerByLayer
+from seqmem.models import LanguageModel, prefill, token_losses
 
 Characters = Int[Array, "time batch"]
 
 
 def state_gradients(
-    model: CharacterModel,
+    model: LanguageModel,
     inputs: Characters,
     targets: Characters,
     method: AbstractMethod | None = None,
@@ -29,10 +30,9 @@ def state_gradients(
     """
 
     def last_losses(model, perturbations):
-        state = model.init_state(inputs.shape[1])
-        _, logits = model(state, inputs, perturbations=perturbations, method=method)
+        _, logits = prefill(model, None, inputs, perturbations=perturbations, method=method)
         # The sum over the examples: no example's loss depends on another example's state.
-        return character_losses(logits[-1], targets[-1]).sum()
+        return token_losses(logits, targets[-1]).sum()
 
     _, _, flow = gradients.value_grad_and_flow(last_losses)(model)
     norms = {"state": gradients.by_lag(flow.norm())}
@@ -41,7 +41,7 @@ def state_gradients(
 
 
 def parameter_gradients(
-    model: CharacterModel,
+    model: LanguageModel,
     inputs: Characters,
     targets: Characters,
     lengths: tuple[int, ...],
@@ -53,8 +53,9 @@ def parameter_gradients(
     """
 
     def mean_losses(model):
-        _, logits = model(model.init_state(inputs.shape[1]), inputs, method=method)
-        losses = character_losses(logits, targets).mean(1)
+        by_part = None if method is None else LayerByLayer(None, method, None)
+        _, logits = seqmem.unroll(model, None, inputs, method=by_part)
+        losses = token_losses(logits, targets).mean(1)
         return jnp.cumsum(losses)[jnp.array(lengths) - 1] / jnp.array(lengths, losses.dtype)
 
     losses, vjp = jax.vjp(mean_losses, model)
@@ -65,19 +66,20 @@ def parameter_gradients(
 
 
 def predictions(
-    model: CharacterModel, inputs: Characters, direction: PyTree, step: Float[Array, ""]
+    model: LanguageModel, inputs: Characters, direction: PyTree, step: Float[Array, ""]
 ) -> Float[Array, "time batch characters"]:
     """P(x_{k+1} | x_1 … x_k) for every k, with `step` times a direction added to the cell's
     weights.
     """
-    cell = jax.tree.map(lambda weight, d: weight + step * d, model.cell, direction)
-    changed = eqx.tree_at(lambda model: model.cell, model, cell)
-    _, logits = changed(model.init_state(), inputs, method=seqmem.ReferenceScan())
+    cell = jax.tree.map(lambda weight, d: weight + step * d, model.body, direction)
+    changed = eqx.tree_at(lambda model: model.body, model, cell)
+    by_part = LayerByLayer(None, seqmem.ReferenceScan(), None)
+    _, logits = seqmem.unroll(changed, None, inputs, method=by_part)
     return jax.nn.softmax(logits)
 
 
 def prediction_changes(
-    model: CharacterModel, inputs: Characters, direction: PyTree
+    model: LanguageModel, inputs: Characters, direction: PyTree
 ) -> Float[Array, "time batch"]:
     """‖∂P(x_{k+1} | x_1 … x_k)/∂ε‖ for every k, where ε is the step of `predictions`, by forward
     mode.
@@ -91,7 +93,7 @@ def prediction_changes(
 
 
 def prediction_differences(
-    model: CharacterModel, inputs: Characters, direction: PyTree, step: float
+    model: LanguageModel, inputs: Characters, direction: PyTree, step: float
 ) -> Float[Array, "time batch"]:
     """`prediction_changes` by central differences, which check it."""
     step = jnp.asarray(step, model.b.dtype)

@@ -51,10 +51,10 @@ def parse_options() -> argparse.Namespace:
 
 
 def loss(
-    model: models.CharacterModel, inputs: Array, targets: Array, method: seqmem.AbstractMethod
+    model: models.LanguageModel, inputs: Array, targets: Array, method: seqmem.AbstractMethod
 ) -> Array:
-    _, logits = model(model.init_state(inputs.shape[1]), inputs, method=method)
-    return models.character_losses(logits, targets).mean()
+    total, weight, _ = models.next_token_loss(model, None, (inputs, targets), method=method)
+    return total / weight
 
 
 def held_out_batches(

@@ -23,7 +23,7 @@ TIME, BATCH, SIZE = 11, 3, 7
 @pytest.fixture
 def model():
     keys = jax.random.split(jax.random.key(0))
-    return models.CharacterModel(seqmem.LSTM(SIZE, 5, key=keys[0]), SIZE, key=keys[1])
+    return models.LanguageModel(seqmem.LSTM(SIZE, 5, key=keys[0]), SIZE, key=keys[1])
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_tree_norm_is_not_finite_where_an_entry_is_not():
 def test_state_gradients_are_those_of_the_last_loss(model, characters):
     """At lag 0 only the readout is between: ∂L_T/∂h_T = Vᵀ (p − onehot)."""
     by_lag = jax.jit(norms.state_gradients)(model, *characters)
-    _, logits = model(model.init_state(), characters[0])
+    _, logits = seqmem.unroll(model, None, characters[0])
     error = jax.nn.softmax(logits[-1]) - jax.nn.one_hot(characters[1][-1], SIZE)
     expected = jnp.linalg.norm(error @ model.V, axis=-1)
     np.testing.assert_allclose(by_lag["h"][0], expected, rtol=1e-5)
@@ -65,8 +65,8 @@ def test_parameter_gradients_are_those_of_each_length(model, characters):
     for length, loss, norm in zip(lengths, *results, strict=True):
 
         def loss_of_length(model, length=length):
-            _, logits = model(model.init_state(BATCH), characters[0, :length])
-            return models.character_losses(logits, characters[1, :length]).mean()
+            _, logits = seqmem.unroll(model, None, characters[0, :length])
+            return models.token_losses(logits, characters[1, :length]).mean()
 
         value, gradient = jax.jit(jax.value_and_grad(loss_of_length))(model)
         np.testing.assert_allclose(loss, value, rtol=1e-5)
@@ -76,7 +76,7 @@ def test_parameter_gradients_are_those_of_each_length(model, characters):
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_prediction_changes_agree_with_a_finite_difference(model, characters):
-    direction = gradients.random_direction(jax.random.key(1), model.cell)
+    direction = gradients.random_direction(jax.random.key(1), model.body)
     np.testing.assert_allclose(tree_norm(direction), 1, rtol=1e-12)
     changes = jax.jit(norms.prediction_changes)(model, characters[0], direction)
     differences = jax.jit(norms.prediction_differences)(model, characters[0], direction, 1e-5)

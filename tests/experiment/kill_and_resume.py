@@ -40,7 +40,7 @@ OPTIMISER = optax.adam(1e-2)
 
 
 class State(NamedTuple):
-    model: models.CharacterModel
+    model: models.LanguageModel
     opt_state: optax.OptState
     carry: seqmem.AbstractCell
     key: jax.Array
@@ -54,7 +54,7 @@ def init_state(num_characters: int):
     """One program, since every process compiles it."""
     keys = jax.random.split(jax.random.key(0), 4)
     cell = seqmem.LSTM(num_characters, HIDDEN, key=keys[0])
-    model = models.CharacterModel(cell, num_characters, key=keys[1])
+    model = models.LanguageModel(cell, num_characters, key=keys[1])
     return State(model, OPTIMISER.init(model), model.init_state(BATCH), keys[2]), keys[3]
 
 
@@ -85,8 +85,9 @@ def train(folder: pathlib.Path, steps: int, report=lambda position: None) -> Non
         report(position)
 
     def validation_metrics(state):
-        _, logits = state.model(state.model.init_state(BATCH), windows[0][0])
-        return {"loss": models.character_losses(logits, windows[1][0]).mean()}
+        batch = windows[0][0], windows[1][0]
+        total, weight, _ = models.next_token_loss(state.model, None, batch)
+        return {"loss": total / weight}
 
     state, progress = experiment.train(
         step,

@@ -23,14 +23,14 @@ def test_rnn_of_8_units_learns_hello():
     vocabulary, inputs, targets = tasks.hello()
     size = len(vocabulary)
     keys = jax.random.split(jax.random.key(0))
-    model = models.CharacterModel(seqmem.RNN(size, 8, key=keys[0]), size, key=keys[1])
+    model = models.LanguageModel(seqmem.RNN(size, 8, key=keys[0]), size, key=keys[1])
     start, optimiser = model.init_state(), optax.adam(0.03)
     opt_state = optimiser.init(model)
     for _ in range(100):
         model, _, opt_state, loss = models.train_step(
             model, start, opt_state, inputs, targets, optimiser=optimiser
         )
-    _, logits = model(start, inputs)
+    _, logits = seqmem.unroll(model, start, inputs)
     assert vocabulary.decode(logits.argmax(-1)) == "ello"
     assert loss < 0.05  # nats per character
 

@@ -41,13 +41,6 @@ TIME, BATCH, HIDDEN = 11, 16, 14
 OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
 
 
-def loss(model, state, batch, **options):
-    inputs, targets = batch
-    state, logits = model(state, inputs, **options)
-    losses = models.character_losses(logits, targets)
-    return losses.sum(), losses.size, state
-
-
 def make_devices(args: argparse.Namespace) -> training.DataParallel:
     if args.split == 1:
         return training.DataParallel()
@@ -66,17 +59,17 @@ def run(args: argparse.Namespace, folder: pathlib.Path, steps: int) -> None:
     inputs, targets = data.segment_text(vocabulary.encode(text), time=TIME, batch=BATCH)
     keys = jax.random.split(jax.random.key(0), 3)
     cell = seqmem.LSTM(len(vocabulary), HIDDEN, key=keys[0])
-    model = models.CharacterModel(cell, len(vocabulary), key=keys[1])
+    model = models.LanguageModel(cell, len(vocabulary), bias=True, key=keys[1])
     model = jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(float)), model)
     if args.split > 1:
         split = NamedSharding(devices.mesh, PartitionSpec(None, "model"))  # [gate, hidden, ...]
-        model = eqx.tree_at(lambda m: m.cell, model, jax.device_put(model.cell, split))
+        model = eqx.tree_at(lambda m: m.body, model, jax.device_put(model.body, split))
 
     def batch_at(key, position):
         return devices.shard((inputs[position], targets[position]))
 
     losses = []
-    gradient = training.MicroBatched(training.TruncatedBPTT(loss, window=TIME), 2)
+    gradient = training.MicroBatched(training.TruncatedBPTT(models.next_token_loss, window=TIME), 2)
     carry = gradient.init_carry(model.init_state(BATCH), (inputs[0], targets[0]))
     state = training.begin_training(model, OPTIMISER, carry)
     state, progress = experiment.train(
@@ -96,8 +89,8 @@ def run(args: argparse.Namespace, folder: pathlib.Path, steps: int) -> None:
     if args.split == 1:
         assert not re.search("all-gather|all-to-all|collective-permute", program)
     else:
-        assert len(state.model.cell.U.sharding.device_set) == args.devices
-        assert state.model.cell.U.addressable_shards[0].data.shape[1] == HIDDEN // args.split
+        assert len(state.model.body.U.sharding.device_set) == args.devices
+        assert state.model.body.U.addressable_shards[0].data.shape[1] == HIDDEN // args.split
     assert ("all-reduce" in program) == (devices.num_devices > 1)
     device_counts = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)}
     assert device_counts == {devices.num_devices}

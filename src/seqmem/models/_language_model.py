@@ -7,14 +7,18 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._cells.initialisers import lecun_normal
 from .._cells.pointwise import AbstractPointwiseCell
 from .._core.cell import AbstractLayer
 from .._core.errors import bad_input
-from .._core.precision import as_precision, precision
+from .._core.method import AbstractMethod
+from .._core.precision import as_precision, precision, state_dtype
+from .._core.problem import State
+from .._core.shapes import vector_size
 from .._core.validation import check_sizes
+from .._methods.layer_by_layer import LayerByLayer
 from .._methods.series import AbstractSeries
 from .._unroll import unroll
 from ..layers.embedding import looked_up
@@ -81,7 +85,14 @@ class LanguageModel(AbstractSeries):
         key: PRNGKeyArray,
     ):
         check_sizes("LanguageModel", vocabulary_size=vocabulary_size)
-        (size,), (output_size,) = body.input_shape, _output_shape(body)
+        size = vector_size(body.input_shape)
+        if size is None:
+            raise bad_input(
+                f"LanguageModel got a body with input_shape {body.input_shape}.",
+                "a body whose inputs are vectors of a known size.",
+                "begin the body with a cell or a norm that has a size.",
+            )
+        output_size = _output_size(body)
         if tied and output_size != size:
             raise bad_input(
                 f"LanguageModel got tied=True and a body from {size} to {output_size} features.",
@@ -142,7 +153,7 @@ class _Embedding(AbstractPointwiseCell):
 
 
 class Head(AbstractPointwiseCell):
-    """cap · tanh((V y_t + b) / cap)."""
+    """cap · tanh((V y_t + b) / cap), in at least float32."""
 
     V: Float[Array, "tokens output"]
     b: Float[Array, " tokens"] | None
@@ -153,13 +164,52 @@ class Head(AbstractPointwiseCell):
         return self.V.shape[-1:]
 
     def project(self, x):
-        logits = x @ as_precision(self.V, precision(x)).mT  # wider in mixed precision
-        logits = logits if self.b is None else logits + self.b
+        V = as_precision(self.V, precision(x))
+        logits = jnp.matmul(x, V.mT, preferred_element_type=state_dtype(V))  # 16 bits are too few
+        logits = logits if self.b is None else logits + self.b.astype(logits.dtype)
         return logits if self.cap is None else self.cap * jnp.tanh(logits / self.cap)
 
 
-def _output_shape(body: AbstractLayer) -> tuple[int, ...]:
-    """The shape of an output of any layer, also of one that has no single step."""
+def run_trunk(
+    model: LanguageModel,
+    state: State | None,
+    tokens: Int[Array, "time *batch"],
+    *,
+    method: AbstractMethod | None = None,
+    **options: Any,
+) -> tuple[State, Float[Array, "time *batch output"]]:
+    """The state after some tokens, that of the whole model, and the vectors that the head gets.
+
+    Args:
+        model: the model.
+        state: its state; None is the initial one.
+        tokens: the inputs.
+        method: how the body is evaluated; None is its default.
+        options: passed on to `seqmem.unroll`.
+    """
+    trunk, head_state = model.trunk, model.head.init_state()
+    if method is not None:
+        others = [None] * (len(trunk.layers) - 2)
+        method = LayerByLayer(None, method, *others)
+    before = None if state is None else state[:-1]
+    after, ys = unroll(trunk, before, tokens, method=method, **options)
+    return (*after, head_state), ys
+
+
+def _output_size(body: AbstractLayer) -> int:
+    """The size of an output of any layer, also of one that has no single step.
+
+    Raises:
+        ValueError: for a body whose output is no vector.
+    """
     xs = jax.ShapeDtypeStruct((1, *body.input_shape), precision(body))
     _, ys = jax.eval_shape(functools.partial(unroll, body, None), xs)
-    return ys.shape[1:]
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], ys)
+    size = vector_size(shapes)
+    if size is None:
+        raise bad_input(
+            f"LanguageModel got a body with output_shape {shapes}.",
+            "a body whose outputs are vectors.",
+            "end the body with a seqmem.layers.Map that returns one.",
+        )
+    return size
