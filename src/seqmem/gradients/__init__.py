@@ -20,6 +20,7 @@ from ._horizons import (
     by_lag as by_lag,
     gradient_horizons as gradient_horizons,
 )
+from ._kf_rtrl import KFRTRL as KFRTRL
 from ._mean_field import MeanField as MeanField, mean_field as mean_field
 from ._memory import MemoryReport as MemoryReport, memory_report as memory_report
 from ._norm_penalty import norm_penalty as norm_penalty

@@ -16,6 +16,7 @@ from .._core.shapes import leading_axes
 from .._core.trees import tree_norm
 from .._core.validation import check_count
 from .._unroll import unroll
+from ._kf_rtrl import KFRTRL
 from ._online_cell import AbstractOnlineCell
 from ._truncation_bias import bias_between
 from ._uoro import UORO
@@ -44,16 +45,16 @@ def online_bias(loss: Callable, *, num_draws: int = 100) -> Callable:
     Args:
         loss: (outputs, ...) -> the loss, of the outputs [time, *batch, ...] of the run and further
             arguments.
-        num_draws: gradients that `UORO` draws for the means E, >= 2; its bias of 0 then shows up as
-            √(variance / num_draws). The other algorithms draw nothing.
+        num_draws: gradients that `UORO` and `KFRTRL` draw for the means E, >= 2; their bias of 0
+            then shows up as √(variance / num_draws). The other algorithms draw nothing.
 
     Returns:
         A function of the online cell, its inputs and the further arguments of the loss, with a
-        `key` for `UORO`, that returns an `OnlineBias`.
+        `key` for `UORO` and `KFRTRL`, that returns an `OnlineBias`.
 
     Raises:
-        ValueError: for fewer than 2 draws, another object than an online cell, or `UORO` without a
-            key.
+        ValueError: for fewer than 2 draws, another object than an online cell, or one that draws
+            without a key.
 
     Example:
         >>> import jax, seqmem
@@ -72,14 +73,14 @@ def online_bias(loss: Callable, *, num_draws: int = 100) -> Callable:
         if not isinstance(online, AbstractOnlineCell):
             raise bad_input(
                 f"online_bias got {type(online).__name__}.",
-                "an online cell: RTRL, SnAp, EProp, RFLO or UORO.",
+                "an online cell: RTRL, SnAp, EProp, RFLO, UORO or KFRTRL.",
                 "wrap the cell, seqmem.gradients.SnAp(cell).",
             )
-        if not isinstance(online, UORO):
+        if not isinstance(online, UORO | KFRTRL):
             return _bias(loss, online, xs, args, None)
         if key is None:
             raise bad_input(
-                "online_bias got UORO without a key.",
+                f"online_bias got {type(online).__name__} without a key.",
                 "a random key for its draws.",
                 "pass key=jax.random.key(0).",
             )

@@ -49,21 +49,14 @@ def reach_of_step(name: str, cell: AbstractCell, step: CellStep, xs: PyTree | No
     Raises:
         ValueError: where the parameters are traced, or the inputs cannot be drawn.
     """
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((cell, xs))):
-        raise bad_input(
-            f"{name} got a cell of traced arrays.",
-            "arrays with values: the entries that its trace keeps are read off them.",
-            "make it outside of jax.jit and pass it in; replace its `cell` where the parameters "
-            "change.",
-        )
     rng = np.random.default_rng(0)
-    inputs = _draw_inputs(name, cell, rng) if xs is None else jax.tree.map(jnp.asarray, xs)
+    inputs = inputs_for(name, cell, xs, rng)
     steps = len(jax.tree.leaves(inputs)[0])
     rounds = -(-DRAWS // steps)
     inputs = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * rounds), inputs)
     sizes = np.resize(NOISE, rounds * steps)[:, None]
     noise = sizes * rng.normal(size=(rounds * steps, ravel_of(cell).size))
-    found = _find_reach(_without_zero_arrays(cell, rng), step, inputs, jnp.asarray(noise))
+    found = _find_reach(without_zero_arrays(cell, rng), step, inputs, jnp.asarray(noise))
     direct, jacobian = jax.tree.map(np.asarray, found)
     return Reach(direct, jacobian, _halves(cell))
 
@@ -127,7 +120,23 @@ def _halves(cell: AbstractCell) -> Int[np.ndarray, " n"]:
     return np.asarray(ravel.vector(jax.tree.map(swap, ravel.state(indices)))).astype(int)
 
 
-def _draw_inputs(name: str, cell: AbstractCell, rng: np.random.Generator) -> PyTree:
+def inputs_for(
+    name: str, cell: AbstractCell, xs: PyTree | None, rng: np.random.Generator
+) -> PyTree:
+    """Inputs at which it is read off a cell what its trace is like: xs, or normal ones.
+
+    Raises:
+        ValueError: where the parameters are traced, or the inputs cannot be drawn.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((cell, xs))):
+        raise bad_input(
+            f"{name} got a cell of traced arrays.",
+            "arrays with values: the entries that its trace keeps are read off them.",
+            "make it outside of jax.jit and pass it in; replace its `cell` where the parameters "
+            "change.",
+        )
+    if xs is not None:
+        return jax.tree.map(jnp.asarray, xs)
     try:
         one = zeros_like_input(cell.input_shape, precision(cell) or jnp.result_type(float))
     except ValueError as error:
@@ -148,7 +157,9 @@ def _no_inputs(name: str, came: str) -> ValueError:
     )
 
 
-def _without_zero_arrays(cell: AbstractCell, rng: np.random.Generator) -> AbstractCell:
+def without_zero_arrays(cell: AbstractCell, rng: np.random.Generator) -> AbstractCell:
+    """The cell with small numbers in place of arrays of zeros alone."""
+
     def fill(leaf: Array) -> Array:
         if np.any(np.asarray(leaf) != 0):
             return leaf

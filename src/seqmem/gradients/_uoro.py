@@ -43,17 +43,17 @@ class RankOneTrace(AbstractTraceForm):
         vector, pull = jax.vjp(initial, parameters)
         key, signs = self._draw_signs(self._wrap(self.key), vector)
         (b,) = pull(signs)
-        scale = _root_ratio(tree_norm(b), tree_norm(signs))
+        scale = root_ratio(tree_norm(b), tree_norm(signs))
         return vector, RankOne(key, scale * signs, tuple(part / scale for part in b))
 
     def advance(self, step, parameters, vector, trace, x):
         new, moved = jax.jvp(lambda v: step(parameters, v), (vector,), (trace.a,))
         _, pull = jax.vjp(lambda p: step(p, vector), parameters)
-        key = jax.random.fold_in(self._wrap(trace.key), _bits(x))
+        key = jax.random.fold_in(self._wrap(trace.key), bits_of(x))
         key, signs = self._draw_signs(key, new)
         (direct,) = pull(signs)
-        old_scale = _root_ratio(tree_norm(trace.b), tree_norm(moved))
-        new_scale = _root_ratio(tree_norm(direct), tree_norm(signs))
+        old_scale = root_ratio(tree_norm(trace.b), tree_norm(moved))
+        new_scale = root_ratio(tree_norm(direct), tree_norm(signs))
         a = old_scale * moved + new_scale * signs
         pairs = zip(trace.b, direct, strict=True)
         b = tuple(old / old_scale + part / new_scale for old, part in pairs)
@@ -123,7 +123,7 @@ class UORO(AbstractOnlineCell):
         self.trace_form = RankOneTrace(jax.random.key_data(key), jax.random.key_impl(key))
 
 
-def _root_ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:
+def root_ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:
     """The root of the ratio, without a derivative: 1 where it is not a number above 0."""
     numerator, denominator = map(jax.lax.stop_gradient, (numerator, denominator))
     is_usable = (numerator > 0) & (denominator > 0)
@@ -131,7 +131,7 @@ def _root_ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> F
     return jnp.sqrt(jnp.where(is_usable, ratio, 1))
 
 
-def _bits(x: PyTree) -> UInt32[Array, ""]:
+def bits_of(x: PyTree) -> UInt32[Array, ""]:
     """A number that differs between inputs, as a rule."""
 
     def of_leaf(leaf: Array) -> Array:
