@@ -228,7 +228,8 @@ def main() -> None:
         ]
     record = provenance("benchmarks.studies.criticality", PACKAGES)
     record |= {name: getattr(options, name) for name in ("size", "steps", "units", "lag", "seeds")}
-    record |= {"features": FEATURES, "transient": TRANSIENT, "cases": cases, "rows": rows}
+    longest = [row for row in rows if row["lag"] == options.lag]  # all lags are in the csv
+    record |= {"features": FEATURES, "transient": TRANSIENT, "cases": cases, "rows": longest}
     text = f"{record['machine']}, {record['date']}: `{record['command']}`\n\n"
     text += f"{report(cases, rows, options.lag)}\n"
     print(text)
