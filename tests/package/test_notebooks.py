@@ -22,6 +22,7 @@ SMALLER = {
         ("lag = 200", "lag = 20"),
         ("LSTM(50, 256,", "LSTM(50, 32,"),
         ("(4, 256))", "(4, 32))"),
+        ("gradients.critical(lstm, lag=lag, input_power=1.0)", "seqmem.with_gain(lstm, 2.0)"),
         ("xs[500:]", "xs[500:600]"),
         ("steps=500", "steps=3"),
         ("task.batch(jax.random.key(8), 64)", "task.batch(jax.random.key(8), 8)"),
