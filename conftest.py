@@ -19,6 +19,9 @@ os.environ["XLA_FLAGS"] = " ".join(flags)
 # Programs of examples and of processes that tests start are compiled quickly too.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
+# Programs are traced faster if an operation does not record all functions that called it.
+os.environ.setdefault("JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS", "false")
+
 import jax  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,7 +32,7 @@ collect_ignore = ["tests/reference"]  # scripts that import other libraries
 # Examples in docstrings, which cannot be marked.
 OPTIMISED_EXAMPLES = {"seqmem.gradients._memory.memory_report"}
 MEMORY_MAPS = pathlib.Path("/proc/self/maps")
-MANY_MAPS = 30_000  # Linux allows a process 65,530 by default
+MANY_MAPS = 45_000  # Linux allows a process 65,530 by default
 
 
 @pytest.fixture(autouse=True)
