@@ -2,6 +2,8 @@
 initial state, and strong decays in float32, against one step after another.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,11 +45,12 @@ def weighted_sum(leaf):
     return jnp.sum(weights * (leaf.real + 2 * leaf.imag))
 
 
-def results(cell, xs, resets, method):
+@functools.partial(jax.jit, static_argnames="method")
+def results(cell, xs, resets, lengths=None, *, method):
     """State, outputs, and the gradients of both by the parameters and the inputs."""
 
     def loss(cell, xs):
-        state, ys = seqmem.unroll(cell, None, xs, resets=resets, method=method)
+        state, ys = seqmem.unroll(cell, None, xs, resets=resets, lengths=lengths, method=method)
         return sum(map(weighted_sum, jax.tree.leaves((state, ys)))), (state, ys)
 
     grads, out = jax.grad(loss, (0, 1), has_aux=True)(cell, xs)
@@ -55,11 +58,18 @@ def results(cell, xs, resets, method):
 
 
 def compare(cell, time, rtol):
+    """The loop runs over all lengths with one program, to the end of each."""
     xs, resets = sequences(time)
-    run = jax.jit(results, static_argnums=3)
-    got = run(cell, xs.astype(seqmem.precision(cell)), resets, seqmem.Parallel())
+    got = results(cell, xs.astype(seqmem.precision(cell)), resets, method=seqmem.Parallel())
     cell = seqmem.as_precision(cell, jnp.float64)
-    want = run(cell, xs, resets, seqmem.ReferenceScan())
+    padded_xs, padded_resets = (
+        jnp.pad(leaf, [(0, LENGTHS[-1] - time), *[(0, 0)] * (leaf.ndim - 1)])
+        for leaf in (xs, resets)
+    )
+    lengths = jnp.full(BATCH, time)
+    want = results(cell, padded_xs, padded_resets, lengths, method=seqmem.ReferenceScan())
+    (d_cell, d_xs), (state, ys) = want
+    want = (d_cell, d_xs[:time]), (state, ys[:time])
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         scale = max(1.0, np.abs(b).max(initial=0.0))
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale)

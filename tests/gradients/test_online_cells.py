@@ -208,6 +208,7 @@ def test_mean_of_random_traces_is_the_gradient_through_time(algorithm):
     )
 
 
+@pytest.mark.slow
 def test_signs_of_uoro_differ_between_examples_and_keys():
     cell = seqmem.MinGRU(INPUT, 40, key=KEY)
     xs = draw(1, 1, 2, INPUT)
@@ -315,7 +316,7 @@ def test_tokens_are_read_off_the_given_inputs():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SnAp", "UORO", "KFRTRL"])
 def test_online_cells_obey_the_laws_of_a_cell(name):
-    online = ONLINE[name](seqmem.GRU(2, 3, key=KEY))
+    online = ONLINE[name](seqmem.MGU(2, 3, key=KEY))
     seqmem.testing.check_cell(online, methods=[seqmem.ReferenceScan()])
 
 
