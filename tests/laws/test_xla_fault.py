@@ -54,11 +54,13 @@ def error():
     return worst
 
 
+@pytest.mark.slow
 def test_ensemble_of_loops_is_compiled_correctly(float64):
     """With the flag that conftest.py sets on the versions that need it."""
     assert error() < 1e-12
 
 
+@pytest.mark.slow
 def test_ensemble_of_loops_is_compiled_correctly_without_flags():
     folder = str(pathlib.Path(__file__).parent)
     code = (
