@@ -10,6 +10,7 @@ import seqmem
 from benchmarks.studies import character_models, memory_cells, memory_problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", memory_cells.CELLS)
 def test_answer_model_has_an_output_for_each_answer(name):
     task = memory_problems.PROBLEMS["recall"].train

@@ -70,6 +70,7 @@ def test_norm_of_the_weights_is_g():
     np.testing.assert_allclose(size, jnp.abs(normed.g), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_weight_normalisation_keeps_the_initial_weights():
     normed = tcn(INPUT, CHANNELS, num_levels=1, width=WIDTH, key=KEY).layers[0].normed
     np.testing.assert_allclose(normed.conv().W, normed.direction.W, rtol=1e-6)
@@ -97,6 +98,7 @@ def test_dropout_rate_of_0_keeps_the_network():
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_vmap_over_keys_drops_other_channels_in_each_sequence():
     net = tcn(INPUT, CHANNELS, num_levels=2, width=WIDTH, key=KEY)
     xs = jnp.asarray(normal(2, TIME, INPUT), jnp.float32)

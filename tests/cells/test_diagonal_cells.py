@@ -245,6 +245,7 @@ def test_hgrn_refuses_a_lower_bound_outside_of_0_1(lower_bound):
 # Initial values
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_lru_states_have_the_variance_of_their_inputs_for_white_noise():
     """γ = √(1 − |λ|²): Var s = Σ_k |λ^k γ B|² = |B|², the variance of B x, row by row; and that is

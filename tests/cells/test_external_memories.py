@@ -55,6 +55,7 @@ def test_cosine_similarity_of_short_vectors_has_a_known_gradient(factor):
     np.testing.assert_allclose(d_k, 1e3 * across, rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 def test_gradients_of_content_weightings_are_finite_at_zeros_and_large_strengths():
     def entropy(keys, strengths, memory):
         w = addressing.focus_by_content(keys, strengths, memory)
@@ -82,6 +83,7 @@ def test_sharpened_weighting_is_a_ratio_of_powers():
     np.testing.assert_allclose(sharp, powers / powers.sum(1, keepdims=True), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_sharpening_survives_zeros_and_powers_that_underflow():
     w = jnp.array([[0.0, 1.0e-3, 1.1e-3, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, -1e-8, 0.0, 0.0]])
     gamma = jnp.array([40.0, 3.0, 1.5])  # 0.0011⁴⁰ is 0 in float32, (−10⁻⁸)^1.5 is no number
@@ -103,6 +105,7 @@ def test_sharpening_survives_zeros_and_powers_that_underflow():
 # Allocation
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "usage", [[0.3, 0.9, 0.1, 0.5], [0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0.5, 0]]
@@ -310,6 +313,7 @@ def test_dnc_matches_pytorch_dnc():
 # Initial states, sizes and refusals
 
 
+@pytest.mark.slow
 def test_initial_state_of_an_ntm_has_its_learned_parts_where_they_belong():
     cell = seqmem.NTM(2, 5, num_slots=7, slot_size=SIZE, num_read_heads=READS, key=key)
     assert (cell.init_state().write_weights[:, 0] > 0.999).all()
@@ -322,6 +326,7 @@ def test_initial_state_of_an_ntm_has_its_learned_parts_where_they_belong():
     np.testing.assert_array_equal(state.output, np.append(np.zeros(5), cell.r_0))
 
 
+@pytest.mark.slow
 def test_any_cell_is_a_controller():
     fast = seqmem.DeltaRule(2 + 3, 6, num_heads=2, key=key)
     cell = seqmem.DNC(2, 6, num_slots=7, slot_size=3, controller=fast, key=key)

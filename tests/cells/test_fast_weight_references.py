@@ -204,7 +204,7 @@ REFERENCES = {
         outputs=lambda reading, value, *inputs: reading + inputs[4][:, None] * value,
     ),
 }
-QUICK = {"KDA", "mLSTM"}
+QUICK = {"KDA"}
 every_reference = pytest.mark.parametrize("name", slow_but(QUICK, REFERENCES))
 every_method = pytest.mark.parametrize("method", METHODS, ids=repr)
 

@@ -71,7 +71,7 @@ KINDS_OF_RULES = [
 ]
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [slow(False), True])
 @pytest.mark.parametrize("kind", KINDS_OF_RULES)
 def test_composed_transitions_match_the_loop_with_resets_in_each_half(kind, reverse):
     problem = draw_problem(kind, reverse=reverse)
@@ -92,6 +92,7 @@ def test_composed_transitions_match_the_loop_with_resets_in_each_half(kind, reve
         assert_same_memory(states[name], states["loop"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["delta rule, decay per channel", "gains"])
 def test_composition_of_transitions_is_associative(kind):
     problem = draw_problem(kind)

@@ -137,6 +137,7 @@ def test_input_weights_keep_the_variance_of_the_input():
     assert U.shape == (4, 7, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_type", [seqmem.LSTM, seqmem.RNN])
 def test_cells_of_mapped_keys_are_the_cells_of_each_key(cell_type):
     keys = jax.random.split(jax.random.key(3), 3)
@@ -177,6 +178,7 @@ def test_chrono_biases_are_uniform_in_the_lag_up_to_the_longest(cell_type):
         np.testing.assert_array_equal(getattr(chrono, field), getattr(cell, field))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_with_gate_casts_to_the_dtype_of_the_cell(dtype):
     cell = jax.tree.map(lambda leaf: leaf.astype(dtype), make(seqmem.LSTM))

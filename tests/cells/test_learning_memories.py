@@ -55,7 +55,7 @@ CELLS = {
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", ["TTT-Linear", slow("TTT-MLP"), slow("Titans")])
+@pytest.mark.parametrize("name", [slow("TTT-Linear"), slow("TTT-MLP"), slow("Titans")])
 def test_outputs_and_gradients_match_the_reference(name):
     """Two mini-batches of three steps and a part of a third, from the learned weights."""
     cell = CELLS[name](8, 8, num_heads=2, mini_batch_size=3, key=key)
@@ -179,6 +179,7 @@ def test_titans_with_a_matrix_is_the_momentum_delta_rule():
     np.testing.assert_allclose(memory.matrix, learned, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [seqmem.TTTLinear, seqmem.TTTMLP, seqmem.Titans], ids=lambda cell: cell.__name__
 )

@@ -83,7 +83,7 @@ METHODS = {
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("method", slow_but({"chunks of 8"}, METHODS))
+@pytest.mark.parametrize("method", slow_but({}, METHODS))
 @pytest.mark.parametrize("name", slow_but({"MIMO"}, RANKS))
 def test_memory_matches_the_recurrence_of_jax_linear_attention(name, method):
     """Values and gradients, with a given state, resets to an empty one, and decays to nothing."""

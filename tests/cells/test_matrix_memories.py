@@ -105,12 +105,14 @@ def rule_2_with_one_gate(kda):
     return with_fields(cell, **shared, W_b=gate, W_w=gate, dt_bias=kda.b, A_log=kda.A_log)
 
 
+@pytest.mark.slow
 def test_gated_delta_rule_2_with_equal_gates_is_kda():
     kda = seqmem.KDA(3, 10, num_heads=2, key_size=5, key=KEY)
     for ours, theirs in zip(*run_both([rule_2_with_one_gate(kda), kda]), strict=True):
         chex.assert_trees_all_close(ours, theirs, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_gated_delta_rule_2_with_one_gate_and_one_decay_is_the_gated_delta_rule():
     rule = seqmem.GatedDeltaRule(3, 10, num_heads=2, key_size=5, key=KEY)
     kda = with_fields(

@@ -99,7 +99,7 @@ def with_equal_eigenvalues(name):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", slow_but({"DLinOSS"}, CELLS))
+@pytest.mark.parametrize("name", slow_but({}, CELLS))
 def test_steps_with_equal_eigenvalues_are_exact_in_parallel(name):
     cell, xs = with_equal_eigenvalues(name), jnp.asarray(normal(23, 2))
     blocks = moduli(cell)

@@ -40,7 +40,7 @@ def normal(*shape):
     return np.random.default_rng(7).normal(size=shape)
 
 
-@pytest.mark.parametrize("name", slow_but({"Embedding"}, CELLS))
+@pytest.mark.parametrize("name", slow_but({}, CELLS))
 def test_pointwise_cell_passes_every_law_on_every_method(name):
     cell, x = CELLS[name]()
     methods = [LayerByLayer()] if name == "Stack" else None

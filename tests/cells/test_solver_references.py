@@ -102,6 +102,7 @@ def test_three_steps_of_conjugate_gradients_match_flash_linear_attention():
     np.testing.assert_allclose(ys, own["outputs of three steps"], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gated_kalma_net_matches_the_program_of_its_authors():
     """Their Triton kernels, interpreted: x, the norm, and the gradients; in float32."""
     own = of("kalma")

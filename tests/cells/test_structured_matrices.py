@@ -250,6 +250,7 @@ def test_sparse_structures_are_equal_where_their_masks_are():
     np.testing.assert_array_equal(seqmem.Sparse(mask).mask, mask)
 
 
+@pytest.mark.slow
 def test_fused_and_to_torch_read_the_matrix_and_not_its_parameters():
     cell = seqmem.RNN(3, SIZE, recurrent=seqmem.Orthogonal(), key=KEY)
     method = seqmem.Fused(precision="float32", interpret=True)

@@ -1,5 +1,7 @@
 """Banded attention against attention over all pairs of steps; positions; shared heads."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,13 +47,14 @@ def test_attention_matches_a_masked_softmax(window, positions):
     )
     xs = normal(TIME, 12)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def gradients(run):
         return jax.grad(lambda cell, xs: jnp.sin(run(cell, xs)).sum(), (0, 1))(cell, xs)
 
     def banded(cell, xs):
         return seqmem.unroll(cell, cell.init_state(), xs)[1]
 
-    close(banded(cell, xs), plain_attention(cell, xs))
+    close(jax.jit(banded)(cell, xs), jax.jit(plain_attention)(cell, xs))
     close(gradients(banded), gradients(plain_attention))
 
 
@@ -100,6 +103,7 @@ def test_attention_without_positions_ignores_the_order_of_its_window():
     np.testing.assert_allclose(*ys, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_attention_memory_grows_as_its_band():
     cell = seqmem.SlidingWindowAttention(4, num_heads=1, window=16, key=KEY)
@@ -122,6 +126,7 @@ def test_nonfinite_values_reach_the_queries_that_see_them_and_no_others():
     q, k, v = normal(3, 2, 4), normal(5, 2, 4) + 1, normal(5, 2, 4).at[2, 1, 3].set(jnp.inf)
     visible = jnp.arange(5) <= jnp.arange(1, 4)[:, None]
 
+    @jax.jit
     def outputs(v):
         return attend(q, k, v, visible, None)
 

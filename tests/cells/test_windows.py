@@ -27,9 +27,12 @@ every_cell = pytest.mark.parametrize("name", CELLS)
 float64 = pytest.mark.usefixtures("float64")
 
 
+unroll = jax.jit(seqmem.unroll, static_argnames=("method", "reverse"))
+
+
 def state_after_two(cell, *batch):
     """The state after two inputs: the window is not full."""
-    return seqmem.unroll(cell, None, normal(2, *batch, *cell.input_shape))[0]
+    return unroll(cell, None, normal(2, *batch, *cell.input_shape))[0]
 
 
 @pytest.mark.parametrize(
@@ -45,9 +48,10 @@ def test_window_cell_at_once_matches_step_by_step_at_any_length(name, time, reve
     lengths = np.array([time, time // 2, 0])
     resets = np.random.default_rng(1).random((time, BATCH)) < 0.3
 
+    @functools.partial(jax.jit, static_argnums=0)
     def compute(method):
         def loss(cell, state, xs):
-            out = seqmem.unroll(
+            out = unroll(
                 cell, state, xs, lengths=lengths, resets=resets, reverse=reverse, method=method
             )
             return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(out)), out
@@ -62,10 +66,10 @@ def test_window_cell_at_once_matches_step_by_step_at_any_length(name, time, reve
 def test_window_state_carries_over_pieces_of_any_length(name):
     cell = in_float64(CELLS[name]())
     xs = normal(TIME, BATCH, *cell.input_shape)
-    expected = seqmem.unroll(cell, cell.init_state(), xs)
+    expected = unroll(cell, cell.init_state(), xs)
     state, ys = cell.init_state(), []
     for piece in np.split(xs, np.cumsum([1, 2, 0, 3, 7, 1, 4])):
-        state, outputs = seqmem.unroll(cell, state, piece)
+        state, outputs = unroll(cell, state, piece)
         ys.append(outputs)
     close((state, jnp.concatenate(ys)), expected)
 
@@ -75,8 +79,8 @@ def test_window_state_carries_over_pieces_of_any_length(name):
 def test_window_cell_treats_any_number_of_batch_axes_as_examples(name):
     cell = in_float64(CELLS[name]())
     xs = normal(TIME, BATCH, 2, *cell.input_shape)
-    state, ys = seqmem.unroll(cell, cell.init_state(), xs)
-    one_state, one_ys = seqmem.unroll(cell, cell.init_state(), xs[:, 2, 1])
+    state, ys = unroll(cell, cell.init_state(), xs)
+    one_state, one_ys = unroll(cell, cell.init_state(), xs[:, 2, 1])
     close((jax.tree.map(lambda leaf: leaf[2, 1], state), ys[:, 2, 1]), (one_state, one_ys))
 
 
@@ -85,9 +89,10 @@ def test_window_cell_treats_any_number_of_batch_axes_as_examples(name):
 def test_window_state_is_the_last_valid_entries(name):
     cell = in_float64(CELLS[name]())
     xs, lengths = normal(TIME, BATCH, *cell.input_shape), np.array([TIME, 11, 2])
-    state, _ = seqmem.unroll(cell, cell.init_state(), xs, lengths=lengths)
+    project = jax.jit(lambda cell, x: cell.project(x))
+    state, _ = unroll(cell, cell.init_state(), xs, lengths=lengths)
     for example, length in enumerate(lengths):
-        entries = [cell.project(x)[0] for x in xs[:length, example]]
+        entries = [project(cell, x)[0] for x in xs[:length, example]]
         window = jax.tree.map(
             lambda init, *leaves: jnp.concatenate([init, jnp.stack(leaves)])[-len(init) :],
             cell.init_state(),
@@ -103,8 +108,8 @@ def test_window_reset_hides_earlier_entries(name):
     xs = normal(TIME, *cell.input_shape)
     for at in (0, 4, TIME - 1):
         resets = np.arange(TIME) == at
-        state, ys = seqmem.unroll(cell, state_after_two(cell), xs, resets=resets)
-        expected_state, expected = seqmem.unroll(cell, None, xs[at:])
+        state, ys = unroll(cell, state_after_two(cell), xs, resets=resets)
+        expected_state, expected = unroll(cell, None, xs[at:])
         close((state, ys[at:]), (expected_state, expected))
 
 
@@ -114,12 +119,12 @@ def test_nan_reaches_the_outputs_whose_window_has_it_and_no_others(name, method)
     cell, at = CELLS[name](), 7
     size = len(jax.tree.leaves(cell.init_state())[0])
     xs = normal(TIME, *cell.input_shape).at[at].set(jnp.nan)
-    _, ys = seqmem.unroll(cell, cell.init_state(), xs, method=method)
+    _, ys = unroll(cell, cell.init_state(), xs, method=method)
     is_nan = np.isnan(ys).any(-1)
     taps = range(0, size, getattr(cell, "dilation", 1))
     assert is_nan.nonzero()[0].tolist() == [at + steps for steps in taps]
     resets = np.arange(TIME) == at + 1
-    _, ys = seqmem.unroll(cell, cell.init_state(), xs, resets=resets, method=method)
+    _, ys = unroll(cell, cell.init_state(), xs, resets=resets, method=method)
     assert np.isnan(ys).any(-1).nonzero()[0].tolist() == [at]
 
 
@@ -138,7 +143,7 @@ def test_convolutions_match_numpy():
     depthwise = seqmem.DepthwiseConv(1, width=4, key=KEY)
     x = np.asarray(normal(TIME))
     for cell, w in ((conv, conv.W), (depthwise, depthwise.w)):
-        _, ys = seqmem.unroll(cell, cell.init_state(), x[:, None])
+        _, ys = unroll(cell, cell.init_state(), x[:, None])
         np.testing.assert_allclose(ys[:, 0], np.convolve(x, np.ravel(w))[:TIME], atol=1e-6)
 
 
@@ -160,14 +165,14 @@ def test_attention_sees_its_initial_window_for_the_first_steps_after_a_reset(pos
         4, num_heads=2, window=window, positions=positions, key=KEY
     )
     cell = in_float64(cell)
-    init = seqmem.unroll(cell, None, normal(window, 4))[0]
+    init = unroll(cell, None, normal(window, 4))[0]
     cell = seqmem.with_learned_state(cell, init)
     xs, resets = normal(TIME, 4), np.isin(np.arange(TIME), [0, 3, 11])
     for method in (None, AUTODIFF):
-        _, ys = seqmem.unroll(cell, None, xs, resets=resets, method=method)
+        _, ys = unroll(cell, None, xs, resets=resets, method=method)
         for start, end in ((0, 3), (3, 11), (11, TIME)):
             inputs = jnp.concatenate([normal(window, 4), xs[start:end]])
-            expected = seqmem.unroll(cell.cell, None, inputs, method=AUTODIFF)[1][window:]
+            expected = unroll(cell.cell, None, inputs, method=AUTODIFF)[1][window:]
             close(ys[start:end], expected)
 
 
@@ -215,7 +220,7 @@ class KeepsTheOldest(seqmem.DepthwiseConv):
         return jnp.concatenate([window[:1], super().update(window, u)[1:]])
 
 
-@pytest.mark.parametrize("cell_type", [SeesAcrossResets, SeesTheNext, KeepsTheOldest])
+@pytest.mark.parametrize("cell_type", [slow(SeesAcrossResets), SeesTheNext, slow(KeepsTheOldest)])
 def test_check_cell_catches_a_broken_window_promise(cell_type):
     sizes = (2,) if cell_type is KeepsTheOldest else (2, 5)
     words = "readout_sequence" if cell_type is not KeepsTheOldest else "loses its oldest entry"

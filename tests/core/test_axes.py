@@ -153,6 +153,7 @@ class Convolution(seqmem.AbstractCell):
         return h.mean((0, 1))
 
 
+@pytest.mark.slow
 def test_image_input_has_three_axes():
     cell = Convolution()
     xs = normal(TIME, BATCH, 5, 7, 2)

@@ -27,6 +27,7 @@ if hasattr(os, "sched_setaffinity"):
 """
 
 
+@pytest.mark.slow
 def test_cores_are_devices_if_nothing_but_imports_came_before():
     """Importing seqmem and its sub-packages does not start JAX, and the same number may come again.
     Without a number it is that of the cores that the process may use.

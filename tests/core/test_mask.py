@@ -51,15 +51,17 @@ def test_masked_steps_are_as_if_they_were_not_there(name, reverse):
             ys,
         )
 
-    run = jax.value_and_grad(loss, (0, 1), has_aux=True)
+    run = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True), static_argnums=2)
     (_, (state, ys)), (d_cell, d_xs) = run(cell, jnp.asarray(poisoned), True)
     total = jax.tree.map(jnp.zeros_like, cell)
     for i in range(BATCH):
         steps = valid[:, i]
-        (_, (one_state, one_ys)), (d_one, d_x) = jax.value_and_grad(
-            lambda cell, xs, resets=RESETS[steps, i]: _alone(cell, xs, resets, reverse),
-            (0, 1),
-            has_aux=True,
+        (_, (one_state, one_ys)), (d_one, d_x) = jax.jit(
+            jax.value_and_grad(
+                lambda cell, xs, resets=RESETS[steps, i]: _alone(cell, xs, resets, reverse),
+                (0, 1),
+                has_aux=True,
+            )
         )(cell, jnp.asarray(xs[steps, i]))
         close(jax.tree.map(lambda leaf, i=i: leaf[i], state), one_state)
         close(np.asarray(ys)[steps, i], one_ys)

@@ -83,6 +83,7 @@ def draw(*shape):
     return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
 
+@pytest.mark.slow
 def test_own_family_passes_every_law():
     assert set(seqmem.testing.check_cell(Sum(draw(3, 2))).values()) == {"holds"}
 

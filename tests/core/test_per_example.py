@@ -179,12 +179,15 @@ def test_per_example_matches_one_run_per_example(name, method):
         states, ys = zip(*map(run, range(BATCH)), strict=True)
         return jax.tree.map(lambda *a: jnp.stack(a), *states), jnp.stack(ys, 1)
 
-    def values_and_gradients(run):
+    @functools.partial(jax.jit, static_argnums=0)
+    def values_and_gradients(run, model, xs):
         out, pull = jax.vjp(run, model, xs)
         rng = np.random.default_rng(1)
         return out, pull(jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), out))
 
-    got, want = (jax.tree.leaves(values_and_gradients(run)) for run in (batched, one_by_one))
+    got, want = (
+        jax.tree.leaves(values_and_gradients(run, model, xs)) for run in (batched, one_by_one)
+    )
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 

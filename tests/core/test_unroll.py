@@ -249,6 +249,7 @@ def test_gradient_of_the_parameters_alone_matches_reference_scan():
     close(jax.grad(loss)(cell, seqmem.Scan()), jax.grad(loss)(cell, REFERENCE))
 
 
+@pytest.mark.slow
 def test_reference_scan_jvp_matches_scan_vjp():
     cell, xs = make(), normal(TIME, INPUT)
 

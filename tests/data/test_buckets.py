@@ -115,6 +115,7 @@ def make_loss(traces):
     return loss
 
 
+@pytest.mark.slow
 def test_step_compiles_once_per_bucket_and_no_length_gives_nan():
     lengths = [0, 1, 7, 23] * 5 + [7, 7]  # 23 is the longest
     sequences = [

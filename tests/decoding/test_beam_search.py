@@ -52,6 +52,7 @@ def all_sequences():
                 yield [*body, token] + [END] * (MAX_LENGTH - length), length
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 2.3])
 def test_beam_of_all_sequences_finds_the_best_of_all(alpha):
     tokens, lengths = map(np.array, zip(*all_sequences(), strict=True))

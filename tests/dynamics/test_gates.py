@@ -33,6 +33,7 @@ def test_gate_with_a_large_bias_is_saturated(name):
         np.testing.assert_array_equal(shares.open, np.full((BATCH, HIDDEN), open_))
 
 
+@pytest.mark.slow
 def test_gate_saturation_does_not_count_padding():
     cell = with_gate_of_bias(CELLS["MGU"](), "forget", 0.0)
     cell = seqmem.with_gate(cell, "forget", W=9.0)

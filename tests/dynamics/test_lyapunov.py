@@ -51,6 +51,7 @@ def test_exponents_of_a_scaled_rotation_are_the_log_of_the_scale(gain):
     assert (result.participation <= 1).all()
 
 
+@pytest.mark.slow
 @optimised
 def test_exponents_of_random_products_are_those_of_newman():
     n, time = 8, 60_000
@@ -89,6 +90,7 @@ def test_exponents_of_known_maps():
     np.testing.assert_allclose(henon.exponents[0], 0.419, atol=0.02)
 
 
+@pytest.mark.slow
 @optimised
 def test_leading_exponents_are_the_first_of_all():
     cell, xs = CELLS["LSTM"](), draw(1, 2000, 2)
@@ -108,6 +110,7 @@ def test_participation_counts_the_entries_of_a_direction():
     np.testing.assert_allclose(mean.participation, 1, rtol=1e-12)
 
 
+@pytest.mark.slow
 @optimised
 def test_directions_that_a_projection_drops_have_very_negative_exponents():
     cell = CELLS["ProjectedLSTM"]()  # 5 entries of m pass through 3
@@ -127,6 +130,7 @@ def test_exponents_are_the_same_under_jit_and_vmap():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10), result, expected)
 
 
+@pytest.mark.slow
 @optimised
 def test_float32_sums_stay_accurate_over_a_long_time():
     gain, start = jnp.float32(0.7), jnp.zeros(3, jnp.float32)
@@ -143,6 +147,7 @@ def test_leading_exponents_need_no_jacobian_in_memory():
     assert jnp.isfinite(exponents(cell, draw(1, 5, 2), k=2).exponents).all()
 
 
+@pytest.mark.slow
 @optimised
 def test_memory_of_exponents_grows_by_a_mean_per_chunk_alone():
     """Nor are inputs copied whose time is no multiple of the chunk."""
@@ -173,7 +178,7 @@ def test_chunks_and_batches_do_not_change_exponents():
 @pytest.mark.parametrize(
     ("gain", "mean_field", "rtol", "draws", "time"),
     [
-        (2, 0.154724, 0.04, 1, 4000),
+        slow(2, 0.154724, 0.04, 1, 4000),
         slow(3, 0.310249, 0.01, 4, 16_000),
         slow(5, 0.532428, 0.01, 4, 16_000),
     ],

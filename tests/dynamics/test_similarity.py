@@ -82,6 +82,7 @@ def test_angle_of_two_planar_rotations_is_the_difference_of_their_angles(sign):
 PAIRS = [(0, 1), slow(0, 2), slow(1, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("i", "j"), PAIRS)
 def test_similarity_is_at_most_that_of_the_program_of_ostrow(i, j):
     xs, ys = REFERENCE[f"xs{i}"], REFERENCE[f"xs{j}"]

@@ -74,6 +74,7 @@ def test_memory_report_is_the_analysis_of_xla(cell_type, options):
     assert parameters + 4 <= report.results < parameters + 256  # the value, and alignment
 
 
+@pytest.mark.slow
 def test_memory_report_of_a_final_state_over_100_000_steps_is_that_of_its_loss():
     """One state every 316 steps, the inputs and one chunk; the outputs do not occur in the loss."""
     time, cell = 100_000, seqmem.RNN(3, 16, key=KEY)
@@ -85,6 +86,7 @@ def test_memory_report_of_a_final_state_over_100_000_steps_is_that_of_its_loss()
     assert temporaries < 0.5 * outputs
 
 
+@pytest.mark.slow
 def test_memory_report_takes_tokens_and_further_arguments():
     keys = jax.random.split(KEY)
     model = seqmem.layers.Stack(
@@ -99,6 +101,7 @@ def test_memory_report_takes_tokens_and_further_arguments():
     assert report.temporaries == analysis_of(loss, model, tokens, lengths).temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_scan_takes_two_thirds_of_a_plain_scan_and_with_recomputation_one_third():
     plain_scan = memory_report(
         equinox_loss, eqx.nn.LSTMCell(INPUT, HIDDEN, key=KEY), inputs()
@@ -107,6 +110,7 @@ def test_scan_takes_two_thirds_of_a_plain_scan_and_with_recomputation_one_third(
     assert lstm_temporaries(None) <= plain_scan * 2 / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell_type", "remat_every"), [(seqmem.RNN, 16), slow(seqmem.LSTM, 16), slow(seqmem.LSTM, 64)]
 )

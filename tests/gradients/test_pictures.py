@@ -49,6 +49,7 @@ def legend_texts(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+@pytest.mark.slow
 def test_figures_are_saved_without_a_warning(tmp_path):
     figures = [
         pictures.flow_history(np.array([[1.0, 0.0], [NAN, 1e-40]])),
@@ -212,6 +213,7 @@ def test_pictures_without_matplotlib_name_the_extra(monkeypatch):
         importlib.import_module(pictures.__name__)
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_by_pictures_alone_and_pyplot_by_nothing():
     code = "import sys, seqmem.gradients; assert 'matplotlib' not in sys.modules; "
     code += "import seqmem.gradients.pictures; assert 'matplotlib.pyplot' not in sys.modules"

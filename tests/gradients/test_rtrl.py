@@ -174,6 +174,7 @@ def test_lengths_and_resets_of_a_batch_apply_to_the_trace(name, form):
     assert_close(online_gradient(online), gradient_through_time(cell))
 
 
+@pytest.mark.slow
 def test_trace_of_units_needs_no_array_larger_than_the_parameters():
     cell = seqmem.LRU(11, 13, key=KEY)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(cell))

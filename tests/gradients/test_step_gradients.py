@@ -63,7 +63,8 @@ def test_gate_gradients_add_up_to_the_gradient_of_the_bias(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "reverse"), [slow("LSTM", False), ("LSTM", True), ("MGU", False), slow("MGU", True)]
+    ("name", "reverse"),
+    [slow("LSTM", False), slow("LSTM", True), ("MGU", False), slow("MGU", True)],
 )
 def test_contributions_add_up_to_the_gradient(name, reverse):
     cell, state, xs = random_run(name)

@@ -89,6 +89,7 @@ def test_recommended_window_leaves_room_for_two_standard_errors():
     assert recommended[0.35].window == 1
 
 
+@pytest.mark.slow
 def test_recommended_window_is_all_of_the_time_where_no_other_is_within_the_bias():
     result = gradients.recommend_window(
         final_loss, linear_rnn(1.0), [(draw(1, 4, INPUT),)], time=4, bias=1e-6

@@ -12,6 +12,7 @@ import seqmem
 nnx = pytest.importorskip("flax.nnx", reason="Flax is not installed")
 
 from seqmem.interop.nnx import Memory  # noqa: E402
+from tests.helpers.slow import slow  # noqa: E402
 
 TIME, BATCH, INPUT, HIDDEN = 7, 2, 3, 5
 LENGTHS = np.array([7, 4])
@@ -39,7 +40,7 @@ def by_name(tree):
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, slow(True)])
 def test_memory_has_the_outputs_and_gradients_of_its_cell(bidirectional):
     cell = make_network(bidirectional=bidirectional)
     memory = Memory(cell)
@@ -77,6 +78,7 @@ def test_optimiser_moves_memory_as_optax_moves_its_cell():
         assert np.all(array != initial[name]), f"{name} was not trained"
 
 
+@pytest.mark.slow
 def test_memory_inside_another_module_is_trained():
     class Classifier(nnx.Module):
         def __init__(self, rngs):

@@ -10,7 +10,7 @@ import pytest
 
 import seqmem
 from seqmem.interop import from_torch, to_torch
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow, slow_but
 
 TIME, BATCH, INPUT, HIDDEN, OUTPUT = 7, 3, 2, 5, 4
 LENGTHS = np.array([4, 7, 1])
@@ -131,7 +131,7 @@ def assert_same(ours, theirs, tolerance):
 
 
 @every_kind
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), slow("float32", 1e-5)])
 def test_one_layer_matches_torch_in_outputs_states_and_gradients(torch, kind, dtype, tolerance):
     layer = make_layer(torch, kind, dtype=dtype)
     task = problem(layer, dtype)
@@ -139,7 +139,7 @@ def test_one_layer_matches_torch_in_outputs_states_and_gradients(torch, kind, dt
     assert_same(ours, run_torch(torch, layer, *task), tolerance)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", slow_but({"LSTM"}, KINDS))
 def test_bidirectional_layer_with_lengths_matches_packed_sequences_of_torch(torch, kind):
     layer = make_layer(torch, kind, bidirectional=True)
     task = problem(layer)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from tests.helpers.slow import slow
 
 TIME, BATCH, INPUT, HIDDEN = 7, 3, 2, 5
 CELLS = (seqmem.RNN, seqmem.LSTM, seqmem.GRU)
@@ -173,7 +174,7 @@ def test_states_are_returned_on_request_only(cell_type):
 
 
 @every_cell
-@pytest.mark.parametrize("remat_every", [1, 3, 100])
+@pytest.mark.parametrize("remat_every", [slow(1), 3, slow(100)])
 def test_remat_every_need_not_divide_the_time(cell_type, remat_every):
     cell, xs = make(cell_type), normal(TIME, INPUT)
     got = gradients(cell, draw_state(cell), xs, remat_every=remat_every)
@@ -185,6 +186,7 @@ def test_remat_every_need_not_divide_the_time(cell_type, remat_every):
 # jax.experimental.rnn: one cell, float32, no CPU, no jvp, no vmap, no jit without static arguments
 
 
+@pytest.mark.slow
 @every_cell
 def test_cell_is_a_pytree_of_arrays_for_every_transformation(cell_type):
     cell, xs = make(cell_type), normal(TIME, BATCH, INPUT)

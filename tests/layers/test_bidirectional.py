@@ -1,5 +1,7 @@
 """Two layers from both ends of a sequence; PyTorch's are compared in tests/interop."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import seqmem
 from seqmem.layers import Bidirectional, LayerByLayer, Map, Stack
+from tests.helpers.slow import slow
 from tests.helpers.unrolling import BATCH, HIDDEN, INPUT, TIME, close, normal
 
 LENGTHS = np.array([TIME, 4, 0])
@@ -94,7 +97,7 @@ def test_stack_of_bidirectional_layers_equals_a_loop_over_layers():
     close((states, ys), ((low_state, high_state), want))
 
 
-@pytest.mark.parametrize("method", [None, LayerByLayer(seqmem.ReferenceScan())], ids=str)
+@pytest.mark.parametrize("method", [None, slow(LayerByLayer(seqmem.ReferenceScan()))], ids=str)
 def test_rematerialised_bidirectional_stack_has_the_same_gradients(method):
     network, xs = Stack([layer(), layer(HIDDEN + 3)]), normal(TIME, BATCH, INPUT)
 
@@ -103,11 +106,12 @@ def test_rematerialised_bidirectional_stack_has_the_same_gradients(method):
         return jnp.sum(jnp.sin(ys))
 
     close(
-        jax.grad(loss)(network, method=method, remat_every=3),
-        jax.grad(loss)(network),
+        jax.jit(jax.grad(functools.partial(loss, method=method, remat_every=3)))(network),
+        jax.jit(jax.grad(loss))(network),
     )
 
 
+@pytest.mark.slow
 def test_states_and_gradients_of_states_are_those_of_both_directions():
     network, xs = layer(), normal(TIME, BATCH, INPUT)
     solution = seqmem.solve(network, None, xs, lengths=LENGTHS, return_states=True)

@@ -26,6 +26,7 @@ def test_stack_names_map_where_it_gets_a_function():
         Stack([seqmem.GRU(3, 5, key=KEY), jax.nn.gelu])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_every_layer_that_takes_a_delta_t_gets_that_of_the_stack():
     network = deep(seqmem.CfC, 3, 5, num_layers=2, dropout=0.5, key=KEY)
@@ -184,6 +185,7 @@ def test_input_dropout_of_a_network_that_begins_with_dropout_is_refused():
         seqmem.with_input_dropout(network, 0.5, (BATCH,), key=KEY)
 
 
+@pytest.mark.slow
 def test_flow_of_a_bidirectional_stack_is_the_gradient_of_each_layers_states():
     network = deep(seqmem.RNN, 2, 5, num_layers=2, bidirectional=True, dropout=0.5, key=KEY)
     xs = jnp.asarray(normal(TIME, BATCH, 2), jnp.float32)
@@ -199,6 +201,7 @@ def test_flow_of_a_bidirectional_stack_is_the_gradient_of_each_layers_states():
     np.testing.assert_allclose(change / 2e-2, predicted, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_input_dropout_of_a_network_is_that_of_its_first_cells(bidirectional):
     network = deep(seqmem.GRU, 2, 5, num_layers=2, bidirectional=bidirectional, key=KEY)

@@ -107,7 +107,7 @@ def everything(method, cell, xs, **options):
         final, ys = seqmem.unroll(cell, state, xs, method=method, **options)
         return jnp.sum(jnp.sin(ys)) + jnp.sum(final.h * final.c), (final, ys)
 
-    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(cell, state, xs)
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(cell, state, xs)
 
 
 def largest_difference(got, want):
@@ -167,7 +167,7 @@ def test_second_derivatives_are_those_of_scan():
 
 
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.parametrize("axis_of_cell", [None, 0])
+@pytest.mark.parametrize("axis_of_cell", [slow(None), 0])
 def test_vmap_calls_cudnn_for_each_example(axis_of_cell):
     cell, xs = make(), draw(TIME, 2, BATCH, INPUT)
     if axis_of_cell == 0:
@@ -197,6 +197,7 @@ def test_each_pass_is_one_call_of_jax_experimental_rnn(monkeypatch, precision):
     assert "scan[" not in program
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize(
     ("precision", "is_tensorfloat32"), [("float32", False), ("tensorfloat32", True)]

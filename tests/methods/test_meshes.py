@@ -14,7 +14,7 @@ from seqmem._methods.scan.vjp_rules import tiles_of_products
 from tests.helpers.cells import CELLS, LARGE
 from tests.helpers.devices import run_on_devices
 from tests.helpers.inputs import draw_inputs
-from tests.helpers.slow import slow
+from tests.helpers.slow import slow, slow_but
 from tests.helpers.unrolling import close
 from tests.methods import on_meshes
 from tests.methods.on_meshes import CELLS_OF_LOOPS, WAYS
@@ -53,7 +53,7 @@ def assert_split_by_example(state, ys):
 
 @pytest.mark.usefixtures("float64", "free_programs")
 @pytest.mark.parametrize("enters_mesh", [False, slow(True)])
-@pytest.mark.parametrize("name", sorted(QUICK))
+@pytest.mark.parametrize("name", slow_but({"LSTM", "MinGRU"}, sorted(QUICK)))
 def test_explicit_axes_give_the_numbers_of_arrays_without_them(name, enters_mesh):
     args, mesh = draw_run(name), explicit_mesh()
     program = jax.jit(everything)

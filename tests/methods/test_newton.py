@@ -11,6 +11,7 @@ import pytest
 
 import seqmem
 from seqmem._testing.compiler import compiled
+from tests.helpers.slow import slow
 from tests.helpers.unrolling import close, normal
 
 SCAN = seqmem.Scan()
@@ -65,7 +66,7 @@ def relative_error(got, want):
 
 
 @every_method
-@pytest.mark.parametrize("gain", [1, 2])
+@pytest.mark.parametrize("gain", [1, slow(2)])
 def test_newton_values_and_gradients_match_scan(method, gain):
     cell, xs = gru(gain, 32), normal(4096, INPUT)
     # One iteration per step is always enough.
@@ -94,6 +95,7 @@ def test_fallback_computes_what_diverges():
     np.testing.assert_array_equal(repaired.outputs[:, 1:], wrong.outputs[:, 1:])
 
 
+@pytest.mark.slow
 def test_quasi_newton_gradient_uses_whole_jacobians():
     """The authors' program solves the backward recurrence with the diagonals (ELK)."""
     cell, xs = gru(2, 32), normal(4096, INPUT)
@@ -146,6 +148,7 @@ def test_newton_iterations_are_not_differentiated():
     close(grads, differentiate(cell, xs, method=SCAN)[1])
 
 
+@pytest.mark.slow
 def test_quasi_newton_takes_no_iteration_for_padding():
     """With a Jacobian of 1 at padded steps they follow the last valid step at once."""
     cell, xs = gru(2), normal(TIME, INPUT)
@@ -172,7 +175,7 @@ def test_newton_solves_each_sequence_independently(method):
 
 
 @every_method
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [False, slow(True)])
 def test_newton_reset_hides_nan_before_it(method, reverse):
     cell, xs = gru(1), normal(TIME, BATCH, INPUT)
     resets = np.zeros((TIME, BATCH), bool)
@@ -186,6 +189,7 @@ def test_newton_reset_hides_nan_before_it(method, reverse):
     assert np.all(np.isnan(ys[11:] if reverse else ys[:11]))
 
 
+@pytest.mark.slow
 @every_method
 def test_newton_propagates_nan_as_scan_does(method):
     """A NaN in the inputs is in every later output, and counts as converged."""
@@ -197,6 +201,7 @@ def test_newton_propagates_nan_as_scan_does(method):
     np.testing.assert_array_equal(np.isnan(solution.outputs), np.isnan(want))
 
 
+@pytest.mark.slow
 @every_method
 def test_newton_converging_at_the_last_iteration_is_success(method):
     cell, xs = gru(1), normal(TIME, INPUT)
@@ -228,7 +233,7 @@ class Mixed(seqmem.AbstractCell):
         return state[0].sum() + jnp.abs(state[1])
 
 
-@every_method
+@pytest.mark.parametrize("method", [slow(METHODS[0]), METHODS[1]], ids=lambda m: type(m).__name__)
 def test_newton_solves_real_and_complex_states(method):
     cell, xs = Mixed(normal(3, INPUT)), normal(TIME, BATCH, INPUT)
     lengths = np.array([TIME, 7, 0])

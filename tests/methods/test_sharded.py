@@ -128,8 +128,8 @@ def unroll_on_one_device(cell, state, xs, options, *, reverse):
     return seqmem.unroll(cell, state, xs, reverse=reverse, **options)
 
 
-@pytest.mark.parametrize("inner", [seqmem.Parallel(chunk_size=3), seqmem.Scan()], ids=repr)
-@pytest.mark.parametrize("cell_type", [seqmem.GILR, seqmem.QRNN])
+@pytest.mark.parametrize("inner", [seqmem.Parallel(chunk_size=3), slow(seqmem.Scan())], ids=repr)
+@pytest.mark.parametrize("cell_type", [seqmem.GILR, slow(seqmem.QRNN)])
 def test_sharded_reset_hides_values_that_are_not_finite(cell_type, inner):
     """The reset lies in another share than the values before it."""
     cell = cell_type(INPUT, HIDDEN, key=jax.random.key(0))

@@ -50,7 +50,7 @@ CELLS = {
         seqmem.RNN(INPUT, HIDDEN, key=KEY), seqmem.PerExample(jnp.linspace(0.5, 2.0, 8))
     ),
 }
-QUICK = {"LSTM", "MinGRU", "RNN, a gain per example"}
+QUICK = {"MinGRU", "RNN, a gain per example"}
 
 
 def weight_gradient(cell, xs):
@@ -108,6 +108,7 @@ def test_gradients_in_shares_are_those_of_the_whole_batch(name):
     close(got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_shares_are_of_the_first_of_two_batch_axes():
     cell, xs = in_float64(CELLS["LSTM"]()), normal(TIME, 4, 3, INPUT)

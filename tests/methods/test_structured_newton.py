@@ -80,6 +80,7 @@ def scan_lengths(jaxpr):
                 yield from scan_lengths(inner)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", slow_but({"ParaLSTM"}, ["ParaGRU", "ParaLSTM"]))
 def test_structured_gradient_has_no_matrix_and_no_loop_over_all_steps(name):

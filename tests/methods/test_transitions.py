@@ -1,12 +1,14 @@
 """Transitions over stretches of time: what `Sharded` composes, tested without devices."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import seqmem
-from tests.helpers.slow import slow_but
+from tests.helpers.slow import slow, slow_but
 from tests.helpers.unrolling import normal
 
 KEY = jax.random.key(0)
@@ -45,7 +47,7 @@ def run_by_transitions(cell, xs, resets, state):
 POISONS = [np.nan, np.inf, -np.inf]
 
 
-@pytest.mark.parametrize("poison", POISONS)
+@pytest.mark.parametrize("poison", [POISONS[0], *map(slow, POISONS[1:])])
 @pytest.mark.parametrize("name", slow_but({"GILR"}, CELLS))
 def test_nothing_before_a_reset_on_another_share_is_seen_after_it(name, poison):
     cell, state = CELLS[name](), CELLS[name]().init_state()
@@ -53,7 +55,9 @@ def test_nothing_before_a_reset_on_another_share_is_seen_after_it(name, poison):
     xs[:CUT] = poison
     resets = jnp.arange(TIME) == CUT
 
-    def loss(xs, run):
+    @functools.partial(jax.jit, static_argnums=1)
+    @jax.value_and_grad
+    def run_and_differentiate(xs, run):
         return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(run(xs)))
 
     def alone(xs):
@@ -62,19 +66,19 @@ def test_nothing_before_a_reset_on_another_share_is_seen_after_it(name, poison):
     def composed(xs):
         return run_by_transitions(cell, xs, resets, state)
 
-    got, d_got = jax.value_and_grad(loss)(jnp.asarray(xs), composed)
-    want, d_want = jax.value_and_grad(loss)(jnp.asarray(xs), alone)
+    got, d_got = run_and_differentiate(jnp.asarray(xs), composed)
+    want, d_want = run_and_differentiate(jnp.asarray(xs), alone)
     np.testing.assert_allclose(got, want, rtol=1e-5)
     np.testing.assert_allclose(d_got[CUT:], d_want[CUT:], rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", slow_but({"GILR", "LRU"}, CELLS))
 def test_composed_transitions_give_the_state_of_unroll(name):
     cell = CELLS[name]()
     xs = jnp.asarray(normal(TIME, 2), jnp.float32)
     start = jax.tree.map(lambda leaf: leaf + 0.5, cell.init_state())
     resets = jnp.zeros(TIME, bool)
-    got = run_by_transitions(cell, xs, resets, start)
-    want, _ = seqmem.unroll(cell, start, xs)
+    got = jax.jit(run_by_transitions)(cell, xs, resets, start)
+    want, _ = jax.jit(seqmem.unroll)(cell, start, xs)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)

@@ -140,6 +140,7 @@ def reference_loss(decoder, cell_state, xs, values, lengths):
     return loss, jnp.stack([contexts for _, contexts in examples], 1)
 
 
+@pytest.mark.slow
 @each_decoder
 def test_decoder_of_a_batch_equals_each_example_with_its_own_source(make_decoder):
     values, _, xs, cell_state = arrays()
@@ -158,6 +159,7 @@ def test_attending_cell_passes_check_cell(make_decoder):
     seqmem.testing.check_cell(cell, methods=[seqmem.Scan(tile=3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_type", [seqmem.LSTM, seqmem.LRU], ids=["LSTM", "LRU"])
 def test_bahdanau_query_is_the_whole_state(cell_type):
     values, _, xs, _ = arrays()
@@ -174,6 +176,7 @@ def test_bahdanau_query_is_the_whole_state(cell_type):
     np.testing.assert_allclose(contexts[0], expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @each_decoder
 def test_decoder_weights_give_its_contexts(make_decoder):
     values, _, xs, cell_state = arrays()

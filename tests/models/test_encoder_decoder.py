@@ -116,6 +116,7 @@ def test_unknown_target_token_gives_nan_from_its_step_on():
     assert np.isfinite(logits[:, [0, 2]]).all()
 
 
+@pytest.mark.slow
 def test_encoder_decoder_runs_deep_bidirectional_encoder_and_deep_decoder():
     keys = jax.random.split(jax.random.key(5), 5)
     encoder = deep(seqmem.MinGRU, SIZE, 3, num_layers=2, bidirectional=True, key=keys[0])
@@ -225,6 +226,7 @@ def test_scheduled_sampling_with_probability_1_reads_its_samples():
     assert np.any(np.abs(expected - call(model, source, target)) > 1e-6)
 
 
+@pytest.mark.slow
 def test_scheduled_sampling_samples_with_the_given_probability():
     model, (source, target) = always_predict_4(make_small_model()), tokens()
     count = 2000
@@ -252,6 +254,7 @@ def test_scheduled_sampling_passes_no_gradient_through_samples():
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_alignment_sums_to_one_over_the_valid_steps():
     model, (source, target) = make_model(luong), tokens()
     weights = model.alignment(source, target, lengths=LENGTHS)

@@ -74,7 +74,7 @@ def test_cell_computes_the_equations_of_its_paper(cell_type):
     if cell_type in external.PAPERS:
         state = external.in_range(state)
     xs = draw_inputs(cell, rng, TIME)
-    final, ys = seqmem.unroll(*jax.tree.map(jnp.asarray, (cell, state, xs)))
+    final, ys = jax.jit(seqmem.unroll)(*jax.tree.map(jnp.asarray, (cell, state, xs)))
     expected_final, expected = paper(cell, state, xs)
     np.testing.assert_allclose(ys, expected, rtol=0, atol=1e-12)
     for leaf, expected in zip(jax.tree.leaves(final), jax.tree.leaves(expected_final), strict=True):

@@ -122,6 +122,7 @@ def test_scenes_have_the_dtype_of_the_images():
     assert scenes(0).images.dtype == np.uint8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid_size", [1, 3])
 def test_scenes_have_other_grid_sizes(grid_size):
     names = tuple((f"a n{kind}", f"n{kind}s") for kind in range(11))

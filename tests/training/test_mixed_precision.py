@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from seqmem import training
 from tests.helpers.training_losses import (
@@ -40,6 +41,7 @@ def test_mixed_precision_gradient_has_the_bits_of_the_rounded_model():
     assert re.search(r"dot_general.*bf16", program)
 
 
+@pytest.mark.slow
 def test_float32_parameters_take_steps_that_bfloat16_ones_round_away():
     cell, optimiser = make_cell("GRU"), optax.sgd(1e-4)
     batch, state = as_float32(batch_for(cell, TIME)), state_for(cell)

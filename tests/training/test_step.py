@@ -181,6 +181,7 @@ def test_step_is_traced_once(window, stride):
     assert len(traces) == num_traces > 0
 
 
+@pytest.mark.slow
 def test_model_may_hold_functions():
     class Reader(eqx.Module):
         cell: seqmem.GRU

@@ -95,7 +95,7 @@ def reference(cell, state, batch, lengths, *, window, stride):
 
 
 @every_family
-@pytest.mark.parametrize("transform", [lambda fn: fn, jitted], ids=["eager", "jit"])
+@pytest.mark.parametrize("transform", [slow(lambda fn: fn), jitted], ids=["eager", "jit"])
 def test_window_as_long_as_time_gives_the_bits_of_the_whole_gradient(name, transform):
     """Both functions return the same arrays, since XLA's fusion, and rounding, depend on them."""
     args = make_case(name, 11)
@@ -137,7 +137,7 @@ def test_optimised_gradient_has_the_bits_of_unroll_with_its_options(method, rema
 @every_family
 @pytest.mark.parametrize(
     ("window", "stride", "time"),
-    [(3, None, 11), (6, 2, 10), slow(6, 3, 12)],
+    [slow(3, None, 11), (6, 2, 10), slow(6, 3, 12)],
 )
 def test_truncated_gradient_matches_the_reference(name, window, stride, time):
     cell, state, batch, lengths = make_case(name, time)
@@ -158,7 +158,7 @@ def test_truncated_gradient_matches_the_reference(name, window, stride, time):
 
 
 @pytest.mark.parametrize("name", ["LSTM", slow("GatedDeltaRule"), slow("MGU with_learned_state")])
-@pytest.mark.parametrize(("window", "stride"), [(3, None), (9, 3)])
+@pytest.mark.parametrize(("window", "stride"), [slow(3, None), (9, 3)])
 def test_strides_one_call_each_sum_to_one_call(name, window, stride):
     cell, state, batch, lengths = make_case(name, 15)
     gradient = training.TruncatedBPTT(loss, window, stride, flow=True)

@@ -64,7 +64,7 @@ def in_float64(tree):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), tree)
 
 
-@pytest.mark.parametrize("name", slow_but({QUICK}, CELLS))
+@pytest.mark.parametrize("name", slow_but({}, CELLS))
 def test_cell_with_dropout_passes_every_law(name):
     """On the first method of its family: the others do not depend on the wrapper."""
     cell, x = CELLS[name]()
@@ -176,6 +176,7 @@ def test_cell_with_zoneout_has_its_family_where_the_promise_holds(cell, family, 
     assert with_input_dropout(cell, RATE, (), key=MASK_KEY).family is family
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_shape", [(), (BATCH,)])
 @pytest.mark.parametrize("wrap", [with_input_dropout, with_variational_dropout])
 def test_dropout_masks_have_no_gradient_outside_of_the_loss(wrap, batch_shape):
