@@ -174,8 +174,8 @@ def test_rflo_with_the_weights_of_the_readout_is_e_prop():
 
 @pytest.mark.slow
 @pytest.mark.optimised
-@pytest.mark.parametrize("algorithm", [UORO, KFRTRL])
-def test_mean_of_random_traces_is_the_gradient_through_time(algorithm):
+@pytest.mark.parametrize(("algorithm", "least_variance"), [(UORO, 1.0), (KFRTRL, 0.1)])
+def test_mean_of_random_traces_is_the_gradient_through_time(algorithm, least_variance):
     """Within three standard errors at 10,000 draws, and with the variance that is reported."""
     cell = seqmem.RNN(2, 3, key=KEY)
     xs, weights = draw(1, 5, 2), draw(2, 5, 1)
@@ -198,7 +198,7 @@ def test_mean_of_random_traces_is_the_gradient_through_time(algorithm):
     variance = errors.var(0, ddof=1).sum()
     assert np.sum(errors.mean(0) ** 2) < 9 * variance / len(keys)
     norm = np.sum(np.square(vector(expected)))
-    assert variance > norm / 10  # so that the mean is no accident
+    assert variance > least_variance * norm  # so that the mean is no accident
 
     bias = online_bias(lambda ys: jnp.sum(weights * ys**2), num_draws=len(keys))
     report = bias(online, xs, key=jax.random.key(1))
