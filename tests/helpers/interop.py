@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,12 @@ def draw_like(tree: Any) -> Any:
     """A tree of random arrays of these shapes in float64, no two alike."""
     leaves, structure = jax.tree.flatten(tree)
     return jax.tree.unflatten(structure, [draw(x.shape, i) for i, x in enumerate(leaves)])
+
+
+def cell_of(cell_type: Callable, **options: Any) -> Any:
+    """A cell of random arrays in float64, none of them drawn by JAX, which takes long."""
+    make = functools.partial(cell_type, INPUT, HIDDEN, **options)
+    return draw_like(eqx.filter_eval_shape(make, key=jax.random.key(0)))
 
 
 def loss(state: Any, ys: Any) -> jax.Array:

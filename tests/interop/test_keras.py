@@ -1,6 +1,5 @@
 """The recurrent layers of Keras and ours with their weights compute the same."""
 
-import functools
 import json
 import sys
 import zipfile
@@ -15,16 +14,13 @@ from seqmem.interop import from_keras, read_keras, to_keras
 from seqmem.interop._kernels import nest
 from tests.helpers.interop import (
     HIDDEN,
-    INPUT,
     assert_identical,
     assert_same_as_reference,
-    draw_like,
+    cell_of,
     reference_of,
 )
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow_but
-
-KEY = jax.random.key(0)
 
 # our cell for each case of tests/reference/make_interop.py
 CASES = {
@@ -43,10 +39,6 @@ def as_keras(parameters):
     return nest({name.replace(":", "."): array for name, array in parameters.items()})
 
 
-def make_cell(cell_type):
-    return draw_like(cell_type(INPUT, HIDDEN, key=KEY))
-
-
 @pytest.mark.parametrize("case", slow_but({"keras GRU"}, CASES))
 def test_layer_of_keras_matches_ours_in_outputs_states_and_gradients(case):
     assert_same_as_reference(
@@ -58,7 +50,7 @@ def test_layer_of_keras_matches_ours_in_outputs_states_and_gradients(case):
 
 @pytest.mark.parametrize("cell_type", [seqmem.RNN, seqmem.LSTM, seqmem.GRU, seqmem.ResetBeforeGRU])
 def test_cell_survives_the_round_trip_through_keras(cell_type):
-    cell = make_cell(cell_type)
+    cell = cell_of(cell_type)
     assert_identical(from_keras(cell_type, to_keras(cell)), cell)
     pair = seqmem.layers.Bidirectional(cell, jax.tree.map(np.negative, cell))
     assert_identical(from_keras(cell_type, to_keras(pair)), pair)
@@ -109,15 +101,13 @@ def test_weights_that_do_not_fit_are_refused(cell_type, weights, options, came):
 
 
 def test_cell_that_keras_does_not_have_is_refused():
-    make = functools.partial(seqmem.RNN, INPUT, HIDDEN, key=KEY)
-    gru = seqmem.GRU(INPUT, HIDDEN, key=KEY)
     pair = seqmem.layers.Bidirectional
-    assert_refused("to_keras got a cell of type MGU.", to_keras, seqmem.MGU(2, 3, key=KEY))
-    assert_refused("an RNN with an output size.", to_keras, pair(make(output_size=2), make()))
-    assert_refused("to_keras got a Bidirectional of ['GRU'", to_keras, pair(gru, make()))
-    assert_refused(
-        "to_keras got a Bidirectional of ['RNN'", to_keras, pair(make(), make(activation=jnp.sin))
-    )
+    gru, rnn = cell_of(seqmem.GRU), cell_of(seqmem.RNN)
+    readout, sine = cell_of(seqmem.RNN, output_size=2), cell_of(seqmem.RNN, activation=jnp.sin)
+    assert_refused("to_keras got a cell of type MGU.", to_keras, cell_of(seqmem.MGU))
+    assert_refused("an RNN with an output size.", to_keras, pair(readout, rnn))
+    assert_refused("to_keras got a Bidirectional of ['GRU'", to_keras, pair(gru, rnn))
+    assert_refused("to_keras got a Bidirectional of ['RNN'", to_keras, pair(rnn, sine))
 
 
 # Files: the layout of Keras 3.15, whose groups have the names of classes.
