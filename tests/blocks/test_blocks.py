@@ -327,6 +327,9 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
             "num_groups=2 for num_heads=3",
         ),
         (lambda: blocks.mamba2_block(0, 6, num_heads=3, key=KEY), "input_size=0"),
+        (lambda: blocks.mamba_block(3, 0, key=KEY), "hidden_size=0"),
+        (lambda: blocks.falcon_mamba_block(3, 4, rank=0, key=KEY), "rank=0"),
+        (lambda: blocks.falcon_mamba_block(3, 4, eps=0.0, key=KEY), "eps=0.0"),
         (lambda: blocks.mamba3_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (
             lambda: blocks.mamba3_block(3, 6, num_heads=2, num_angles=2, key=KEY),

@@ -7,11 +7,14 @@ import sys
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqmem.models import download, from_config, from_pretrained, load_tokenizer, to_pretrained
 from seqmem.models._pretrained import safetensors
+from seqmem.models._pretrained.load import structure, with_config
+from seqmem.models._pretrained.registry import LAYOUTS
 
 from ..helpers.refusals import assert_refused
 
@@ -31,7 +34,14 @@ NORM = "backbone.norm_f.weight"
 
 @pytest.fixture(scope="module")
 def model():
-    return from_config(CONFIG, key=jax.random.key(0))
+    """One whose numbers are drawn by NumPy, for which nothing is compiled."""
+    generator = np.random.default_rng(0)
+    layout = LAYOUTS["mamba"]
+    shapes, _ = structure(layout, {**layout.defaults, **CONFIG})
+    random = jax.tree.map(
+        lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), shapes
+    )
+    return with_config(random, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +360,18 @@ def assert_same(model, other):
         np.testing.assert_array_equal(leaf, own)
 
 
+def test_older_name_is_read(folder, model):
+    """Unless the present one is there too."""
+    header, body = read(folder)
+    name, old = "backbone.embeddings.weight", "backbone.embedding.weight"
+    write(folder, {old if own == name else own: entry for own, entry in header.items()}, body)
+    assert_same(from_pretrained(folder), model)
+    end = len(body)
+    header[old] = {"dtype": "F32", "shape": [0], "data_offsets": [end, end]}
+    write(folder, header, body)
+    assert f"['{old}'] unknown" in assert_refused("", from_pretrained, folder)
+
+
 def test_shards_hold_the_model(shards, model):
     files = sorted(shards.glob("model-*-of-*.safetensors"))
     assert len(files) == 3
@@ -386,8 +408,11 @@ def test_dtype_that_parameters_cannot_have_is_refused(folder, dtype):
 
 
 def test_parameters_are_copies(folder, model):
+    """Also of tensors at a multiple of 64 bytes, which XLA could use where they are."""
+    header, body = read(folder)
+    text = json.dumps(header)
+    write(folder, text + " " * (-(8 + len(text)) % 64), body)
     loaded = from_pretrained(folder)
-    _, body = read(folder)
     with (folder / WEIGHTS).open("r+b") as file:
         file.seek(-len(body), os.SEEK_END)
         file.write(bytes(len(body)))

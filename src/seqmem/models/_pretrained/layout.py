@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -65,6 +66,7 @@ class Layout:
             a copy of the embedding. A function of the config.
         defaults: entries of a config that names none, which the family's class takes: files leave
             out `tie_word_embeddings`, for one.
+        aliases: names that older files have, each with the one that is written.
     """
 
     model_type: str
@@ -72,6 +74,15 @@ class Layout:
     parts: Callable[[Config], Sequence[Part]]
     ignored: Callable[[Config], Sequence[str]] = lambda config: ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def alike(make: Callable[[PRNGKeyArray], Any], number: int, key: PRNGKeyArray) -> list[Any]:
+    """So many layers, each of a key. `make` is traced once, which for a model of 50 layers is most
+    of the time in which its shapes are found.
+    """
+    make = eqx.filter_jit(make)
+    return [make(each) for each in jax.random.split(key, number)]
 
 
 def tensor_shapes(model: LanguageModel, parts: Sequence[Part]) -> Shapes:

@@ -47,17 +47,18 @@ def from_pretrained(
     Example:
         >>> import tempfile, jax, seqmem
         >>> config = {"model_type": "mamba", "vocab_size": 11, "hidden_size": 6, "state_size": 3,
-        ...           "num_hidden_layers": 2}
+        ...           "num_hidden_layers": 1}
         >>> new = seqmem.models.from_config(config, key=jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     seqmem.models.to_pretrained(new, folder)
         ...     model = seqmem.models.from_pretrained(folder)
-        >>> state, logits = seqmem.unroll(model, None, jax.numpy.ones((7, 2), int))
-        >>> logits.shape                                      # time, batch, tokens
-        (7, 2, 11)
+        >>> bool((model.E == new.E).all()), model.E.shape     # tokens, size
+        (True, (11, 6))
     """
     files = read_files(Path(folder))
-    layout, entries = layout_of(files.config), files.entries
+    layout = layout_of(files.config)
+    files = renamed(files, layout.aliases)
+    entries = files.entries
     config = CheckedConfig(
         {**layout.defaults, **decoded(files.config)},
         len(entries),
@@ -115,6 +116,13 @@ def layout_of(config: Mapping[str, Any]) -> Layout:
             "choose a model of one of these families; seqmem has the layout of no other.",
         )
     return LAYOUTS[model_type]
+
+
+def renamed(files: Files, aliases: Mapping[str, str]) -> Files:
+    """The same tensors by the names that a layout has, where a file has older ones."""
+    old = [name for name in aliases if name in files.entries and aliases[name] not in files.entries]
+    entries = {aliases[name] if name in old else name: e for name, e in files.entries.items()}
+    return dataclasses.replace(files, entries=entries)
 
 
 def structure(layout: Layout, config: Config) -> tuple[LanguageModel, list[Part]]:

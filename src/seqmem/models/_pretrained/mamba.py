@@ -13,7 +13,7 @@ from ...layers.norms import RMSNorm
 from ...layers.residual import Residual
 from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Layout, Part, check_value
+from .layout import Config, Layout, Part, alike, check_value
 
 STATES = "state hidden"
 DEFAULTS = {
@@ -47,7 +47,7 @@ def make(config: Config, key) -> LanguageModel:
         return Residual(Stack([RMSNorm(size, eps=eps), mixer]))
 
     return LanguageModel(
-        Stack([layer(key) for key in jax.random.split(body_key, config["num_hidden_layers"])]),
+        Stack(alike(layer, config["num_hidden_layers"], body_key)),
         config["vocab_size"],
         norm=RMSNorm(size, eps=eps),
         tied=config["tie_word_embeddings"],
@@ -97,5 +97,7 @@ def ignored(config: Config) -> list[str]:
     return ["lm_head.weight"] if config["tie_word_embeddings"] else []
 
 
-MAMBA = Layout("mamba", make, parts, ignored, DEFAULTS)
+# As the class reads the files of github.com/state-spaces/mamba.
+ALIASES = {"backbone.embedding.weight": "backbone.embeddings.weight"}
+MAMBA = Layout("mamba", make, parts, ignored, DEFAULTS, ALIASES)
 FALCON_MAMBA = Layout("falcon_mamba", make, parts, ignored, DEFAULTS | {"mixer_rms_eps": 1e-6})

@@ -11,7 +11,7 @@ from ...layers.norms import RMSNorm
 from ...layers.residual import Residual
 from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Layout, Part, check_value
+from .layout import Config, Layout, Part, alike, check_value
 
 
 def make(config: Config, key) -> LanguageModel:
@@ -36,7 +36,7 @@ def make(config: Config, key) -> LanguageModel:
         return Residual(Stack([RMSNorm(size, eps=eps), mixer]))
 
     return LanguageModel(
-        Stack([layer(key) for key in jax.random.split(body_key, config["num_hidden_layers"])]),
+        Stack(alike(layer, config["num_hidden_layers"], body_key)),
         config["vocab_size"],
         norm=RMSNorm(size, eps=eps),
         tied=config["tie_word_embeddings"],
