@@ -348,6 +348,9 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
         (lambda: blocks.gsa_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (lambda: blocks.gsa_block(3, 4, num_heads=2, num_slots=0, key=KEY), "num_slots=0"),
         (lambda: blocks.xlstm_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.griffin_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.griffin_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
+        (lambda: blocks.griffin_block(3, 4, num_heads=2, width=1, key=KEY), "width=1"),
         (lambda: blocks.xlstm_block(0, 4, num_heads=2, key=KEY), "input_size=0"),
         (
             lambda: blocks.gated_delta_net_2_block(3, 10, num_heads=5, num_key_heads=2, key=KEY),

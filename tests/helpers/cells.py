@@ -218,6 +218,7 @@ CELLS = {
     "lightning_attention": lambda: seqmem.blocks.lightning_attention_block(
         2, 6, num_heads=3, key=key
     ),
+    "griffin": lambda: seqmem.blocks.griffin_block(2, 6, num_heads=3, width=2, key=key),
     "Stack": lambda: seqmem.layers.Stack([seqmem.RNN(2, 5, key=key), seqmem.MGU(5, 3, key=key)]),
     "Residual": lambda: seqmem.layers.Residual(
         seqmem.layers.Stack(

@@ -7,6 +7,7 @@ import functools
 import json
 import pathlib
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,16 +16,21 @@ import pytest
 
 import seqmem
 from seqmem.interop.weight_table import split
+from seqmem.models import from_pretrained, to_pretrained
 from seqmem.models._pretrained.layout import fill, tensor_shapes, tensors
+from seqmem.models._pretrained.recurrent_gemma import RECURRENT_GEMMA
 from seqmem.models._pretrained.xlstm import XLSTM
+from tests.helpers.pretrained import bytes_of
 from tests.helpers.refusals import assert_refused
 
 REFERENCE = pathlib.Path(__file__).parent.parent / "reference"
 LAYOUTS = {
     "xlstm": XLSTM,
     "xlstm_fused": XLSTM,
+    "recurrent_gemma": RECURRENT_GEMMA,
+    "recurrent_gemma_untied": RECURRENT_GEMMA,
 }
-MODELS = ("xlstm",)  # one of each layout
+MODELS = ("xlstm", "recurrent_gemma_untied")  # one of each layout
 every_file = pytest.mark.parametrize("name", LAYOUTS)
 every_model = pytest.mark.parametrize("name", MODELS)
 PROMPT = 7  # tokens that the public class continued
@@ -83,15 +89,33 @@ def test_tensors_have_the_names_and_shapes_of_the_public_class(name):
 
 @every_file
 def test_tensors_survive_the_round_trip_bit_for_bit(name):
-    for dtype in (jnp.bfloat16, np.float32):
-        originals = weights(name, dtype)
-        model = load(name, dtype)
-        assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(dtype)}
-        copies = dict(tensors(model, parts(name)))
-        assert copies.keys() == originals.keys()
-        for key, array in originals.items():
-            assert copies[key].dtype == dtype
-            np.testing.assert_array_equal(copies[key], array)
+    originals = weights(name, jnp.bfloat16)
+    model = load(name, jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(jnp.bfloat16)}
+    copies = dict(tensors(model, parts(name)))
+    assert copies.keys() == originals.keys()
+    for key, array in originals.items():
+        assert copies[key].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(copies[key], array)
+
+
+@every_file
+def test_folder_of_the_public_class_is_read_and_written_again(name, tmp_path):
+    folder, copy = tmp_path / "original", tmp_path / "copy"
+    folder.mkdir()
+    (folder / "config.json").write_text(str(reference(name)["config"]))
+    header, body = {}, b""
+    for key, array in weights(name, np.float32).items():
+        offsets = [len(body), len(body) + array.nbytes]
+        header[key] = {"dtype": "F32", "shape": array.shape, "data_offsets": offsets}
+        body += array.tobytes()
+    text = json.dumps(header).encode()
+    path = folder / "model.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    model = from_pretrained(folder)
+    chex.assert_trees_all_equal([*jax.tree.leaves(model)], [*jax.tree.leaves(load(name, "f4"))])
+    to_pretrained(model, copy)
+    assert bytes_of(copy / "model.safetensors") == bytes_of(path)
 
 
 @pytest.mark.slow
@@ -170,12 +194,25 @@ def test_lengths_and_resets_separate_sequences(name):
         ("xlstm", {"tie_word_embeddings": True}),
         ("xlstm", {"weight_mode": "double"}),
         ("xlstm", {"embedding_dim": 11}),
+        ("recurrent_gemma", {"hidden_activation": "gelu"}),
+        ("recurrent_gemma", {"attention_dropout": 0.1}),
+        ("recurrent_gemma", {"embeddings_scale_by_sqrt_dim": False}),
+        ("recurrent_gemma", {"head_dim": 5}),
     ],
 )
 def test_config_that_is_not_computed_is_refused(name, change):
     ((option, value),) = change.items()
     came = f"a config of model_type {LAYOUTS[name].model_type!r} with {option}={value!r}"
     assert_refused(came, LAYOUTS[name].make, config(name) | change, jax.random.key(0))
+
+
+def test_kinds_of_blocks_and_positions_that_are_not_computed_are_refused():
+    known, key = config("recurrent_gemma"), jax.random.key(0)
+    came = "a config of model_type 'recurrent_gemma' with "
+    kinds = {"block_types": ["recurrent", "dense"]}
+    assert_refused(came + "block_types='dense'", RECURRENT_GEMMA.make, known | kinds, key)
+    for scaled in ({"rope_parameters": {"rope_type": "yarn"}}, {"rope_scaling": {"factor": 2.0}}):
+        assert_refused(came + "rope_", RECURRENT_GEMMA.make, known | scaled, key)
 
 
 def test_keys_that_the_heads_of_xlstm_cannot_share_are_refused():

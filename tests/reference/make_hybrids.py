@@ -40,6 +40,7 @@ from transformers.models.recurrent_gemma.modeling_recurrent_gemma import Recurre
 from transformers.models.xlstm.modeling_xlstm import xLSTMPreTrainedModel
 
 TIME, BATCH, PROMPT, NEW = 19, 2, 7, 64
+ROPE = {"rope_type": "default", "rope_theta": 100.0}  # with more than one pair of entries
 WIDE = {"float": torch.float64, "float32": torch.float64}
 
 
@@ -105,6 +106,7 @@ def qwen3_next(**options):
         layer_types=["linear_attention", "full_attention", "linear_attention", "full_attention"],
         rms_norm_eps=1e-3,
         max_position_embeddings=80,
+        rope_parameters={**ROPE, "partial_rotary_factor": 0.75},
         **options,
     )
     return Qwen3NextForCausalLM, config
@@ -115,7 +117,11 @@ MODELS = {
     "xlstm_fused": lambda: xlstm("fused"),
     "recurrent_gemma": lambda: recurrent_gemma(num_key_value_heads=1),
     "recurrent_gemma_untied": lambda: recurrent_gemma(
-        num_key_value_heads=3, attention_bias=True, tie_word_embeddings=False, lru_width=15
+        num_key_value_heads=3,
+        attention_bias=True,
+        tie_word_embeddings=False,
+        lru_width=15,
+        rope_parameters={**ROPE, "partial_rotary_factor": 1.0},
     ),
     "qwen3_next": qwen3_next,
     "qwen3_next_without": lambda: qwen3_next(

@@ -4,6 +4,7 @@ from .comba import comba_block as comba_block
 from .gated_delta_net import gated_delta_net_block as gated_delta_net_block
 from .gated_delta_net_2 import gated_delta_net_2_block as gated_delta_net_2_block
 from .gla import gla_block as gla_block
+from .griffin import griffin_block as griffin_block
 from .gsa import gsa_block as gsa_block
 from .lightning_attention import lightning_attention_block as lightning_attention_block
 from .mamba import falcon_mamba_block as falcon_mamba_block, mamba_block as mamba_block

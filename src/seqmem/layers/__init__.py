@@ -10,6 +10,10 @@ from .gated_mlp import GatedMLP as GatedMLP
 from .hopfield import HopfieldLayer as HopfieldLayer, HopfieldPooling as HopfieldPooling
 from .map import Map as Map
 from .mixture_of_experts import MixtureOfExperts as MixtureOfExperts
-from .norms import LayerNorm as LayerNorm, RMSNorm as RMSNorm
+from .norms import (
+    LayerNorm as LayerNorm,
+    RMSNorm as RMSNorm,
+    ZeroCenteredRMSNorm as ZeroCenteredRMSNorm,
+)
 from .residual import Residual as Residual
 from .stack import Stack as Stack

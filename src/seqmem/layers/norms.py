@@ -39,6 +39,42 @@ class RMSNorm(AbstractPointwiseCell):
         return self.scale * as_precision(rms_norm(wide, self.eps), precision(x))
 
 
+class ZeroCenteredRMSNorm(AbstractPointwiseCell):
+    """y_t = (1 + scale) ∘ x_t / √(mean(x_t²) + ε), in at least float32; the scale starts at 0.
+
+    Source: `RecurrentGemmaRMSNorm` and `Qwen3NextRMSNorm` of Hugging Face transformers 5.24.0.
+    Differs: none.
+
+    Args:
+        size: entries of one input, > 0.
+        eps: ε, > 0.
+
+    Raises:
+        ValueError: for a size below 1.
+
+    Example:
+        >>> import jax, seqmem
+        >>> norm = seqmem.layers.ZeroCenteredRMSNorm(5)
+        >>> seqmem.unroll(norm, None, jax.numpy.ones((7, 5)))[1].shape
+        (7, 5)
+    """
+
+    scale: Float[Array, " size"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, size: int, *, eps: float = 1e-6):
+        check_sizes("ZeroCenteredRMSNorm", size=size)
+        self.scale, self.eps = jnp.zeros(size), eps
+
+    @property
+    def input_shape(self):
+        return (self.scale.size,)
+
+    def project(self, x):
+        wide, scale = as_precision((x, self.scale), state_dtype(x))
+        return as_precision((1 + scale) * rms_norm(wide, self.eps), precision(x))
+
+
 class LayerNorm(AbstractPointwiseCell):
     """y_t = scale ∘ (x_t − mean(x_t)) / √(var(x_t) + ε) + shift, in at least float32.
 

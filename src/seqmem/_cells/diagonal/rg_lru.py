@@ -28,7 +28,8 @@ class RGLRU(AbstractDiagonalCell):
     [0.9, 0.999] at the start, as in section 2.4. As in the authors' code, recurrentgemma, the
     derivative of √ is clipped at 1000: it is infinite where a_t = 1. Differs: none from the
     equations. recurrentgemma multiplies the first input of a sequence by 1 instead of √(1 − a_t²),
-    its W_a and W_x are block-diagonal, and a, not a^c, is uniform in [0.9, 0.999] at the start.
+    its W_a and W_x are block-diagonal, and a, not a^c, is uniform in [0.9, 0.999] at the start;
+    `seqmem.blocks.griffin_block` has the first two.
 
     Args:
         size: features of one input, of the state and of one output, > 0.
@@ -54,9 +55,7 @@ class RGLRU(AbstractDiagonalCell):
     def __init__(self, size: int, *, key: PRNGKeyArray):
         check_sizes("RGLRU", size=size)
         decay_key, gate_key = jax.random.split(key)
-        powers = uniform(decay_key, (size,), 0.9, 0.999)
-        log_a = jnp.log(powers) / C
-        self.Lambda = log_a - jnp.log(-jnp.expm1(log_a))
+        self.Lambda = decay_parameter(decay_key, size)
         self.W = lecun_normal(gate_key, (2, size, size))
         self.b = jnp.zeros((2, size))
 
@@ -77,6 +76,12 @@ class RGLRU(AbstractDiagonalCell):
 
     def readout(self, h, u):
         return h
+
+
+def decay_parameter(key: PRNGKeyArray, size: int) -> Float[Array, " size"]:
+    """Λ with σ(Λ)^c uniform in [0.9, 0.999]."""
+    log_a = jnp.log(uniform(key, (size,), 0.9, 0.999)) / C
+    return log_a - jnp.log(-jnp.expm1(log_a))
 
 
 @jax.custom_jvp

@@ -3,6 +3,7 @@
 from .layout import Layout
 from .mamba import FALCON_MAMBA, MAMBA
 from .mamba2 import MAMBA2
+from .recurrent_gemma import RECURRENT_GEMMA
 from .xlstm import XLSTM
 
 LAYOUTS: dict[str, Layout] = {
@@ -11,6 +12,7 @@ LAYOUTS: dict[str, Layout] = {
         FALCON_MAMBA,  # one layout a line
         MAMBA,
         MAMBA2,
+        RECURRENT_GEMMA,
         XLSTM,
     )
 }
