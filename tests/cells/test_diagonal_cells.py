@@ -69,6 +69,7 @@ def min_lstm_in_logs(cell, x):
     return -softplus(log_ratio), -softplus(-log_ratio) + jnp.log(c)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("name", "logs"), [("MinGRU", min_gru_in_logs), ("MinLSTM", min_lstm_in_logs)]

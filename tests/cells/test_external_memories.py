@@ -41,6 +41,7 @@ def test_cosine_similarity_is_the_cosine_of_vectors_that_are_not_short():
     np.testing.assert_allclose(cosines, keys @ memory.T / lengths, rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("factor", [0.0, 1e-300])
 def test_cosine_similarity_of_short_vectors_has_a_known_gradient(factor):

@@ -112,6 +112,7 @@ def test_composition_of_transitions_is_associative(kind):
     assert_same_memory(right, loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["delta rule, decay per channel", "gains"])
 def test_reset_in_either_half_hides_a_state_that_is_not_finite(kind):
     problem = draw_problem(kind)

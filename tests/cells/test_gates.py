@@ -74,6 +74,7 @@ def test_gate_of_the_input_alone_has_no_recurrent_matrix():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_type", LSTMS)
 @pytest.mark.parametrize(
     ("closed", "memory_share"), [("forget", 0.0), ("input", 1.0)], ids=["forget", "input"]
@@ -157,6 +158,7 @@ def test_forget_gate_alone_has_a_bias_at_the_start(cell_type, given):
         np.testing.assert_array_equal(seqmem.gate(cell, name).b, np.full(HIDDEN, expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_type", [*LSTMS, seqmem.JANET, seqmem.GRU, seqmem.ResetBeforeGRU])
 def test_chrono_biases_are_uniform_in_the_lag_up_to_the_longest(cell_type):
     longest, hidden = 101, 1009

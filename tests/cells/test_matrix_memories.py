@@ -44,6 +44,7 @@ def test_delta_rule_replaces_a_value_written_again():
         np.testing.assert_array_equal(read, [[-1.0, 5.0, 7.0]])
 
 
+@pytest.mark.slow
 def test_reflections_count_modulo_three():
     """With β = 2 and unit keys I − β k kᵀ is a reflection; two at 60° rotate by 120°."""
     angles = jnp.where(jnp.arange(60) % 2, jnp.pi / 3, 0)
@@ -61,6 +62,7 @@ def test_reflections_count_modulo_three():
         np.testing.assert_allclose(ys[1::2, 0, 0], np.cos(turns), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_orthonormal_keys_are_recalled_exactly():
     keys = jnp.linalg.qr(jnp.asarray(normal(1, 7, 7)))[0]
     values = jnp.asarray(normal(2, 7, 5))

@@ -71,6 +71,7 @@ def test_implicit_steps_shrink_by_the_root_of_one_plus_their_stiffness():
     np.testing.assert_allclose(moduli(cell)[1:, 0], [0.894427, 0.707107], atol=5e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_damped_steps_start_on_the_ring_and_never_leave_the_disc():
     cell = seqmem.DLinOSS(2, 500, r_min=0.5, r_max=0.8, max_phase=1.5, key=KEY)

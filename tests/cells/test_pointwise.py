@@ -102,6 +102,7 @@ def test_embedding_refuses_tokens_that_are_not_whole_numbers():
         seqmem.unroll(cell, (), jnp.ones((TIME, BATCH)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", [seqmem.LSTM, seqmem.LRU])
 def test_residual_adds_the_input_to_the_output_of_its_layer(inner):
     cell, xs = inner(SIZE, SIZE, key=KEY), jnp.asarray(normal(TIME, BATCH, SIZE), jnp.float32)

@@ -95,6 +95,7 @@ def test_alibi_slopes_are_those_of_its_paper():
     np.testing.assert_allclose(slopes(16), [2.0 ** (-h / 2) for h in range(1, 17)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_attention_without_positions_ignores_the_order_of_its_window():
     cell = seqmem.SlidingWindowAttention(4, num_heads=2, window=5, positions=None, key=KEY)
     xs = normal(5, 4)

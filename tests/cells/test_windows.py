@@ -74,6 +74,7 @@ def test_window_state_carries_over_pieces_of_any_length(name):
     close((state, jnp.concatenate(ys)), expected)
 
 
+@pytest.mark.slow
 @float64
 @every_cell
 def test_window_cell_treats_any_number_of_batch_axes_as_examples(name):

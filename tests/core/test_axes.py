@@ -61,6 +61,7 @@ def test_gradients_over_two_batch_axes_match_one_flat_axis():
     close(two[2].reshape(TIME, 6, INPUT), one[2])
 
 
+@pytest.mark.slow
 @every_method
 def test_state_without_batch_axes_is_shared_by_all_examples(method):
     cell, xs, state = make(), normal(TIME, BATCH, INPUT), normal(HIDDEN)

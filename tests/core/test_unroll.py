@@ -177,6 +177,7 @@ def test_unroll_outside_of_jit_is_compiled_once(method):
     assert len(cell.traces) > once  # the count is one of compilations
 
 
+@pytest.mark.slow
 @every_method
 def test_scan_over_segments_matches_one_unroll(method):
     cell, xs = make(seqmem.GRU), normal(2 * TIME, BATCH, INPUT)

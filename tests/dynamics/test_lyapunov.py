@@ -100,6 +100,7 @@ def test_leading_exponents_are_the_first_of_all():
     np.testing.assert_allclose(leading.participation, all_exponents.participation[:3], rtol=1e-10)
 
 
+@pytest.mark.slow
 @optimised
 def test_participation_counts_the_entries_of_a_direction():
     rates = jnp.array([0.9, 0.5, 0.2])
@@ -119,6 +120,7 @@ def test_directions_that_a_projection_drops_have_very_negative_exponents():
     assert (result.exponents[-2:] < -30).all()
 
 
+@pytest.mark.slow
 def test_exponents_are_the_same_under_jit_and_vmap():
     cell, xs = CELLS["GRU"](), draw(1, 23, 3, 2)
 
@@ -162,6 +164,7 @@ def test_memory_of_exponents_grows_by_a_mean_per_chunk_alone():
     assert growth < 99_000 * 8 / 5  # 8 bytes are one number per step
 
 
+@pytest.mark.slow
 def test_chunks_and_batches_do_not_change_exponents():
     cell, xs = CELLS["GRU"](), draw(1, 101, 3, 2)
     batched = exponents(cell, xs, chunk_size=17)

@@ -66,6 +66,7 @@ def test_similar_systems_have_the_angle_0():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, slow(-1)])
 def test_angle_of_two_planar_rotations_is_the_difference_of_their_angles(sign):
     """For rotations by a and b, ⟨A, C B Cᵀ⟩ = 2 cos(a − b); a reflection turns b to −b."""

@@ -132,6 +132,7 @@ def test_flow_under_vmap_is_that_of_a_batch():
     np.testing.assert_allclose(batched, mapped, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_flows_of_several_unrolls_have_names():
     encoder, decoder = (seqmem.GRU(5, 5, key=jax.random.key(seed)) for seed in (0, 1))
 

@@ -35,6 +35,7 @@ def test_length_of_a_linear_rnn_is_a_geometric_sum():
     np.testing.assert_allclose(result[1:], (0.25, 0.5), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_growth_at_a_state_of_zero_is_that_of_the_linear_map(gain):
     """Without inputs all pre-activations are the biases: σ(0) = 1/2, σ(1) of a forget gate."""

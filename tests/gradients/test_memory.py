@@ -52,6 +52,7 @@ def lstm_temporaries(method):
     return memory_report(loss, seqmem.LSTM(INPUT, HIDDEN, key=KEY), inputs()).temporaries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell_type", [slow(seqmem.LSTM), slow(seqmem.GRU), seqmem.MGU])
 @pytest.mark.parametrize(
     "options",

@@ -90,6 +90,7 @@ def test_snap_1_of_a_diagonal_cell_is_the_gradient_through_time(name):
     assert_close(sum_of_online_gradients(SnAp(cell), xs, weights), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, slow(1), slow(3)])
 def test_snap_keeps_what_a_parameter_reaches_within_n_steps(n):
     """NumPy's RTRL of h_t = tanh(W x_t + U h_{t−1}), a unit reading the one before, and a mask."""

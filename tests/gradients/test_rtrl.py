@@ -135,6 +135,7 @@ def test_sum_of_online_gradients_is_the_gradient_through_time(name, form):
     assert_close(sum_of_online_gradients(online, xs, weights), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "form"),
     slow_but(

@@ -53,6 +53,7 @@ def test_memory_has_the_outputs_and_gradients_of_its_cell(bidirectional):
         np.testing.assert_allclose(gradients[name][...], array, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_optimiser_moves_memory_as_optax_moves_its_cell():
     cell, transform = make_network(), optax.sgd(0.1, momentum=0.9)
     memory = Memory(cell)

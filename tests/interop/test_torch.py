@@ -156,6 +156,7 @@ def test_two_layers_match_torch(torch, kind):
     assert_same(ours, run_torch(torch, layer, *task), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["LSTM", slow("GRU"), slow("ProjectedLSTM")])
 def test_two_bidirectional_layers_with_lengths_match_torch(torch, kind):
     layer = make_layer(torch, kind, layers=2, bidirectional=True)

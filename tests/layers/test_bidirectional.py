@@ -58,6 +58,7 @@ def test_padding_is_never_read(poison):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_backward_layer_gets_the_time_to_the_next_step():
     """Of one sequence and of packed ones: a loop from the last step to the first. A Map before it
     leaves a Δt that is not 0 in the padding.
@@ -88,6 +89,7 @@ def test_resets_separate_packed_sequences():
     np.testing.assert_allclose(ys, np.concatenate(parts), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_stack_of_bidirectional_layers_equals_a_loop_over_layers():
     low, high = layer(), layer(HIDDEN + 3)
     xs = normal(TIME, BATCH, INPUT)

@@ -146,6 +146,7 @@ def test_dropout_with_a_key_has_no_single_step():
         seqmem.unroll(Dropout(0.5, key=KEY), None, jnp.ones((TIME, 3)), method=seqmem.Scan())
 
 
+@pytest.mark.slow
 def test_learned_state_of_a_stack_is_learned_layer_by_layer():
     """The stack remains one, so each layer runs by its own method."""
     stack = Stack([seqmem.MinGRU(2, 5, key=KEY), Map(jnp.tanh), seqmem.GRU(5, 3, key=KEY)])

@@ -174,6 +174,7 @@ def test_newton_solves_each_sequence_independently(method):
     close(first.outputs[:, 0], alone.outputs)
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("reverse", [False, slow(True)])
 def test_newton_reset_hides_nan_before_it(method, reverse):
@@ -243,6 +244,7 @@ def test_newton_solves_real_and_complex_states(method):
     close((values(solution), grads), (values(want), want_grads))
 
 
+@pytest.mark.slow
 def test_quasi_newton_converges_to_the_precision_of_bfloat16_parameters():
     cell = seqmem.GRU(INPUT, HIDDEN, key=jax.random.key(0))
     cell = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), cell)

@@ -20,6 +20,7 @@ from seqmem.models import (
     scheduled_sampling,
 )
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 
 SOURCE_TOKENS, TARGET_TOKENS, TIME, STEPS, BATCH, SIZE, HIDDEN = 11, 13, 7, 5, 3, 2, 4
 LENGTHS = np.array([7, 3, 0])
@@ -78,7 +79,7 @@ def call(model, source, target, lengths=LENGTHS, key=None):
     return model(source, target, lengths=lengths, key=key)
 
 
-@each_decoder
+@pytest.mark.parametrize("make_decoder", [plain, slow(luong), slow(bahdanau)])
 def test_teacher_forcing_of_a_padded_batch_equals_decoding_one_source_without_padding(make_decoder):
     model, (source, target) = make_model(make_decoder), tokens()
     logits = call(model, source, target)
@@ -240,6 +241,7 @@ def test_scheduled_sampling_samples_with_the_given_probability():
     np.testing.assert_allclose(logits[0], teacher_forced[0])
 
 
+@pytest.mark.slow
 def test_scheduled_sampling_passes_no_gradient_through_samples():
     model, (source, target) = always_predict_4(make_small_model()), tokens()
 

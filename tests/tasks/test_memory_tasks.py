@@ -276,6 +276,7 @@ def test_right_answers_have_the_best_score(name):
     assert task.score(outputs, examples) == task.best_score == 0
 
 
+@pytest.mark.slow
 def test_score_is_the_mean_over_the_answers_that_count():
     task, examples = TASKS["flip-flop"], few_examples("flip-flop")
     outputs = jax.random.normal(jax.random.key(1), (14, 13, 2))

@@ -157,6 +157,7 @@ def test_truncated_gradient_matches_the_reference(name, window, stride, time):
     assert float(result.weight) == lengths.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LSTM", slow("GatedDeltaRule"), slow("MGU with_learned_state")])
 @pytest.mark.parametrize(("window", "stride"), [slow(3, None), (9, 3)])
 def test_strides_one_call_each_sum_to_one_call(name, window, stride):

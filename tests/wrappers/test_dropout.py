@@ -214,6 +214,7 @@ def test_repr_of_a_wrapped_cell_is_the_call_that_makes_it():
     assert repr(seqmem.with_layer_norm(gated)).startswith("with_layer_norm(")
 
 
+@pytest.mark.slow
 def test_input_dropout_of_a_stack_applies_to_its_first_layer():
     stack = seqmem.blocks.gla_block(INPUT, 6, num_heads=3, key_size=3, rank=5, key=KEY)
     dropped = with_input_dropout(stack, RATE, (BATCH,), key=MASK_KEY)
