@@ -26,6 +26,7 @@ SCALINGS = {
 float64 = pytest.mark.usefixtures("float64")
 
 
+@pytest.mark.slow
 @float64
 def test_attention_matches_scaled_dot_product_attention_of_pytorch():
     """Outputs, and the gradients of inputs and weights."""

@@ -29,7 +29,7 @@ def make_with_everything(positions=seqmem.RoPE(size=4), capacity=CAPACITY):
 @pytest.mark.parametrize(
     ("positions", "has_resets", "reverse"),
     [
-        (seqmem.RoPE(size=4), True, True),
+        slow(seqmem.RoPE(size=4), True, True),
         slow(seqmem.RoPE(size=4), False, False),
         slow(seqmem.ALiBi(), True, False),
         slow(None, False, True),
@@ -71,6 +71,7 @@ def test_prefill_and_single_steps_match_the_whole():
     close((state, ys), (expected_state, expected))
 
 
+@pytest.mark.slow
 @float64
 @pytest.mark.parametrize("scaling", [None, seqmem.Llama3Scaling(2.0, original_length=16)], ids=repr)
 def test_other_positions_with_the_same_differences_change_nothing(scaling):
@@ -110,6 +111,7 @@ def test_more_steps_than_the_capacity_are_refused():
     unroll(jnp.ones((7, 3)))
 
 
+@pytest.mark.slow
 def test_more_steps_than_there_is_room_for_are_refused_where_the_number_of_tokens_is_known():
     stack = seqmem.layers.Stack([seqmem.RNN(3, 3, key=KEY), make(capacity=7)])
     lengths = np.array([3, 5])
@@ -139,7 +141,7 @@ def test_resets_within_the_capacity_are_not_refused():
     unroll(jnp.ones((12, 3)), resets=np.arange(12) == 4, lengths=lengths)
 
 
-@pytest.mark.parametrize("method", [seqmem.Parallel(), seqmem.Scan()], ids=repr)
+@pytest.mark.parametrize("method", [seqmem.Parallel(), slow(seqmem.Scan())], ids=repr)
 def test_steps_without_room_are_nan_where_the_number_of_tokens_is_traced(method):
     cell = make(capacity=7)
     xs, resets = normal(7, 3), np.arange(7) == 5
@@ -158,6 +160,7 @@ def test_steps_without_room_are_nan_where_the_number_of_tokens_is_traced(method)
     assert np.isnan(ys).all(-1).tolist() == [False] * 4 + [True] + [False] * 2
 
 
+@pytest.mark.slow
 def test_nan_reaches_the_later_outputs_of_its_sequence_and_no_others():
     cell, at = make(capacity=CAPACITY), 7
     xs = normal(TIME, 3).at[at].set(jnp.nan)
@@ -167,6 +170,7 @@ def test_nan_reaches_the_later_outputs_of_its_sequence_and_no_others():
         assert np.isnan(ys).any(-1).nonzero()[0].tolist() == list(range(at, end))
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_memory_of_a_long_prefill_is_not_that_of_all_pairs():
     cell = make(capacity=4096)

@@ -13,6 +13,7 @@ import pytest
 
 import seqmem
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 from tests.helpers.windows import KEY, close, in_float64, normal
 
 PATH = pathlib.Path(__file__).parent.parent / "reference" / "experts.npz"
@@ -25,6 +26,7 @@ def silu(z):
     return z / (1 + np.exp(-z))
 
 
+@pytest.mark.slow
 @float64
 def test_mixture_of_experts_is_its_equations():
     layer = in_float64(make(**SIZES))
@@ -44,7 +46,7 @@ def test_mixture_of_experts_is_its_equations():
 
 
 @float64
-@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("normalised", [True, slow(False)])
 def test_mixture_of_experts_matches_that_of_transformers(normalised):
     """Outputs and the gradient of the inputs, to the precision of the other program's float32."""
     with np.load(PATH) as file:
@@ -66,6 +68,7 @@ def test_mixture_of_experts_matches_that_of_transformers(normalised):
     np.testing.assert_allclose(by_xs, stored["gradient of xs"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_expert_that_is_not_chosen_has_no_effect_and_no_gradient():
     layer = make(num_experts=3, num_chosen=2, expert_size=5)
     W_r = jnp.ones((3, 6)).at[1].set(-1)
