@@ -84,7 +84,7 @@ def prediction_changes(
     """‖∂P(x_{k+1} | x_1 … x_k)/∂ε‖ for every k, where ε is the step of `predictions`, by forward
     mode.
     """
-    zero, one = jnp.zeros((), model.b.dtype), jnp.ones((), model.b.dtype)
+    zero, one = jnp.zeros((), model.E.dtype), jnp.ones((), model.E.dtype)
 
     def predict(step, method):
         return predictions(model, inputs, direction, step)
@@ -96,6 +96,6 @@ def prediction_differences(
     model: LanguageModel, inputs: Characters, direction: PyTree, step: float
 ) -> Float[Array, "time batch"]:
     """`prediction_changes` by central differences, which check it."""
-    step = jnp.asarray(step, model.b.dtype)
+    step = jnp.asarray(step, model.E.dtype)
     above, below = (predictions(model, inputs, direction, signed) for signed in (step, -step))
     return tree_norm((above - below) / (2 * step), 2)

@@ -102,7 +102,8 @@ def test_padded_prompt_of_a_batch_gives_what_it_gives_alone(options):
     model, prompt, lengths = make_model(), prompts(), [7, 4, 1]
     keys = jax.random.split(jax.random.key(3), BATCH) if "top_k" in options else None
     limits = {"max_length": 6, "end": [2, 5], **options}
-    padded = np.where(np.arange(TIME)[:, None] < np.array(lengths), prompt, -1)
+    padded = prompt.copy()  # with tokens as padding, and with what is none
+    padded[-2:, 1] = -1
     batch = models.generate(model, padded, lengths=lengths, key=keys, **limits)
     for i, length in enumerate(lengths):
         one_key = None if keys is None else keys[i]

@@ -136,9 +136,8 @@ def _chunk_total(
     logits = project(head, ys, head.init_state())
     if weights is None:
         return token_losses(logits, targets).sum()
-    has_weight = weights != 0
-    losses = token_losses(logits, jnp.where(has_weight, targets, 0))
-    return jnp.where(has_weight, losses * weights, 0).sum()
+    losses = token_losses(logits, targets)  # NaN where a target in the padding is no token
+    return jnp.where(weights != 0, losses * weights, 0).sum()
 
 
 def _checked(
