@@ -63,7 +63,7 @@ class Layout:
         parts: what holds the parameters of the model of a config. Every array of the model stands
             in one of them.
         ignored: names in a file that hold no parameters of their own: "lm_head.weight" where it is
-            a copy of the embedding. A function of the config.
+            a copy of the embedding. A * in a name is any text. A function of the config.
         defaults: entries of a config that names none, which the family's class takes: files leave
             out `tie_word_embeddings`, for one.
         aliases: names that older files have, each with the one that is written.

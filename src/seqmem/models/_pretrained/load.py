@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import fnmatch
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -174,7 +175,12 @@ def _check(
     """The names of all parameters, which the files have in the shapes of the model."""
     shapes, entries = tensor_shapes(model, parts), files.entries
     missing = sorted(shapes.keys() - entries.keys())
-    unknown = sorted(entries.keys() - shapes.keys() - set(layout.ignored(config)))
+    ignored = layout.ignored(config)
+    unknown = sorted(
+        name
+        for name in entries.keys() - shapes.keys()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in ignored)
+    )
     if missing or unknown:
         raise bad_input(
             f"{files.folder} has {len(entries)} tensors: {_some(missing)} missing, "

@@ -87,6 +87,7 @@ def make(config: Config, key) -> LanguageModel:
     check_value(config, "head_dim", None, size // num_heads)
     for kind in config["block_types"]:
         check_value({**config, "block_types": kind}, "block_types", "recurrent", "attention")
+    positions = _rope(config)
     norm = functools.partial(ZeroCenteredRMSNorm, size, eps=config["rms_norm_eps"])
     body_key, model_key = jax.random.split(key)
 
@@ -99,7 +100,7 @@ def make(config: Config, key) -> LanguageModel:
             num_heads=num_heads,
             window=config["attention_window_size"],
             num_key_value_heads=config.get("num_key_value_heads"),
-            positions=_rope(config),
+            positions=positions,
             bias=config["attention_bias"],
             output_bias=True,
             key=key,

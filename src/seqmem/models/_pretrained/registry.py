@@ -3,6 +3,7 @@
 from .layout import Layout
 from .mamba import FALCON_MAMBA, MAMBA
 from .mamba2 import MAMBA2
+from .qwen3_next import QWEN3_NEXT
 from .recurrent_gemma import RECURRENT_GEMMA
 from .xlstm import XLSTM
 
@@ -12,6 +13,7 @@ LAYOUTS: dict[str, Layout] = {
         FALCON_MAMBA,  # one layout a line
         MAMBA,
         MAMBA2,
+        QWEN3_NEXT,
         RECURRENT_GEMMA,
         XLSTM,
     )
