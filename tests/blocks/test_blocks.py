@@ -69,6 +69,8 @@ BLOCKS = {
     "preconditioned KDA": Block(
         interop.from_fla_preconditioned_kda, interop.to_fla_preconditioned_kda, {"beta_max": 2.0}
     ),
+    "DeltaNet": Block(interop.from_fla_delta_net, interop.to_fla_delta_net, {"beta_max": 2.0}),
+    "KDA": Block(interop.from_fla_kda, interop.to_fla_kda, {}),
     "MiniMax": Block(
         interop.from_minimax,
         interop.to_minimax,
@@ -211,6 +213,10 @@ def test_imported_block_has_the_structure_that_its_function_makes(name):
         "preconditioned KDA": lambda: blocks.preconditioned_kda_block(
             7, 15, num_heads=3, key_size=2, beta_max=2, key=KEY
         ),
+        "DeltaNet": lambda: blocks.delta_net_block(
+            12, 12, num_heads=3, key_size=2, beta_max=2, key=KEY
+        ),
+        "KDA": lambda: blocks.kda_block(7, 15, num_heads=3, key_size=2, key=KEY),
         "MiniMax": lambda: blocks.lightning_attention_block(
             7, 12, num_heads=3, layer=1, num_layers=5, key=KEY
         ),
@@ -378,6 +384,13 @@ def test_keys_that_a_module_does_not_have_are_not_exported():
             lambda: blocks.lightning_attention_block(3, 4, num_heads=2, layer=1, key=KEY),
             "layer=1 of num_layers=1",
         ),
+        (lambda: blocks.delta_net_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.delta_net_block(3, 4, num_heads=2, beta_max=3.0, key=KEY), "beta_max=3.0"),
+        (lambda: blocks.kda_block(3, 5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
+        (lambda: blocks.kda_block(3, 4, num_heads=2, key_size=0, key=KEY), "key_size=0"),
+        (lambda: blocks.rwkv7_feed_forward_block(3, 0, key=KEY), "hidden_size=0"),
+        (lambda: blocks.rwkv7_body(6, num_layers=0, num_heads=2, key=KEY), "num_layers=0"),
+        (lambda: blocks.rwkv7_body(6, num_layers=1, num_heads=0, key=KEY), "num_heads=0"),
         (lambda: blocks.rwkv7_block(5, num_heads=2, key=KEY), "got 2 heads for a size of 5"),
         (
             lambda: blocks.rwkv7_block(6, num_heads=2, rank=0, first_layer=False, key=KEY),
@@ -389,6 +402,26 @@ def test_sizes_that_do_not_fit_are_refused(make, came):
     with pytest.raises(ValueError, match=r"(?s).+\n  Expected: .+\n  What to do: .+") as refusal:
         make()
     assert came in str(refusal.value)
+
+
+def test_rwkv7_block_has_a_rank_for_each_of_its_matrices():
+    ranks = blocks.RWKV7Ranks(w=2, a=3, g=5, nu=7)
+    make = lambda ranks: blocks.rwkv7_block(  # noqa: E731
+        6, num_heads=2, rank=ranks, first_layer=False, key=KEY
+    )
+    upper = eqx.filter_eval_shape(make, ranks).layers[1]
+    parts = upper.core.w, upper.core.a, upper.core.g, upper.nu
+    assert [part.V.shape[0] for part in parts] == [part.W.shape[1] for part in parts] == [*ranks]
+    with pytest.raises(ValueError, match=r"(?s)a_rank=0.+\n  Expected: .+\n  What to do: "):
+        make(ranks._replace(a=0))
+
+
+@pytest.mark.slow
+def test_rwkv7_body_keeps_every_law():
+    cell = blocks.rwkv7_body(6, 5, num_layers=2, num_heads=3, rank=2, key=KEY)
+    x = np.zeros(6, np.float32)
+    report = seqmem.testing.check_cell(cell, x, methods=[layers.LayerByLayer()])
+    assert set(report.values()) == {"holds"}
 
 
 @pytest.mark.slow

@@ -201,6 +201,11 @@ CELLS = {
     "mesa_net": lambda: seqmem.blocks.mesa_net_block(
         2, 6, num_heads=3, key_size=5, width=2, solver=seqmem.ConjugateGradients(5), key=key
     ),
+    "delta_net": lambda: seqmem.blocks.delta_net_block(
+        2, 6, num_heads=3, key_size=5, width=2, key=key
+    ),
+    "kda": lambda: seqmem.blocks.kda_block(2, 6, num_heads=3, key_size=5, width=2, key=key),
+    "rwkv7_feed_forward": lambda: seqmem.blocks.rwkv7_feed_forward_block(2, 5, key=key),
     "rwkv7": lambda: seqmem.blocks.rwkv7_block(6, num_heads=3, rank=5, key=key),
     "gated_delta_net_2": lambda: seqmem.blocks.gated_delta_net_2_block(
         2, 30, num_heads=6, num_key_heads=3, key_size=3, width=2, key=key

@@ -34,6 +34,13 @@ class GatedNorm(torch.nn.Module):
         return self.weight * normed * self.gate(gate)
 
 
+class Norm(torch.nn.RMSNorm):
+    """RMSNorm, as its kernel has it."""
+
+    def __init__(self, hidden_size, eps, dtype):
+        super().__init__(hidden_size, eps)
+
+
 class Convolution(ShortConvolution):
     """One that is called."""
 
@@ -134,6 +141,35 @@ def preconditioned_kda(fla):
     return layer, lambda layer, x: layer(x)[0]
 
 
+def delta_net(fla):
+    """With half the values' size in a key, and the norm of its kernel."""
+    module = load(fla, "delta_net")
+    recurrence = naive(fla, "delta_rule", "delta_rule_recurrence")
+
+    def of_heads_last(q, k, v, beta, **_):
+        leaves = (leaf.transpose(1, 2) for leaf in (unit(q), unit(k), v, beta))
+        outputs, _ = recurrence(*leaves)
+        return outputs.transpose(1, 2), None
+
+    vars(module).update(RMSNorm=Norm, fused_recurrent_delta_rule=of_heads_last)
+    layer = module.DeltaNet(hidden_size=12, expand_k=0.5, num_heads=3, allow_neg_eigval=True)
+    return layer, lambda layer, x: layer(x)[0]
+
+
+def kda(fla):
+    """With the gates of its kernel."""
+    module = load(fla, "kda")
+    recurrent = naive(fla, "kda", "naive_recurrent_kda")
+    gate = alone(fla / "ops" / "kda" / "gate.py").naive_kda_gate
+
+    def of_gates(q, k, v, g, beta, A_log, dt_bias, **_):
+        return recurrent(unit(q), unit(k), v, gate(g, A_log, dt_bias), beta.sigmoid())
+
+    module.fused_recurrent_kda = of_gates
+    layer = module.KimiDeltaAttention(hidden_size=7, expand_v=2.5, head_dim=2, num_heads=3)
+    return layer, lambda layer, x: layer(x)[0]
+
+
 def minimax():
     """In blocks of 8 steps."""
     config = MiniMaxConfig(
@@ -152,6 +188,8 @@ def main(checkout):
         "RWKV-6": (*rwkv6(fla), {"inputs": 12}),
         "preconditioned Gated DeltaNet": (*preconditioned_gated_delta_net(fla), {"inputs": 7}),
         "preconditioned KDA": (*preconditioned_kda(fla), {"inputs": 7}),
+        "DeltaNet": (*delta_net(fla), {"inputs": 12}),
+        "KDA": (*kda(fla), {"inputs": 7}),
         "MiniMax": (*minimax(), {"inputs": 7}),
     }
     arrays = {}

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from .._cells.initialisers import lecun_normal
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
-from .rwkv7_cores import LowRank, RWKV7Core, RWKV7UpperCore
+from .rwkv7_cores import LowRank, RWKV7Core, RWKV7Ranks, RWKV7UpperCore
 from .token_shift import Mixed, TokenShift, TokenShiftWithValues
 
 
@@ -17,8 +17,9 @@ def rwkv7_block(
     input_size: int,
     *,
     num_heads: int,
-    rank: int = 32,
+    rank: int | RWKV7Ranks = 32,
     eps: float | None = None,
+    key_eps: float = 1e-6,
     first_layer: bool = True,
     key: PRNGKeyArray,
 ) -> Stack:
@@ -49,8 +50,10 @@ def rwkv7_block(
     Args:
         input_size: features of one input and of one output, a multiple of `num_heads`.
         num_heads: number of heads, > 0.
-        rank: rank of the matrices that make w, a, g and ν, > 0.
+        rank: rank of the matrices that make w, a, g and ν, > 0; `seqmem.blocks.RWKV7Ranks` has one
+            for each.
         eps: ε of the norm, > 0; None: 10⁻⁵ times the size of a head.
+        key_eps: ε in the length of the keys that are removed, > 0.
         first_layer: whether the block is in the first layer of a model.
         key: random key for the initial parameters.
 
@@ -71,19 +74,25 @@ def rwkv7_block(
         (11, 6)
     """
     check_heads("rwkv7_block", input_size, num_heads)
-    check_sizes("rwkv7_block", rank=rank)
+    ranks = rank if isinstance(rank, RWKV7Ranks) else RWKV7Ranks(rank, rank, rank, rank)
+    for name, value in ranks._asdict().items():
+        check_sizes("rwkv7_block", **{f"{name}_rank": value})
     keys = jax.random.split(key, 5)
     W_r, W_k, W_v, W_o = lecun_normal(keys[0], (4, input_size, input_size))
-    V_w, V_a, V_g = lecun_normal(keys[1], (3, rank, input_size))
-    W_w, W_a = 0.1 * lecun_normal(keys[2], (2, input_size, rank))
+
+    def low_rank(key, rank, scale, b):
+        V_key, W_key = jax.random.split(key)
+        W = scale * lecun_normal(W_key, (input_size, rank))
+        return LowRank(lecun_normal(V_key, (rank, input_size)), W, b)
+
     shift = TokenShift(jnp.full((len(Mixed._fields), input_size), 0.5))
     core = RWKV7Core(
         W_r=W_r,
         W_k=W_k,
         W_v=W_v,
-        w=LowRank(V_w, W_w, jnp.linspace(-6.0, 1.0, input_size)),
-        a=LowRank(V_a, W_a, jnp.zeros(input_size)),
-        g=LowRank(V_g, lecun_normal(keys[3], (input_size, rank)), None),
+        w=low_rank(keys[1], ranks.w, 0.1, jnp.linspace(-6.0, 1.0, input_size)),
+        a=low_rank(keys[2], ranks.a, 0.1, jnp.zeros(input_size)),
+        g=low_rank(keys[3], ranks.g, 1.0, None),
         xi=jnp.full(input_size, 0.85),
         alpha=jnp.ones(input_size),
         rho=jnp.zeros(input_size),
@@ -92,9 +101,9 @@ def rwkv7_block(
         W_o=W_o,
         num_heads=num_heads,
         eps=1e-5 * (input_size // num_heads) if eps is None else eps,
+        key_eps=key_eps,
     )
     if first_layer:
         return Stack([shift, core])
-    V_nu, W_nu = lecun_normal(keys[4], (rank, input_size)), jnp.zeros((input_size, rank))
-    nu = LowRank(V_nu, W_nu, jnp.full(input_size, 0.73))
+    nu = low_rank(keys[4], ranks.nu, 0.0, jnp.full(input_size, 0.73))
     return Stack([TokenShiftWithValues(shift), RWKV7UpperCore(core, nu)])

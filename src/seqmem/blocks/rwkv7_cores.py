@@ -1,6 +1,6 @@
 """The second layers of `rwkv7_block`, which has their equations."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +13,15 @@ from .._cells.fast_weights.rwkv7 import generalised_delta_rule
 from .._cells.fast_weights.write import Write
 from .._cells.normalisation import layer_norm
 from .token_shift import Mixed
+
+
+class RWKV7Ranks(NamedTuple):
+    """The ranks of the matrices that make w, a, g and ν in `rwkv7_block`."""
+
+    w: int
+    a: int
+    g: int
+    nu: int
 
 
 class LowRank(eqx.Module):
@@ -46,6 +55,7 @@ class RWKV7Core(AbstractFastWeightCell):
     W_o: Float[Array, "output size"]
     num_heads: int = eqx.field(static=True)
     eps: float = eqx.field(static=True)
+    key_eps: float = eqx.field(static=True)
 
     def init_state(self):
         size = len(self.xi) // self.num_heads
@@ -56,7 +66,8 @@ class RWKV7Core(AbstractFastWeightCell):
         r, k = x.r @ self.W_r.mT, x.k @ self.W_k.mT
         w, a = self.w(x.w, jnp.tanh), self.a(x.a)
         drive = r, k, v, w, a, self.xi, self.alpha, self.rho
-        write, bonus = generalised_delta_rule(*(per_head(leaf, self.num_heads) for leaf in drive))
+        drive = (per_head(leaf, self.num_heads) for leaf in drive)
+        write, bonus = generalised_delta_rule(*drive, eps=self.key_eps)
         return write, (bonus, self.g(x.g, sigmoid), first_v)
 
     def project(self, x):

@@ -26,6 +26,10 @@ from ._keras_file import read_keras as read_keras
 from .equinox import from_equinox as from_equinox, to_equinox as to_equinox
 from .export import register_for_export as register_for_export
 from .fla_comba import from_fla_comba as from_fla_comba, to_fla_comba as to_fla_comba
+from .fla_delta_net import (
+    from_fla_delta_net as from_fla_delta_net,
+    to_fla_delta_net as to_fla_delta_net,
+)
 from .fla_gated_delta_net import (
     from_fla_gated_delta_net as from_fla_gated_delta_net,
     to_fla_gated_delta_net as to_fla_gated_delta_net,
@@ -36,6 +40,7 @@ from .fla_gated_delta_net_2 import (
 )
 from .fla_gla import from_fla_gla as from_fla_gla, to_fla_gla as to_fla_gla
 from .fla_gsa import from_fla_gsa as from_fla_gsa, to_fla_gsa as to_fla_gsa
+from .fla_kda import from_fla_kda as from_fla_kda, to_fla_kda as to_fla_kda
 from .fla_mesa_net import from_fla_mesa_net as from_fla_mesa_net, to_fla_mesa_net as to_fla_mesa_net
 from .fla_preconditioned import (
     from_fla_preconditioned_gated_delta_net as from_fla_preconditioned_gated_delta_net,

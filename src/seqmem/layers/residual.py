@@ -6,20 +6,14 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from .._core.batching import vmap_axes
-from .._core.cell import readout, update
-from .._core.container import AbstractContainer, AbstractContainerCell
 from .._core.errors import bad_input
-from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision
-from .._core.problem import Drive, Output, Problem, Solution, State
 from .._core.shapes import tree_names
 from .._core.timed import is_timed
-from .._methods.default import default_method
-from .._methods.layer_by_layer import COMPOSITE, LayerByLayer, method_of_part
+from .around import AbstractAround
 
 
-class Residual(AbstractContainerCell):
+class Residual(AbstractAround):
     """A layer with a residual connection: y_t = x_t + layer(x)_t. Of a `seqmem.Timed` input, x is
     added.
 
@@ -44,8 +38,6 @@ class Residual(AbstractContainerCell):
         (7, 6)
     """
 
-    family = COMPOSITE
-
     layer: Any  # an AbstractLayer; an AbstractCell where the whole steps
 
     @property
@@ -53,41 +45,17 @@ class Residual(AbstractContainerCell):
         return self.layer.input_shape
 
     @property
-    def can_step(self) -> bool:
-        return self.layer.can_step
-
-    @property
     def output_shape(self) -> PyTree:
         return self.layer.output_shape
 
-    def init_state(self) -> State:
-        return self.layer.init_state()
+    def before(self, x: PyTree) -> PyTree:
+        return x
 
-    def project(self, x: PyTree) -> Drive:
-        return x, self.layer.project(x)
-
-    def update(self, state: State, drive: Drive) -> State:
-        _, inner_drive = drive
-        return update(self.layer, state, inner_drive)
-
-    def readout(self, state: State, drive: Drive) -> Output:
-        x, inner_drive = drive
-        return add_residual(x, readout(self.layer, state, inner_drive))
+    def after(self, x: PyTree, y: PyTree) -> PyTree:
+        return add_residual(x, y)
 
     def map_first(self, change: Callable[[Any], Any]) -> "Residual":
         return Residual(change(self.layer))
-
-    def run_parts(self, problem: Problem, methods: tuple[AbstractMethod | None, ...]) -> Solution:
-        default = default_method(self.layer)
-        if isinstance(self.layer, AbstractContainer) and isinstance(default, LayerByLayer):
-            method: AbstractMethod = LayerByLayer(*methods)
-        else:
-            method = method_of_part(self.layer, methods, 0, 1)
-        solution = method.run(problem.replace(cell=self.layer))
-        x = as_precision(problem.inputs, precision(self.layer))
-        x = as_precision(x, precision(problem.init))
-        outputs = vmap_axes(add_residual, 1 + problem.batch_axes)(x, solution.outputs)
-        return Solution(solution.state, outputs, solution.states, solution.stats)
 
 
 def add_residual(x: PyTree, y: PyTree) -> PyTree:

@@ -18,6 +18,6 @@ def per_head(x: Float[Array, " width"], num_heads: int) -> Float[Array, "heads s
     return x.reshape(num_heads, -1)
 
 
-def unit(x: Float[Array, "*lead size"]) -> Float[Array, "*lead size"]:
-    """x / √(‖x‖² + 10⁻⁶): x / ‖x‖, and 0 at x = 0, where its derivatives are finite."""
-    return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-6)
+def unit(x: Float[Array, "*lead size"], eps: float = 1e-6) -> Float[Array, "*lead size"]:
+    """x / √(‖x‖² + ε): x / ‖x‖, and 0 at x = 0, where its derivatives are finite."""
+    return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + eps)

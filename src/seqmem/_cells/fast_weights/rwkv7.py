@@ -107,9 +107,14 @@ def generalised_delta_rule(
     xi: Float[Array, "heads key"],
     alpha: Float[Array, "heads key"],
     rho: Float[Array, "heads key"],
+    *,
+    eps: float = 1e-6,
 ) -> tuple[Write, Float[Array, "heads value"]]:
-    """The write of one step, given w and a before their σ, and the bonus (r_t · (ρ ∘ k̃_t)) v_t."""
+    """The write of one step, given w and a before their σ, and the bonus (r_t · (ρ ∘ k̃_t)) v_t.
+
+    Its ε is that of `unit`.
+    """
     log_w, a = -math.exp(-0.5) * sigmoid(w), sigmoid(a)
-    kappa, written_key = unit(xi * k), k * (1 + (a - 1) * alpha)
+    kappa, written_key = unit(xi * k, eps), k * (1 + (a - 1) * alpha)
     bonus = (r * rho * written_key).sum(-1, keepdims=True) * v
     return Write(r, written_key, v, log_w, remove=kappa, erase=a * kappa), bonus
