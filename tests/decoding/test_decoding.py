@@ -144,6 +144,7 @@ def test_logits_that_are_no_distribution_end_the_sequence_with_nan(bad, end):
         assert np.isnan(decoded.log_probability)
 
 
+@pytest.mark.slow
 def test_sequence_ends_at_any_of_several_end_tokens():
     rows = [only(4, 0.0), only(1, 0.0), only(4, 0.0), only(3, 0.0)]
     for decoded in each_decoder_of_table(rows, end=[3, 1]):

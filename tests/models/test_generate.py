@@ -90,11 +90,12 @@ def test_prefill_gives_the_state_and_the_last_logits_of_an_unroll():
     np.testing.assert_allclose(logits, all_logits[-1], rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "options",
     [
-        slow({"repetition_penalty": 1.3}),
+        {"repetition_penalty": 1.3},
         {"repetition_penalty": 1.3, "temperature": 1.5, "top_k": 7, "top_p": 0.9},
     ],
 )
@@ -155,6 +156,7 @@ def test_temperature_0_and_no_key_are_the_most_likely_tokens():
     np.testing.assert_array_equal(one.tokens, expected.tokens)
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_prompts_of_a_shape_and_all_temperatures():
     traced = []
 

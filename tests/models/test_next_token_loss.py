@@ -8,6 +8,7 @@ import pytest
 import seqmem
 from seqmem import models
 from tests.helpers.refusals import assert_refused
+from tests.helpers.slow import slow
 
 TOKENS, SIZE, TIME, BATCH = 11, 5, 7, 3
 
@@ -30,12 +31,12 @@ def reference_loss(model, inputs, targets, weights):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("chunk_size", [3, pytest.param(1, marks=pytest.mark.slow), None])
+@pytest.mark.parametrize("chunk_size", [3, slow(1), slow(None)])
 @pytest.mark.parametrize(
     "options",
     [
         {"tied": True, "bias": True, "logit_cap": 2.0, "embedding_scale": 1.7},
-        pytest.param({}, marks=pytest.mark.slow),
+        slow({}),
     ],
 )
 def test_loss_in_chunks_and_its_gradient_are_those_of_all_logits(options, chunk_size):
@@ -94,6 +95,7 @@ def test_targets_in_the_padding_are_not_read():
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_is_one_for_truncated_bptt_with_a_carried_state_and_resets():
     model, (inputs, targets) = make_model(), texts()
     state = model.init_state(BATCH)

@@ -7,13 +7,13 @@ import pytest
 
 import seqmem
 from seqmem import models
-from tests.helpers.slow import slow
 
 TOKENS, SIZE, HIDDEN, TIME, BATCH = 11, 3, 5, 7, 2
 LEARNING_RATE = 1e-3
 
 
-@pytest.mark.parametrize("cell_type", [seqmem.RNN, slow(seqmem.LRU)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cell_type", [seqmem.RNN, seqmem.LRU])
 def test_train_step_descends_along_the_gradient_of_the_mean_loss(cell_type):
     keys, optimiser = jax.random.split(jax.random.key(0)), optax.sgd(LEARNING_RATE)
     model = models.LanguageModel(cell_type(SIZE, HIDDEN, key=keys[0]), TOKENS, key=keys[1])
