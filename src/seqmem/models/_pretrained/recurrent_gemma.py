@@ -4,6 +4,9 @@ Each block is two residual layers: a norm and `seqmem.blocks.griffin_block` or
 `seqmem.SlidingWindowAttention`, then a norm and a GEGLU layer.
 
     Λ = −rg_lru.recurrent_param        W of the gates = the transposes of rg_lru.*_gate_weight
+
+In training the class gives the embedding of its padding token, number 0, no gradient as an input;
+here it is a token like the others.
 """
 
 import functools
