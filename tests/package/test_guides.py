@@ -68,9 +68,18 @@ def check_dynamics(names):
     assert names["similarity"].angle < 0.5
 
 
+def check_models(names):
+    assert names["greedy"].tokens.shape == names["drawn"].tokens.shape == (20, 2)
+    assert np.isfinite(names["curve"]).all() and names["curve"].shape == (64, 3)
+    assert "64 tokens" in names["refusal"]
+    text = names["vocabulary"].decode(names["continued"].tokens)
+    assert text == " abc, abc, "
+
+
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
+    "models.md": Guide([], check_models),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [
