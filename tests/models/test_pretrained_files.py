@@ -263,7 +263,7 @@ def test_refused_is_a_spoiled_folder(folder, spoil, message):
     ("entries", "message"),
     [
         ({"model_type": "gpt2"}, "model_type='gpt2'"),
-        ({"model_type": ["mamba"]}, "one of ['falcon_mamba'"),
+        ({"model_type": ["mamba"]}, "one of ['delta_net', 'falcon_mamba'"),
         ({"hidden_size": -3}, "hidden_size=-3"),
         ({"hidden_size": 10**12}, "hidden_size=1000000000000"),
         ({"num_hidden_layers": 10**5}, "num_hidden_layers=100000"),
