@@ -21,10 +21,9 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from seqmem import decoding, models
+from seqmem import models
 
 from ..common.devices import OPTION, devices_for, on_first_device
 from ..common.options import positive_float, positive_int
@@ -60,17 +59,11 @@ def parse_options() -> argparse.Namespace:
 
 def generate(model: models.LanguageModel, prompt: bytes, length: int) -> tuple[bytes, float]:
     """A sample after a prompt, and the bytes per second."""
-    begin = np.frombuffer(prompt, np.uint8).astype(np.int32)
-
-    @jax.jit
-    def sample(key):
-        return decoding.sample(
-            model, model.init_state(), begin=jnp.asarray(begin), max_length=length, key=key
-        ).tokens
-
-    sample(jax.random.key(0)).block_until_ready()
+    ids = np.frombuffer(prompt, np.uint8).astype(np.int32)
+    sample = functools.partial(models.generate, model, ids, max_length=length)
+    jax.block_until_ready(sample(key=jax.random.key(0)))
     start = time.perf_counter()
-    tokens = sample(jax.random.key(1)).block_until_ready()
+    tokens = sample(key=jax.random.key(1)).tokens.block_until_ready()
     return bytes(np.asarray(tokens, np.uint8)), length / (time.perf_counter() - start)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-import seqmem
 from seqmem import data, models, training
 
 from .character_training import Job
@@ -25,14 +24,6 @@ TEST_BYTES, TEST_STREAMS = 100_000, 32
 MakeModel = Callable[[PRNGKeyArray], models.LanguageModel]
 
 
-def loss(model: models.LanguageModel, state: Any, batch: tuple) -> tuple[Array, int, Any]:
-    """The sum of −ln P(next byte), the number of bytes, and the state after them."""
-    inputs, targets = batch
-    state, logits = seqmem.unroll(model, state, inputs)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return losses.sum(), losses.size, state
-
-
 @functools.lru_cache
 def make_step(steps: int) -> tuple[optax.GradientTransformation, training.TruncatedBPTT, Any]:
     """The optimiser, the gradient and the step."""
@@ -41,7 +32,7 @@ def make_step(steps: int) -> tuple[optax.GradientTransformation, training.Trunca
         optax.clip_by_global_norm(1.0),
         optax.adamw(rate, weight_decay=WEIGHT_DECAY, mask=is_matrix),
     )
-    gradient = training.TruncatedBPTT(loss, window=WINDOW)
+    gradient = training.TruncatedBPTT(models.next_token_loss, window=WINDOW)
     return optimiser, gradient, training.make_step(gradient, optimiser)
 
 
@@ -86,7 +77,7 @@ def bits_per_byte(model: models.LanguageModel, inputs: Array, targets: Array) ->
 
     def add(carry: tuple, batch: tuple) -> tuple[tuple, None]:
         state, total = carry
-        segment_total, _, state = loss(model, state, batch)
+        segment_total, _, state = models.next_token_loss(model, state, batch)
         return (state, total + segment_total), None
 
     batches = jax.tree.map(lambda part: jnp.swapaxes(part, 0, 2), (inputs, targets))
