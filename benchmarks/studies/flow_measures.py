@@ -1,7 +1,6 @@
 """What `pretrained_flow` measures of a language model."""
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -69,8 +68,8 @@ class StateMemory(NamedTuple):
     Attributes:
         layer: its place in the body, from 0.
         leaf: the name of the array of its state.
-        half_lives: of the difference between two states under the same inputs, in steps, of each
-            head, or of each layer where the array has one axis; inf where it does not fall.
+        half_lives: steps until the difference between two states under the same inputs is half of
+            what it was, for each head, or one number where the array has no heads; inf: never.
     """
 
     layer: int
@@ -86,10 +85,8 @@ def state_memories(model: models.LanguageModel, tokens: Tokens, other: Tokens) -
     found = []
     for index, (leaves, curves) in enumerate(_differences(model, tokens, other)):
         for leaf, curve in zip(leaves, curves, strict=True):
-            half_lives = gradients.gradient_horizons(jnp.asarray(curve)).half_life
-            values = np.asarray(half_lives, float)
-            values = np.where(values > 0, values, math.inf)
-            found.append(StateMemory(index, leaf, np.atleast_1d(values)))
+            half_lives = gradients.gradient_horizons(jnp.asarray(curve), fraction=0.5).decay
+            found.append(StateMemory(index, leaf, np.atleast_1d(np.asarray(half_lives, float))))
     return found
 
 

@@ -136,6 +136,14 @@ def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary_size():
 
 
 @pytest.mark.slow
+def test_bytes_of_eight_bits_have_the_loss_of_wide_ones():
+    """256, the size of their vocabulary, is 0 in eight bits."""
+    logits, ids = jax.random.normal(jax.random.key(0), (3, 256)), np.array([0, 7, 255])
+    losses = models.token_losses(logits, ids.astype(np.uint8))
+    np.testing.assert_array_equal(losses, models.token_losses(logits, ids))
+    assert np.isfinite(losses).all()
+
+
 def test_half_precision_model_has_logits_and_loss_in_float32():
     model, (inputs, targets) = make_model(), texts()
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), model)

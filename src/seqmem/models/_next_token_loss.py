@@ -15,7 +15,7 @@ from .._core.precision import as_precision, precision, state_dtype
 from .._core.problem import Output, State
 from .._core.validation import check_count
 from ._language_model import Head, LanguageModel, run_trunk
-from ._token_ids import as_token_ids
+from ._token_ids import as_token_ids, as_wide_ids
 
 Tokens = Int[Array | np.ndarray, "time *batch"]
 Weights = Float[Array, "time *batch"]
@@ -95,7 +95,8 @@ def token_losses(
         [2.0, 2.0]
     """
     logits = logits.astype(state_dtype(logits))
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(targets))
+    targets = as_wide_ids(targets)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     is_token = (targets >= 0) & (targets < logits.shape[-1])
     return jnp.where(is_token, losses, jnp.nan)
 

@@ -47,4 +47,10 @@ def as_token_ids(
                 f"ids of the model's vocabulary, 0 <= id < {vocabulary_size}.",
                 "encode the text with the vocabulary that the model was made for.",
             )
-    return jnp.asarray(ids)
+    return as_wide_ids(ids)
+
+
+def as_wide_ids(ids: Any) -> Int[Array, "..."]:
+    """Token ids as an array of at least 32 bits: 256, a vocabulary of bytes, is 0 in uint8."""
+    ids = jnp.asarray(ids)
+    return ids.astype(jnp.int32) if ids.dtype.itemsize < 4 else ids
