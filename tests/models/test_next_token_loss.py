@@ -139,7 +139,7 @@ def test_loss_of_equal_logits_is_the_logarithm_of_the_vocabulary_size():
 def test_bytes_of_eight_bits_have_the_loss_of_wide_ones():
     """256, the size of their vocabulary, is 0 in eight bits."""
     logits, ids = jax.random.normal(jax.random.key(0), (3, 256)), np.array([0, 7, 255])
-    losses = models.token_losses(logits, ids.astype(np.uint8))
+    losses = models.token_losses(logits, jnp.asarray(ids, jnp.uint8))
     np.testing.assert_array_equal(losses, models.token_losses(logits, ids))
     assert np.isfinite(losses).all()
 
