@@ -34,8 +34,8 @@ def bytes_of(path):
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
     header.pop("__metadata__", None)
     return {
-        name: (told["dtype"], told["shape"], body[slice(*told["data_offsets"])])
-        for name, told in header.items()
+        name: (entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
+        for name, entry in header.items()
     }
 
 

@@ -103,7 +103,7 @@ def test_padded_prompt_of_a_batch_gives_what_it_gives_alone(options):
     model, prompt, lengths = make_model(), prompts(), [7, 4, 1]
     keys = jax.random.split(jax.random.key(3), BATCH) if "top_k" in options else None
     limits = {"max_length": 6, "end": [2, 5], **options}
-    padded = prompt.copy()  # with tokens as padding, and with what is none
+    padded = prompt.copy()  # with tokens as padding, and with ids outside of the vocabulary
     padded[-2:, 1] = -1
     batch = models.generate(model, padded, lengths=lengths, key=keys, **limits)
     for i, length in enumerate(lengths):
@@ -216,6 +216,17 @@ def test_language_model_refuses_a_body_without_vectors_in_three_parts():
     body = seqmem.layers.Stack([BODIES["GRU"](), seqmem.layers.Map(lambda y: (y, y))])
     message = "LanguageModel got a body with output_shape ((5,), (5,))"
     assert_refused(message, models.LanguageModel, body, TOKENS, key=key)
+
+
+def test_language_model_refuses_a_cap_of_zero_in_three_parts():
+    message = "LanguageModel got logit_cap=0.0"
+    assert_refused(message, models.LanguageModel, BODIES["GRU"](), TOKENS, logit_cap=0.0, key=key)
+
+
+def test_language_model_has_the_precision_of_its_body():
+    body = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), BODIES["GRU"]())
+    model = models.LanguageModel(body, TOKENS, bias=True, key=key)
+    assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_prefill_refuses_an_empty_prompt_in_three_parts():

@@ -122,7 +122,7 @@ def test_folder_of_the_public_class_is_read_and_written_again(name, tmp_path):
     model = from_pretrained(folder)
     chex.assert_trees_all_equal([*jax.tree.leaves(model)], [*jax.tree.leaves(load(name, "f4"))])
     to_pretrained(model, copy)
-    originals = {key: told for key, told in bytes_of(path).items() if key not in others}
+    originals = {key: tensor for key, tensor in bytes_of(path).items() if key not in others}
     assert bytes_of(copy / "model.safetensors") == originals
 
 

@@ -21,14 +21,10 @@ from ..layers.stack import Stack
 from .short_conv import ShortConv
 
 
-class KDACore(AbstractFastWeightCell):
-    """The second layer of `kda_block`, which has its equations.
-
-    Shapes: x is ((queries + keys + values,), (2 value + heads,)): the filtered q, k and v, and the
-    unfiltered f, z and β̂. S (heads, value, key).
+class AbstractKDACore(AbstractFastWeightCell):
+    """What the last layers of `kda_block` and `preconditioned_kda_block` share: the parameters of
+    decays, norm and gate.
     """
-
-    input_shape: ClassVar[Any] = ((None,), (None,))
 
     W_f: Float[Array, "keys rank"]
     dt_bias: Float[Array, " keys"]
@@ -45,21 +41,35 @@ class KDACore(AbstractFastWeightCell):
         key_size = len(self.dt_bias) // num_heads
         return empty_memory(num_heads, len(self.scale), key_size, self.W_o)
 
-    def project(self, x):
-        (qkv, others), num_heads = x, len(self.A_log)
-        all_keys, rank = self.W_f.shape
-        q, k, v = jnp.split(qkv, (all_keys, 2 * all_keys))
+    def gates(self, others: Float[Array, " others"]) -> tuple[Array, Array, Array]:
+        """β (heads, 1), ln α (heads, key) and W_g z + b_g (values,), of [f; z; β̂]."""
+        rank = self.W_f.shape[1]
         f, z, beta = jnp.split(others, (rank, 2 * rank))
-        q, k, v = (per_head(leaf, num_heads) for leaf in (q, k, v))
-        step = per_head(softplus(f @ self.W_f.mT + self.dt_bias), num_heads)
+        step = per_head(softplus(f @ self.W_f.mT + self.dt_bias), len(self.A_log))
         log_alpha = -jnp.exp(self.A_log)[:, None] * step
-        beta = self.beta_max * sigmoid(beta)[:, None]
-        write = gated_delta_rule(unit(q) * q.shape[-1] ** -0.5, unit(k), v, beta, log_alpha)
-        return write, z @ self.W_g.mT + self.b_g
+        return self.beta_max * sigmoid(beta)[:, None], log_alpha, z @ self.W_g.mT + self.b_g
 
     def output(self, reading, extra):
         normed = self.scale * rms_norm(reading, self.eps)
         return (normed.ravel() * sigmoid(extra)) @ self.W_o.mT
+
+
+class KDACore(AbstractKDACore):
+    """The second layer of `kda_block`, which has its equations.
+
+    Shapes: x is ((queries + keys + values,), (2 value + heads,)): the filtered q, k and v, and the
+    unfiltered f, z and β̂. S (heads, value, key).
+    """
+
+    input_shape: ClassVar[Any] = ((None,), (None,))
+
+    def project(self, x):
+        (qkv, others), all_keys = x, len(self.dt_bias)
+        q, k, v = jnp.split(qkv, (all_keys, 2 * all_keys))
+        q, k, v = (per_head(leaf, len(self.A_log)) for leaf in (q, k, v))
+        beta, log_alpha, gate = self.gates(others)
+        write = gated_delta_rule(unit(q) * q.shape[-1] ** -0.5, unit(k), v, beta, log_alpha)
+        return write, gate
 
 
 def kda_block(

@@ -4,54 +4,27 @@ front.
 
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.nn import sigmoid, softplus
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from .._cells.fast_weights.delta_rule import check_beta_max
-from .._cells.fast_weights.family import AbstractFastWeightCell
-from .._cells.fast_weights.heads import empty_memory, per_head
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
-from .._cells.normalisation import rms_norm
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
+from .kda import AbstractKDACore
 from .preconditioned import KeyCurvature, PreconditionedInput, preconditioned_delta_rule
 from .short_conv import ShortConv
 
 
-class PreconditionedKDACore(AbstractFastWeightCell):
+class PreconditionedKDACore(AbstractKDACore):
     """The third layer of `preconditioned_kda_block`, which has its equations."""
 
     input_shape: ClassVar[Any] = PreconditionedInput._make([(None, None)] * 4 + [(None,)])
 
-    W_f: Float[Array, "keys rank"]
-    dt_bias: Float[Array, " keys"]
-    A_log: Float[Array, " heads"]
-    W_g: Float[Array, "values rank"]
-    b_g: Float[Array, " values"]
-    scale: Float[Array, " value"]
-    W_o: Float[Array, "output values"]
-    beta_max: float = eqx.field(static=True)
-    eps: float = eqx.field(static=True)
-
-    def init_state(self):
-        num_heads = len(self.A_log)
-        key_size = len(self.dt_bias) // num_heads
-        return empty_memory(num_heads, len(self.scale), key_size, self.W_o)
-
     def project(self, x):
-        rank = self.W_f.shape[1]
-        f, z, beta = jnp.split(x.others, (rank, 2 * rank))
-        beta = self.beta_max * sigmoid(beta)[:, None]
-        step = per_head(softplus(f @ self.W_f.mT + self.dt_bias), len(self.A_log))
-        log_alpha = -jnp.exp(self.A_log)[:, None] * step
-        return preconditioned_delta_rule(x, beta, log_alpha), z @ self.W_g.mT + self.b_g
-
-    def output(self, reading, extra):
-        normed = self.scale * rms_norm(reading, self.eps)
-        return (normed.ravel() * sigmoid(extra)) @ self.W_o.mT
+        beta, log_alpha, gate = self.gates(x.others)
+        return preconditioned_delta_rule(x, beta, log_alpha), gate
 
 
 def preconditioned_kda_block(

@@ -17,7 +17,7 @@ from .._core.method import AbstractMethod
 from .._core.precision import as_precision, precision, state_dtype
 from .._core.problem import State
 from .._core.shapes import vector_size
-from .._core.validation import check_sizes
+from .._core.validation import check_positive, check_sizes
 from .._methods.layer_by_layer import LayerByLayer
 from .._methods.series import AbstractSeries
 from .._unroll import unroll
@@ -51,7 +51,7 @@ class LanguageModel(AbstractSeries):
         key: random key for E, normal entries of variance 1, or 1/size where V is tied to it, and V.
 
     Raises:
-        ValueError: where a size does not fit.
+        ValueError: where a size does not fit, or for a logit_cap that is not above 0.
 
     Example:
         >>> import jax, seqmem
@@ -85,6 +85,9 @@ class LanguageModel(AbstractSeries):
         key: PRNGKeyArray,
     ):
         check_sizes("LanguageModel", vocabulary_size=vocabulary_size)
+        if logit_cap is not None:
+            remedy = "leave it out for logits without a bound."
+            check_positive("LanguageModel", "logit_cap", logit_cap, remedy=remedy)
         size = vector_size(body.input_shape)
         if size is None:
             raise bad_input(
@@ -105,7 +108,8 @@ class LanguageModel(AbstractSeries):
         self.E = E / size**0.5 if tied else E
         self.body = body
         self.norm = norm
-        self.V = None if tied else lecun_normal(keys[1], (vocabulary_size, output_size))
+        V = lecun_normal(keys[1], (vocabulary_size, output_size)).astype(dtype)
+        self.V = None if tied else V
         self.b = jnp.zeros(vocabulary_size, dtype) if bias else None
         self.embedding_scale = embedding_scale
         self.logit_cap = logit_cap

@@ -3,8 +3,8 @@
 from ...blocks.delta_net import delta_net_block
 from ...interop.fla_delta_net import TABLE
 from .._language_model import LanguageModel
-from .fla import DEFAULTS, beta_max, ignored, make_model, model_parts
-from .layout import Config, Layout, Part, check_value
+from .fla import DEFAULTS, beta_max, make_model, model_parts
+from .layout import Config, Layout, Part, check_value, tied_head
 
 
 def make(config: Config, key) -> LanguageModel:
@@ -33,4 +33,4 @@ def parts(config: Config) -> list[Part]:
     return model_parts(config, TABLE.rows, num_heads=config["num_heads"])
 
 
-DELTA_NET = Layout("delta_net", make, parts, ignored, DEFAULTS)
+DELTA_NET = Layout("delta_net", make, parts, tied_head, DEFAULTS)

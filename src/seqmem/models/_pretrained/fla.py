@@ -14,7 +14,7 @@ from ...layers.norms import RMSNorm
 from ...layers.residual import Residual
 from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Part, check_value
+from .layout import Config, Part, check_value, outer_part
 
 DEFAULTS = {
     "allow_neg_eigval": False,
@@ -25,6 +25,7 @@ DEFAULTS = {
     "norm_eps": 1e-6,
     "tie_word_embeddings": False,
 }
+EMBEDDING = "model.embeddings.weight"
 MLP = (
     same("W_g", "gate_proj.weight", "hidden size"),
     same("W_u", "up_proj.weight", "hidden size"),
@@ -58,14 +59,14 @@ def make_model(config: Config, make_mixer: Callable[[Any], Stack], key) -> Langu
         Stack(layers),
         config["vocab_size"],
         norm=RMSNorm(size, eps=eps),
-        tied=is_tied(config),
+        tied=config["tie_word_embeddings"],
         key=model_key,
     )
 
 
 def model_parts(config: Config, rows: Sequence[Row], **known: int) -> list[Part]:
     """The parts of a model of `make_model`: `rows` are a mixer's, and `known` their sizes."""
-    parts = outer_parts(config)
+    parts = [outer_part(config, EMBEDDING)]
     parts.append(Part("norm", "model.norm.", [same("scale", "weight", "size")]))
     norm = [same("scale", "weight", "size")]
     for index in range(config["num_hidden_layers"]):
@@ -76,22 +77,6 @@ def model_parts(config: Config, rows: Sequence[Row], **known: int) -> list[Part]
         parts.append(Part(f"{mlp}.0", f"{prefix}mlp_norm.", norm))
         parts.append(Part(f"{mlp}.1", f"{prefix}mlp.", MLP))
     return parts
-
-
-def outer_parts(config: Config) -> list[Part]:
-    """The embedding and the head."""
-    rows = [same("E", "model.embeddings.weight", "tokens size")]
-    if not is_tied(config):
-        rows.append(same("V", "lm_head.weight", "tokens size"))
-    return [Part("", "", rows)]
-
-
-def ignored(config: Config) -> list[str]:
-    return ["lm_head.weight"] if is_tied(config) else []
-
-
-def is_tied(config: Config) -> bool:
-    return config["tie_word_embeddings"]
 
 
 def intermediate_size(config: Config, *, factor: float, multiple: int) -> int:

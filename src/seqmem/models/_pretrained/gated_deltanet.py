@@ -3,8 +3,8 @@
 from ...blocks.gated_delta_net import gated_delta_net_block
 from ...interop.fla_gated_delta_net import TABLE
 from .._language_model import LanguageModel
-from .fla import DEFAULTS, beta_max, ignored, make_model, model_parts
-from .layout import Config, Layout, Part, check_value
+from .fla import DEFAULTS, beta_max, make_model, model_parts
+from .layout import Config, Layout, Part, check_value, tied_head
 
 
 def make(config: Config, key) -> LanguageModel:
@@ -32,4 +32,4 @@ def parts(config: Config) -> list[Part]:
     return model_parts(config, TABLE.rows, num_key_heads=config["num_heads"])
 
 
-GATED_DELTANET = Layout("gated_deltanet", make, parts, ignored, {**DEFAULTS, "num_v_heads": None})
+GATED_DELTANET = Layout("gated_deltanet", make, parts, tied_head, {**DEFAULTS, "num_v_heads": None})

@@ -3,8 +3,8 @@
 from ...blocks.gla import gla_block
 from ...interop.fla_gla import TABLE
 from .._language_model import LanguageModel
-from .fla import DEFAULTS, ignored, make_model, model_parts
-from .layout import Config, Layout, Part, check_value
+from .fla import DEFAULTS, make_model, model_parts
+from .layout import Config, Layout, Part, check_value, tied_head
 
 
 def make(config: Config, key) -> LanguageModel:
@@ -33,4 +33,4 @@ def parts(config: Config) -> list[Part]:
     return model_parts(config, TABLE.rows, num_heads=config["num_heads"])
 
 
-GLA = Layout("gla", make, parts, ignored, DEFAULTS)
+GLA = Layout("gla", make, parts, tied_head, DEFAULTS)

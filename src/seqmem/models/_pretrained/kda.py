@@ -3,8 +3,8 @@
 from ...blocks.kda import kda_block
 from ...interop.fla_kda import TABLE
 from .._language_model import LanguageModel
-from .fla import DEFAULTS, beta_max, ignored, make_model, model_parts
-from .layout import Config, Layout, Part, check_value
+from .fla import DEFAULTS, beta_max, make_model, model_parts
+from .layout import Config, Layout, Part, check_value, tied_head
 
 
 def make(config: Config, key) -> LanguageModel:
@@ -33,4 +33,4 @@ def parts(config: Config) -> list[Part]:
     return model_parts(config, TABLE.rows)
 
 
-KDA = Layout("kda", make, parts, ignored, DEFAULTS)
+KDA = Layout("kda", make, parts, tied_head, DEFAULTS)

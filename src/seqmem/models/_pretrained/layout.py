@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..._core.errors import bad_input
 from ...interop._named_shapes import Sizes, shape_of, solve_sizes
-from ...interop.weight_table import AnyArray, Row, at, split
+from ...interop.weight_table import AnyArray, Row, at, same, split
 from .._language_model import LanguageModel
 
 Config = Mapping[str, Any]
@@ -83,6 +83,27 @@ def alike(make: Callable[[PRNGKeyArray], Any], number: int, key: PRNGKeyArray) -
     """
     make = eqx.filter_jit(make)
     return [make(each) for each in jax.random.split(key, number)]
+
+
+def outer_part(config: Config, embedding: str, norm: str | None = None) -> Part:
+    """The part of the embedding, the last norm, and the head, which a tied model does not have.
+
+    Args:
+        config: of the model.
+        embedding: the name of its tensor in the file.
+        norm: the same of a norm with a scale alone; None where the norm has a part of its own.
+    """
+    rows = [same("E", embedding, "tokens size")]
+    if norm is not None:
+        rows.append(same("norm.scale", norm, "size"))
+    if not config["tie_word_embeddings"]:
+        rows.append(same("V", "lm_head.weight", "tokens size"))
+    return Part("", "", rows)
+
+
+def tied_head(config: Config) -> list[str]:
+    """The name of the head in a file of a tied model, where it is a copy of the embedding."""
+    return ["lm_head.weight"] if config["tie_word_embeddings"] else []
 
 
 def tensor_shapes(model: LanguageModel, parts: Sequence[Part]) -> Shapes:

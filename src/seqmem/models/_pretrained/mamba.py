@@ -4,16 +4,12 @@ transformers.
     in_proj.weight = [W; U]    x_proj.weight = [V_Δ; W_B; W_C]
 """
 
-import jax
-
 from ...blocks.mamba import falcon_mamba_block, mamba_block
 from ...interop._short_conv import short_conv
 from ...interop.weight_table import Row, same
-from ...layers.norms import RMSNorm
-from ...layers.residual import Residual
-from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Layout, Part, alike, check_value
+from .backbone import make_model, model_parts
+from .layout import Config, Layout, Part, tied_head
 
 STATES = "state hidden"
 DEFAULTS = {
@@ -27,32 +23,21 @@ DEFAULTS = {
 
 
 def make(config: Config, key) -> LanguageModel:
-    check_value(config, "hidden_act", "silu")
-    check_value(config, "use_bias", False)
-    check_value(config, "use_conv_bias", True)
-    size, eps, rank = config["hidden_size"], config["layer_norm_epsilon"], config["time_step_rank"]
-    body_key, model_key = jax.random.split(key)
-    sizes = {
+    size, rank = config["hidden_size"], config["time_step_rank"]
+    options = {
         "state_size": config["state_size"],
         "rank": None if rank == "auto" else rank,
         "width": config["conv_kernel"],
     }
     if config["model_type"] == "falcon_mamba":
-        block, sizes = falcon_mamba_block, sizes | {"eps": config["mixer_rms_eps"]}
+        block, options = falcon_mamba_block, options | {"eps": config["mixer_rms_eps"]}
     else:
         block = mamba_block
 
-    def layer(key):
-        mixer = block(size, int(config["expand"] * size), **sizes, key=key)
-        return Residual(Stack([RMSNorm(size, eps=eps), mixer]))
+    def mixer(key):
+        return block(size, int(config["expand"] * size), **options, key=key)
 
-    return LanguageModel(
-        Stack(alike(layer, config["num_hidden_layers"], body_key)),
-        config["vocab_size"],
-        norm=RMSNorm(size, eps=eps),
-        tied=config["tie_word_embeddings"],
-        key=model_key,
-    )
+    return make_model(config, mixer, key)
 
 
 def mixer_rows(cell: str) -> list[Row]:
@@ -77,27 +62,11 @@ def mixer_rows(cell: str) -> list[Row]:
 
 
 def parts(config: Config) -> list[Part]:
-    rows = [
-        same("E", "backbone.embeddings.weight", "tokens size"),
-        same("norm.scale", "backbone.norm_f.weight", "size"),
-    ]
-    if not config["tie_word_embeddings"]:
-        rows.append(same("V", "lm_head.weight", "tokens size"))
-    parts = [Part("", "", rows)]
     is_normed = config["model_type"] == "falcon_mamba"
-    mixer = mixer_rows("layers.1.cell.s6" if is_normed else "layers.1.cell")
-    for index in range(config["num_hidden_layers"]):
-        path, prefix = f"body.layers.{index}.layer.layers", f"backbone.layers.{index}."
-        parts.append(Part(f"{path}.0", f"{prefix}norm.", [same("scale", "weight", "size")]))
-        parts.append(Part(f"{path}.1", f"{prefix}mixer.", mixer))
-    return parts
-
-
-def ignored(config: Config) -> list[str]:
-    return ["lm_head.weight"] if config["tie_word_embeddings"] else []
+    return model_parts(config, mixer_rows("layers.1.cell.s6" if is_normed else "layers.1.cell"))
 
 
 # As the class reads the files of github.com/state-spaces/mamba.
 ALIASES = {"backbone.embedding.weight": "backbone.embeddings.weight"}
-MAMBA = Layout("mamba", make, parts, ignored, DEFAULTS, ALIASES)
-FALCON_MAMBA = Layout("falcon_mamba", make, parts, ignored, DEFAULTS | {"mixer_rms_eps": 1e-6})
+MAMBA = Layout("mamba", make, parts, tied_head, DEFAULTS, ALIASES)
+FALCON_MAMBA = Layout("falcon_mamba", make, parts, tied_head, DEFAULTS | {"mixer_rms_eps": 1e-6})

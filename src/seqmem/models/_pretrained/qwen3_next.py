@@ -26,7 +26,7 @@ from ...layers.norms import ZeroCenteredRMSNorm
 from ...layers.residual import Residual
 from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Layout, Part, check_value
+from .layout import Config, Layout, Part, check_value, outer_part, tied_head
 from .rope import neighbours, rope_of
 
 DEFAULTS = {
@@ -125,13 +125,7 @@ def make(config: Config, key) -> LanguageModel:
 
 def parts(config: Config) -> list[Part]:
     norm = [same("scale", "weight", "size")]
-    rows = [
-        same("E", "model.embed_tokens.weight", "tokens size"),
-        same("norm.scale", "model.norm.weight", "size"),
-    ]
-    if not config["tie_word_embeddings"]:
-        rows.append(same("V", "lm_head.weight", "tokens size"))
-    parts = [Part("", "", rows)]
+    parts = [outer_part(config, "model.embed_tokens.weight", "model.norm.weight")]
     for index, kind in enumerate(_kinds(config)):
         prefix = f"model.layers.{index}."
         mixer_path, mlp_path = (f"body.layers.{2 * index + i}.layer.layers" for i in range(2))
@@ -151,7 +145,7 @@ def parts(config: Config) -> list[Part]:
 
 
 def ignored(config: Config) -> list[str]:
-    return ["mtp.*", *(["lm_head.weight"] if config["tie_word_embeddings"] else [])]
+    return ["mtp.*", *tied_head(config)]
 
 
 def _attention_rows(config: Config) -> list[Row]:

@@ -25,7 +25,7 @@ from ...layers.norms import ZeroCenteredRMSNorm
 from ...layers.residual import Residual
 from ...layers.stack import Stack
 from .._language_model import LanguageModel
-from .layout import Config, Layout, Part, check_value
+from .layout import Config, Layout, Part, check_value, outer_part, tied_head
 from .rope import neighbours, rope_of
 
 DEFAULTS = {
@@ -130,13 +130,7 @@ def make(config: Config, key) -> LanguageModel:
 
 def parts(config: Config) -> list[Part]:
     norm = [same("scale", "weight", "size")]
-    rows = [
-        same("E", "model.embed_tokens.weight", "tokens size"),
-        same("norm.scale", "model.final_norm.weight", "size"),
-    ]
-    if not config["tie_word_embeddings"]:
-        rows.append(same("V", "lm_head.weight", "tokens size"))
-    parts = [Part("", "", rows)]
+    parts = [outer_part(config, "model.embed_tokens.weight", "model.final_norm.weight")]
     for index, kind in enumerate(_kinds(config)):
         prefix = f"model.layers.{index}."
         mixer_path, mlp_path = (f"body.layers.{2 * index + i}.layer.layers" for i in range(2))
@@ -148,10 +142,6 @@ def parts(config: Config) -> list[Part]:
             Part(f"{mlp_path}.1", f"{prefix}mlp_block.", MLP),
         ]
     return parts
-
-
-def ignored(config: Config) -> list[str]:
-    return ["lm_head.weight"] if config["tie_word_embeddings"] else []
 
 
 def _attention_rows(config: Config) -> list[Row]:
@@ -197,4 +187,4 @@ def _rope(config: Config):
     return rope_of(config, _head_size(config), fraction=0.5)
 
 
-RECURRENT_GEMMA = Layout("recurrent_gemma", make, parts, ignored, DEFAULTS)
+RECURRENT_GEMMA = Layout("recurrent_gemma", make, parts, tied_head, DEFAULTS)

@@ -8,8 +8,8 @@ from ...interop.fla_rwkv7 import FIRST, UPPER
 from ...interop.weight_table import same
 from ...layers.norms import LayerNorm
 from .._language_model import LanguageModel
-from .fla import check_common, ignored, intermediate_size, is_tied, outer_parts
-from .layout import Config, Layout, Part, check_value
+from .fla import EMBEDDING, check_common, intermediate_size
+from .layout import Config, Layout, Part, check_value, outer_part, tied_head
 
 DEFAULTS = {
     "fuse_norm": True,
@@ -53,13 +53,13 @@ def make(config: Config, key) -> LanguageModel:
         first_norm=_has_first_norm(config),
         key=key,
     )
-    tied = is_tied(config)
+    tied = config["tie_word_embeddings"]
     norm = LayerNorm(size, eps=eps)
     return LanguageModel(body, config["vocab_size"], norm=norm, tied=tied, key=key)
 
 
 def parts(config: Config) -> list[Part]:
-    parts = [*outer_parts(config), Part("norm", "model.norm.", NORM)]
+    parts = [outer_part(config, EMBEDDING), Part("norm", "model.norm.", NORM)]
     if _has_first_norm(config):
         parts.append(Part("body.layers.0", "model.layers.0.pre_norm.", NORM))
     heads = {"num_heads": _num_heads(config)}
@@ -87,4 +87,4 @@ def _has_first_norm(config: Config) -> bool:
     return config["norm_first"]
 
 
-RWKV7 = Layout("rwkv7", make, parts, ignored, DEFAULTS)
+RWKV7 = Layout("rwkv7", make, parts, tied_head, DEFAULTS)
