@@ -69,7 +69,8 @@ class StateMemory(NamedTuple):
         layer: its place in the body, from 0.
         leaf: the name of the array of its state.
         half_lives: steps until the difference between two states under the same inputs is half of
-            what it was, for each head, or one number where the array has no heads; inf: never.
+            what it was, for each entry of the array's first axis: a head, or a tap of a
+            convolution; one number where it has one axis; inf: never.
     """
 
     layer: int

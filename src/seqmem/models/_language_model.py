@@ -117,13 +117,13 @@ class LanguageModel(AbstractSeries):
 
     @property
     def layers(self) -> tuple[Any, ...]:
-        return (*self.trunk.layers, self.head)
+        norms = () if self.norm is None else (self.norm,)
+        return (_Embedding(self.E, self.embedding_scale), self.body, *norms, self.head)
 
     @property
     def trunk(self) -> Stack:
         """All but the head: tokens to vectors."""
-        embedding = _Embedding(self.E, self.embedding_scale)
-        return Stack([embedding, self.body] + ([] if self.norm is None else [self.norm]))
+        return Stack(self.layers[:-1])
 
     @property
     def head(self) -> "Head":
