@@ -259,7 +259,7 @@ from ._wrappers.variational_dropout import with_variational_dropout as with_vari
 from ._wrappers.weight_dropout import with_weight_dropout as with_weight_dropout
 from ._wrappers.zoneout import with_zoneout as with_zoneout
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _SUBPACKAGES = (
     *("blocks", "data", "decoding", "dynamics", "experiment", "gradients"),
