@@ -198,6 +198,7 @@ from ._core.family import (
 )
 from ._core.jacobian import AbstractJacobian as AbstractJacobian
 from ._core.method import AbstractMethod as AbstractMethod
+from ._core.packing import Packed as Packed, pack as pack, unpack as unpack
 from ._core.parametrization import (
     AbstractParametrization as AbstractParametrization,
     evaluate_parametrizations as evaluate_parametrizations,
@@ -217,6 +218,11 @@ from ._core.problem import (
     Solution as Solution,
     Stats as Stats,
     StepFlags as StepFlags,
+)
+from ._core.resets import (
+    resets_from_cu_seqlens as resets_from_cu_seqlens,
+    resets_from_dones as resets_from_dones,
+    resets_from_segments as resets_from_segments,
 )
 from ._core.step import (
     advance as advance,
