@@ -16,7 +16,7 @@ class Group:
 
     Args:
         name: the usual name, such as "S3".
-        table: table[g][h] is the product g·h, as tuples, so that a group is hashable.
+        table: `table[g][h]` is the product g·h, as tuples, so that a group is hashable.
 
     Example:
         >>> from seqmem.tasks import cyclic, symmetric

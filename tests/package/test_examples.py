@@ -1,0 +1,48 @@
+"""Each example of docs/examples runs from top to bottom, at smaller sizes."""
+
+import pathlib
+from typing import Any
+
+import jax
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent.parent.parent / "docs" / "examples"
+# (text, replacement) for each size that is reduced
+SMALLER = {
+    "dynamics": [
+        ("jax.random.split(key, 600)", "jax.random.split(key, 60)"),
+        ("GRU(3, 64,", "GRU(3, 16,"),
+        ("Linear(64, 3,", "Linear(16, 3,"),
+        ("states[::2]", "states[::16]"),
+        ("jnp.zeros((50_000, 0))", "jnp.zeros((2_000, 0))"),
+        ("lag = 200", "lag = 20"),
+        ("LSTM(50, 256,", "LSTM(50, 32,"),
+        ("(4, 256))", "(4, 32))"),
+        ("gradients.critical(lstm, lag=lag, input_power=1.0)", "seqmem.with_gain(lstm, 2.0)"),
+        ("xs[500:]", "xs[500:600]"),
+        ("steps=500", "steps=3"),
+        ("task.batch(jax.random.key(8), 64)", "task.batch(jax.random.key(8), 8)"),
+    ]
+}
+
+
+def test_every_example_has_sizes_for_its_test():
+    assert SMALLER.keys() == {path.stem for path in FOLDER.glob("*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", SMALLER)
+def test_example_runs_and_prints_lines_without_progress_bars(name, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = FOLDER / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    for size, smaller in SMALLER[name]:
+        assert text.count(size) == 1, f"{size} occurs {text.count(size)} times"
+        text = text.replace(size, smaller)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with jax.numpy_dtype_promotion("standard"):  # as users run it
+        exec(compile(text, str(path), "exec"), names)
+    printed = capsys.readouterr()
+    assert printed.out
+    assert "\r" not in printed.out + printed.err

@@ -1,0 +1,70 @@
+"""The documentation site: its API pages name all public names, and its links lead somewhere."""
+
+import itertools
+import pathlib
+import re
+
+import pytest
+
+from tests.helpers import api_pages
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+NAV = set(re.findall(r"^ +- ([\w/]+\.(?:md|py))$", (ROOT / "mkdocs.yml").read_text(), re.M))
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
+LINK = re.compile(r"(?<!\\)\]\((?!https?:|mailto:)([^)\s]*)\)")
+CODE = re.compile(r"^```.*?^```$|^ {4,}.*?$|`[^`\n]*`", re.S | re.M)
+
+
+def test_nav_holds_every_page_and_every_example():
+    sources = itertools.chain(DOCS.glob("*.md"), DOCS.glob("api/*.md"), DOCS.glob("examples/*.py"))
+    assert {path.relative_to(DOCS).as_posix() for path in sources} <= NAV
+
+
+def test_api_pages_are_up_to_date():
+    written = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
+    assert written == api_pages.pages(), f"run `{api_pages.COMMAND}` and commit docs/api"
+
+
+def test_every_public_name_has_one_entry():
+    """Of every public module, by what is imported under its own name."""
+    expected = [
+        f"{module}.{name}" for module in public_modules() for name in api_pages.public_names(module)
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md"))
+    assert sorted(re.findall(r"^::: (\S+)$", text, re.M)) == sorted(expected)
+
+
+def public_modules() -> list[str]:
+    """The packages and modules that are public, and the two modules that a package has inside."""
+    source = api_pages.PACKAGE
+    packages = [path.parent for path in source.rglob("__init__.py")]
+    modules = [path.with_suffix("") for path in source.glob("*.py") if path.stem != "__init__"]
+    parts = [path.relative_to(source.parent).parts for path in (*packages, *modules)]
+    public = [".".join(names) for names in parts if not any(name[0] == "_" for name in names)]
+    return [*public, "seqmem.layers.pooling", "seqmem.interop.nnx"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_relative_links_and_their_anchors_exist(path):
+    broken = []
+    for link in LINK.findall(CODE.sub("", path.read_text(encoding="utf-8"))):
+        target, _, anchor = link.partition("#")
+        file = (path.parent / target).resolve() if target else path
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(link)
+    assert not broken, broken
+
+
+def anchors_of(path: pathlib.Path) -> list[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    return [anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", text, re.M)]
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_anchor_of_a_heading_is_what_github_makes_of_it():
+    assert anchor_of("2.3 `Scan`: what, and why?") == "23-scan-what-and-why"
