@@ -72,15 +72,37 @@ def test_wheel_holds_every_module_and_the_type_marker(built):
 
 
 @pytest.mark.slow
+def test_readme_of_the_package_has_whole_links_to_files_that_exist(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        text = archive.read(name).decode()
+    links = re.findall(r'(?:\]\(|href="|src="|srcset=")([^)"\s]+)', text)
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    paths = {"raw": [], "blob": []}
+    for link in links:
+        if match := re.fullmatch(r"https://github\.com/[^/]+/seqmem/(raw|blob)/main/(.+)", link):
+            paths[match[1]].append(match[2].partition("#")[0])
+    assert paths["blob"]
+    assert all(path.endswith((".png", ".svg")) for path in paths["raw"])
+    assert [path for path in paths["raw"] + paths["blob"] if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.slow
 def test_source_archive_holds_the_tests(built):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as content:
         names = {name.split("/", 1)[-1] for name in content.getnames()}
-    assert {"pyproject.toml", "LICENSE", "README.md", "src/seqmem/py.typed"} <= names
+    folders = names | {str(parent) for name in names for parent in pathlib.PurePath(name).parents}
+    top = {path.name for path in ROOT.iterdir() if path.suffix in {".cff", ".md", ".toml", ".yml"}}
+    assert top | {"LICENSE", "conftest.py", "src/seqmem/py.typed", ".github/workflows"} <= folders
     assert {
         f"tests/{path.relative_to(ROOT / 'tests')}" for path in (ROOT / "tests").rglob("*.py")
     } <= names
+    for folder in ("docs", "benchmarks"):
+        assert {name for name in names if name.endswith(".py") and name.startswith(folder)}
     assert not [name for name in names if NEVER.search(name)]
+    assert not folders & {"build", "dist", "results", "site"}
 
 
 @pytest.mark.slow
