@@ -175,6 +175,7 @@ from ._cells.window.depthwise_conv import DepthwiseConv as DepthwiseConv
 from ._cells.window.family import WINDOW as WINDOW, AbstractWindowCell as AbstractWindowCell
 from ._cells.window.history import History as History
 from ._cells.window.sliding_window_attention import SlidingWindowAttention as SlidingWindowAttention
+from ._citation.cite import cite as cite
 from ._core.batching import PerExample as PerExample, vmap_batch as vmap_batch
 from ._core.cache import Cache as Cache
 from ._core.cell import (

@@ -323,13 +323,14 @@ def orders(text: str) -> list[str]:
 
 
 def source_of(doc: str, name: str) -> str:
-    """The paper, from "Source: ...", with a link where it is on arXiv."""
+    """The paper, from "Source: ...", with a link where it has a number of arXiv or a DOI."""
     match = re.search(r"Source: (.*?)(?:;| Differs|\.(?= )(?! \d))", doc)
     if not match:
         raise ValueError(f'the docstring of {name} has no sentence "Source: ...".')
-    paper = re.match(r"(.*?)arXiv:(\d{4}\.\d{4,5})", match[1])
+    paper = re.match(r"(.*?)(arXiv|doi):(\d+\.[^\s,:]*[^\s,:.])", match[1])
     if paper:
-        return f"{paper[1]}[arXiv:{paper[2]}](https://arxiv.org/abs/{paper[2]})"
+        site = {"arXiv": "https://arxiv.org/abs/", "doi": "https://doi.org/"}[paper[2]]
+        return f"{paper[1]}[{paper[2]}:{paper[3]}]({site}{paper[3]})"
     return match[1].split(", the simple")[0]
 
 

@@ -22,6 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import itself and the rooms of the lines above it.
 ORDER = [
     ("_core",),
+    ("_citation",),
     ("_methods",),
     ("_cells",),
     ("_wrappers",),

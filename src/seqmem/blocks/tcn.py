@@ -47,7 +47,7 @@ class NormedConv(eqx.Module):
 
 
 class Branch(AbstractWindowCell):
-    """The first half of a residual block: (ReLU(conv(x)_t), x_t)."""
+    """The first half of a residual block of `tcn`: (ReLU(conv(x)_t), x_t)."""
 
     normed: NormedConv
 
@@ -71,7 +71,7 @@ class Branch(AbstractWindowCell):
 
 
 class Join(AbstractWindowCell):
-    """The second half of a residual block: ReLU(ReLU(conv(h)_t) + R x_t), given (h_t, x_t).
+    """The second half of a residual block of `tcn`: ReLU(ReLU(conv(h)_t) + R x_t), of (h_t, x_t).
 
     R is None, for the identity, where the sizes agree.
     """

@@ -89,9 +89,9 @@ def fixed_points(
     4 million entries; those that need more than 40 steps go on without the others. Points are
     sorted and merged on the host, so this is no function for jit.
 
-    Source: Sussillo & Barak 2013, "Opening the black box", Neural Computation 25(3), for q and its
-    minima (of the paper only the abstract was read; q is as in Golub & Sussillo 2018, JOSS 3(31),
-    1003). Differs: the method of descent.
+    Source: Sussillo & Barak 2013, "Opening the black box", Neural Computation 25(3),
+    doi:10.1162/NECO_a_00409, for q and its minima (of the paper only the abstract was read; q is as
+    in Golub & Sussillo 2018, JOSS 3(31), 1003). Differs: the method of descent.
 
     Args:
         cell: a cell whose state has real floating point entries only.

@@ -63,8 +63,8 @@ def lyapunov_exponents(
     the same modulus, 1/n where only one is not 0.
 
     Cost per step: k forward derivatives of a step and a QR decomposition of an n × k matrix.
-    Source: Benettin, Galgani, Giorgilli & Strelcyn 1980, Meccanica 15; for recurrent networks
-    Engelken, Wolf & Abbott 2023, Physical Review Research 5, 043044.
+    Source: Benettin, Galgani, Giorgilli & Strelcyn 1980, Meccanica 15, doi:10.1007/BF02128236; for
+    recurrent networks Engelken, Wolf & Abbott 2023, doi:10.1103/PhysRevResearch.5.043044.
 
     Args:
         cell: the cell, with a state of n real floating point entries.

@@ -28,10 +28,10 @@ class EProp(AbstractOnlineCell):
     of n_s entries of the state, and O(k² · parameters). Making it: the memory of the complete
     trace, [n_s, *parameter]. Which entries a parameter reaches is read off derivatives, as by
     `SnAp`.
-    Source: Bellec et al. 2020, Nature Communications 11, 3625, of which the abstract and the
-    introduction were read. Differs: any gated cell, its derivatives by JAX; what a unit's own state
-    does within `gate` has its derivative, so that a reset counts where it has a gradient
-    (`seqmem.spikes`, by default it has none).
+    Source: Bellec et al. 2020, Nature Communications 11, doi:10.1038/s41467-020-17236-y, of which
+    the abstract and the introduction were read. Differs: any gated cell, its derivatives by JAX;
+    what a unit's own state does within `gate` has its derivative, so that a reset counts where it
+    has a gradient (`seqmem.spikes`, by default it has none).
 
     Args:
         cell: a cell of the gated family.

@@ -30,8 +30,8 @@ class RFLO(AbstractOnlineCell):
     you. Weights of the readout have their exact gradient.
 
     Shapes and cost: as of `EProp`; B is [entries of the state, entries of the output].
-    Source: Murray 2019, eLife 8:e43299, of which the abstract and the introduction were read; the
-    equations are those of leaky units above. Differs: any gated cell.
+    Source: Murray 2019, eLife 8, doi:10.7554/eLife.43299, of which the abstract and the
+    introduction were read; the equations are those of leaky units above. Differs: any gated cell.
 
     Args:
         cell: a cell of the gated family.

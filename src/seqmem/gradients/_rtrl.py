@@ -23,9 +23,9 @@ class RTRL(AbstractOnlineCell):
     [n, *parameter]. With `unit_axes` it is [1, *parameter], or [2, *parameter] for a complex state.
     A complex parameter has two traces, of its real and its imaginary part.
     Cost per step: O(n² · parameters); with `unit_axes` O(parameters).
-    Source: Williams & Zipser 1989, Neural Computation 1(2); with `unit_axes` Zucchet et al. 2023,
-    arXiv:2305.15947. Differs: any cell, its derivatives by JAX. All of a step is in the state's
-    precision.
+    Source: Williams & Zipser 1989, Neural Computation 1(2), doi:10.1162/neco.1989.1.2.270; with
+    `unit_axes` Zucchet et al. 2023, arXiv:2305.15947. Differs: any cell, its derivatives by JAX.
+    All of a step is in the state's precision.
 
     Args:
         cell: the cell; every leaf of its state is inexact.

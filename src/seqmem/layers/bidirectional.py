@@ -35,7 +35,8 @@ class Bidirectional(AbstractContainer):
     the step after: the backward layer gets Δt_{t+1} at step t, and 0 at the last valid step of a
     sequence and before a reset.
 
-    Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11). Differs: none.
+    Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11),
+    doi:10.1109/78.650093. Differs: none.
 
     Args:
         forward: the layer that runs from the first step to the last.

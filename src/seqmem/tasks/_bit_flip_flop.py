@@ -21,9 +21,10 @@ class BitFlipFlop(AbstractMemoryTask):
     uniform. Inputs: vectors of `bits`; outputs: `bits` numbers; lag: time − 1.
     Scores (squared errors, mean over the bits): 0 with a memory; 1 from the clock;
     (1 − pulse) (time − 1) / time from the input, which is right at pulses and 0 elsewhere.
-    Source: the three-bit flip-flop of Sussillo & Barak 2013, Neural Computation 25(3), as the
-    README of github.com/mattgolub/fixed-point-finder describes it; of the paper only the abstract
-    was read. Differs: the pulses at the first step, so that all answers count.
+    Source: the three-bit flip-flop of Sussillo & Barak 2013, Neural Computation 25(3),
+    doi:10.1162/NECO_a_00409, as the README of github.com/mattgolub/fixed-point-finder describes it;
+    of the paper only the abstract was read. Differs: the pulses at the first step, so that all
+    answers count.
 
     Args:
         time: steps, >= 2.

@@ -24,10 +24,10 @@ class CopyMemory(AbstractTokenTask):
     Scores: 0 with a memory. From the clock, which knows when the symbols are due:
     10 ln 8/(delay + 20). From the input, which cannot tell the first 9 from the other ten:
     (ln 11 + 10 ln 8.8)/(delay + 20).
-    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), in the layout of the code of
-    Bai, Kolter & Koltun 2018, arXiv:1803.01271. Differs: none. Arjovsky et al. 2016,
-    arXiv:1511.06464, write one 9 and ten 0 instead of eleven 9, which changes the score from the
-    input alone.
+    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), doi:10.1162/neco.1997.9.8.1735,
+    in the layout of the code of Bai, Kolter & Koltun 2018, arXiv:1803.01271. Differs: none.
+    Arjovsky et al. 2016, arXiv:1511.06464, write one 9 and ten 0 instead of eleven 9, which changes
+    the score from the input alone.
 
     Args:
         delay: steps between the last symbol and the first of its copy, >= 1.

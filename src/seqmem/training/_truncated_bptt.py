@@ -50,8 +50,9 @@ class TruncatedBPTT(AbstractGradient):
 
     Cost: m forward and m backward runs of a stride for each stride. Memory: that of one window,
     whatever the time.
-    Source: Williams & Peng 1990, Neural Computation 2(4), BPTT(h; h') with h = k2, h' = k1; k1 and
-    k2 are the letters of Sutskever 2013 (thesis, Toronto). Differs: k2 is a multiple of k1.
+    Source: Williams & Peng 1990, Neural Computation 2(4), doi:10.1162/neco.1990.2.4.490, BPTT(h;
+    h') with h = k2, h' = k1; k1 and k2 are the letters of Sutskever 2013 (thesis, Toronto).
+    Differs: k2 is a multiple of k1.
 
     Args:
         loss: function (model, state, batch) -> (total, weight, state): the sum of the loss over the

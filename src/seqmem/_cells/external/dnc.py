@@ -62,10 +62,10 @@ class DNC(AbstractCell):
     (1 + softplus), e, f, g^a and g^w in (0, 1) (sigmoid), π positive with the sum 1 (softmax). Cost
     per step: O(hidden · (input + hidden + heads · slot) + heads · slots · (slot + slots)), all of
     it sequential, with an LSTM as the controller.
-    Source: Graves et al. 2016, Nature 538; Methods, equations 1 and 2 and those without numbers.
-    Differs: the matrices W_y and W_r of the output are left to the network around the cell; the
-    interface has a bias; one LSTM is the controller unless another cell is given; K is linear in
-    vectors shorter than 10⁻³, as every slot is before it is written.
+    Source: Graves et al. 2016, Nature 538, doi:10.1038/nature20101; Methods, equations 1 and 2 and
+    those without numbers. Differs: the matrices W_y and W_r of the output are left to the network
+    around the cell; the interface has a bias; one LSTM is the controller unless another cell is
+    given; K is linear in vectors shorter than 10⁻³, as every slot is before it is written.
 
     Args:
         input_size: features of one input, > 0.

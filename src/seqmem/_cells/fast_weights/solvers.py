@@ -43,7 +43,7 @@ class ConjugateGradients(AbstractSolver):
     Before they converge they are not linear in the query. Then a gradient of a gradient, which adds
     solutions, depends on the method that runs the cell; it does not with `Chebyshev`.
 
-    Source: Hestenes & Stiefel 1952.
+    Source: Hestenes & Stiefel 1952, doi:10.6028/jres.049.044.
 
     Args:
         steps: readings of the memory, > 0. As many as the key has channels are exact.

@@ -33,9 +33,9 @@ class EchoState(AbstractGatedCell):
     Shapes: x (input,), h and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
     O(hidden²) is sequential; zeros of U are multiplied too.
     Source: Jaeger 2001, "The echo state approach to analysing and training recurrent neural
-    networks", GMD report 148. The report was not read; the equation is that of `Reservoir` of
-    reservoirpy (its "internal" form). Differs: from reservoirpy, W is dense, W and b are uniform,
-    and there is no noise and no feedback from the output.
+    networks", GMD report 148, doi:10.24406/publica-fhg-291111. The report was not read; the
+    equation is that of `Reservoir` of reservoirpy (its "internal" form). Differs: from reservoirpy,
+    W is dense, W and b are uniform, and there is no noise and no feedback from the output.
 
     Args:
         input_size: features of one input, > 0.

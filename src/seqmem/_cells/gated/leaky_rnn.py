@@ -25,11 +25,12 @@ class LeakyRNN(AbstractGatedCell):
 
     Shapes: x (input,), h, y and τ (hidden,); τ and Δt in the same unit of time. Cost per step:
     O(hidden · (input + hidden)), of which O(hidden²) is sequential.
-    Source: Yang et al. 2019, Nature Neuroscience 22(2). The paper was not read; the equations are
-    those of its authors' program, gyyang/multitask. Differs: α = Δt/τ there, which is a step of
-    Euler; this one is exact where φ does not change within the step, so that no τ makes it
-    unstable. τ is learned, as its logarithm. Noise is drawn by the caller: `perturbations` of
-    `seqmem.unroll` are added to h after each step. `seqmem.CTRNN` has its leak before φ.
+    Source: Yang et al. 2019, Nature Neuroscience 22(2), doi:10.1038/s41593-018-0310-2. The paper
+    was not read; the equations are those of its authors' program, gyyang/multitask. Differs: α =
+    Δt/τ there, which is a step of Euler; this one is exact where φ does not change within the step,
+    so that no τ makes it unstable. τ is learned, as its logarithm. Noise is drawn by the caller:
+    `perturbations` of `seqmem.unroll` are added to h after each step. `seqmem.CTRNN` has its leak
+    before φ.
 
     Args:
         input_size: features of one input, > 0.

@@ -30,9 +30,9 @@ class LSTM(AbstractGatedCell):
 
     Shapes: x (input,), h, c and y (hidden,). Cost per step: O(hidden · (input + hidden)), of which
     O(hidden²) is sequential.
-    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8); the forget gate is from Gers,
-    Schmidhuber & Cummins 2000, Neural Computation 12(10). Differs: no peepholes; each U is
-    orthogonal at the start.
+    Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), doi:10.1162/neco.1997.9.8.1735;
+    the forget gate is from Gers, Schmidhuber & Cummins 2000, Neural Computation 12(10),
+    doi:10.1162/089976600300015015. Differs: no peepholes; each U is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

@@ -17,10 +17,10 @@ class Dale(AbstractStructure):
     Whatever A becomes in training, no unit changes its sign. Parameters: A. At the start its
     entries are normal, with variances so that excitation and inhibition of a unit cancel in the
     mean, and the squares of its weights add up to 1 in the mean.
-    Source: Song, Yang & Wang 2016, PLoS Computational Biology 12(2), e1004792: W⁺ D. Its abstract
-    and that section were read. Differs: |A| where they rectify A, so that no weight is stuck at 0;
-    the initial weights. For networks without connections from a unit to itself, see
-    `seqmem.Sparse`.
+    Source: Song, Yang & Wang 2016, PLoS Computational Biology 12(2),
+    doi:10.1371/journal.pcbi.1004792: W⁺ D. Its abstract and that section were read. Differs: |A|
+    where they rectify A, so that no weight is stuck at 0; the initial weights. For networks without
+    connections from a unit to itself, see `seqmem.Sparse`.
 
     Args:
         excitatory: the share of excitatory units, 0 <= excitatory <= 1, rounded to whole units.

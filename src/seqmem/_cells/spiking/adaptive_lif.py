@@ -38,10 +38,10 @@ class AdaptiveLIF(AbstractGatedCell):
     Shapes: x (input,), s, v, a and y (hidden,), y of 0.0 and 1.0, τ in steps. Cost per step:
     O(hidden · (input + hidden)), of which O(hidden²) is sequential; without U O(hidden · input) and
     O(hidden).
-    Source: Bellec et al. 2020, Nature Communications 11, 3625; the paper itself was not read, the
-    equations are those of the authors' program, IGITUGraz/eligibility_propagation (EligALIF).
-    Differs: no refractory steps, a diagonal of U, a bias, and no gradient through the reset unless
-    it is asked for.
+    Source: Bellec et al. 2020, Nature Communications 11, doi:10.1038/s41467-020-17236-y; the paper
+    itself was not read, the equations are those of the authors' program,
+    IGITUGraz/eligibility_propagation (EligALIF). Differs: no refractory steps, a diagonal of U, a
+    bias, and no gradient through the reset unless it is asked for.
 
     Args:
         input_size: features of one input, > 0.

@@ -24,12 +24,13 @@ class CTRNN(AbstractCell):
 
     Shapes: u (input,), x, y and τ (hidden,); τ and Δt in the same unit of time. Cost per step:
     O(hidden · (input + hidden)), of which O(hidden²) is sequential.
-    Source: Song, Yang & Wang 2016, PLoS Computational Biology 12(2), e1004792. Its abstract and
-    its section on Dale's law were read; the equations are from memory. Differs: α = Δt/τ there,
-    which is a step of Euler; this one is exact where φ(x) does not change within the step, so that
-    no τ makes it unstable. τ is learned, as its logarithm. Noise is drawn by the caller:
-    `perturbations` of `seqmem.unroll` are added to x after each step; σ √(1 − (1 − α)²) ξ_t with
-    standard normal ξ gives a current without input the standard deviation σ.
+    Source: Song, Yang & Wang 2016, PLoS Computational Biology 12(2),
+    doi:10.1371/journal.pcbi.1004792. Its abstract and its section on Dale's law were read; the
+    equations are from memory. Differs: α = Δt/τ there, which is a step of Euler; this one is exact
+    where φ(x) does not change within the step, so that no τ makes it unstable. τ is learned, as its
+    logarithm. Noise is drawn by the caller: `perturbations` of `seqmem.unroll` are added to x after
+    each step; σ √(1 − (1 − α)²) ξ_t with standard normal ξ gives a current without input the
+    standard deviation σ.
 
     Args:
         input_size: features of one input, > 0.

@@ -25,11 +25,12 @@ class PLRNN(AbstractCell):
 
     Shapes: x (input,), z, y, A and h (hidden,). Cost per step: O(hidden · (input + hidden)), of
     which O(hidden²) is sequential.
-    Source: Durstewitz 2017, PLoS Computational Biology 13(6), e1005542. The paper was not read; the
-    equations are those of the author's later programs, such as DurstewitzLab/dendPLRNN. Differs: h
-    was a threshold in the first one, DurstewitzLab/PLRNNstsp: W relu(z_{t−1} − h). No noise; it can
-    be drawn by the caller and passed to `seqmem.unroll` as `perturbations`. At the start A is
-    uniform in [0, ½) and W has about the norm ½, so that states are bounded.
+    Source: Durstewitz 2017, PLoS Computational Biology 13(6), doi:10.1371/journal.pcbi.1005542. The
+    paper was not read; the equations are those of the author's later programs, such as
+    DurstewitzLab/dendPLRNN. Differs: h was a threshold in the first one, DurstewitzLab/PLRNNstsp: W
+    relu(z_{t−1} − h). No noise; it can be drawn by the caller and passed to `seqmem.unroll` as
+    `perturbations`. At the start A is uniform in [0, ½) and W has about the norm ½, so that states
+    are bounded.
 
     Args:
         input_size: features of one input, > 0.

@@ -92,7 +92,8 @@ class Detach(AbstractGradientTransform):
     """No gradient passes between windows of `every` steps: truncated backpropagation through time
     with a carried state.
 
-    Source: Williams & Peng 1990, Neural Computation 2(4), BPTT(h; h') with h = h' = every.
+    Source: Williams & Peng 1990, Neural Computation 2(4), doi:10.1162/neco.1990.2.4.490,
+    BPTT(h; h') with h = h' = every.
     """
 
     every: int
