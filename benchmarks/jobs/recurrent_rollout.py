@@ -66,7 +66,12 @@ class Rollout(NamedTuple):
 
 
 def begin(policy: Policy, environment: RepeatPrevious, count: int, *, key: PRNGKeyArray) -> Actors:
-    states, observation = jax.vmap(environment.reset)(jax.random.split(key, count))
+    """The first actors, whose first episodes have lost a random number of steps: later ones then
+    end at different times.
+    """
+    keys = jax.random.split(key, count + 1)
+    states, observation = jax.vmap(environment.reset)(keys[1:])
+    states = states._replace(step=jax.random.randint(keys[0], (count,), 0, environment.length))
     is_first = jnp.ones(count, bool)
     return Actors(states, observation, is_first, policy.memory.init_state(count), jnp.zeros(count))
 

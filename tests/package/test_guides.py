@@ -77,10 +77,18 @@ def check_models(names):
     assert text == " abc, abc, "
 
 
+def check_reinforcement_learning(names):
+    np.testing.assert_allclose(names["trained"], names["acted"], rtol=0, atol=1e-6)
+    assert np.abs(names["wrong"] - names["acted"]).max() > 0.1
+    assert names["resets"].any()
+    assert names["result"].weight == 15
+
+
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
+    "reinforcement_learning.md": Guide([], check_reinforcement_learning),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [
