@@ -58,6 +58,11 @@ def two_rollouts(name):
     return policy, (first, between), (second, after)
 
 
+@jax.jit
+def unroll(policy, rollout, resets):
+    return policy.unroll(rollout.memory, rollout.steps.observation, resets)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEMORIES)
 def test_training_computes_the_states_of_acting(name):
@@ -65,9 +70,8 @@ def test_training_computes_the_states_of_acting(name):
     done = np.asarray(rollouts[0][0].steps.done)
     assert (done.sum(0) >= 2).all()  # episodes end within a rollout,
     assert 0 < done[-1].sum() < COUNT  # and some of them with it
-    unroll = jax.jit(policy.unroll)
     for rollout, actors in rollouts:
-        state, decision = unroll(rollout.memory, rollout.steps.observation, rollout.resets)
+        state, decision = unroll(policy, rollout, rollout.resets)
         got = (state, decision.value, log_prob_of(decision.logits, rollout.steps.action))
         want = (actors.memory, rollout.steps.value, rollout.steps.log_prob)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), got, want)
@@ -79,7 +83,7 @@ def test_training_computes_the_states_of_acting(name):
 def test_resets_that_are_wrong_by_one_step_give_other_states(name, shift):
     policy, (rollout, _), _ = two_rollouts(name)
     wrong = jnp.roll(rollout.resets, shift, 0)
-    _, decision = jax.jit(policy.unroll)(rollout.memory, rollout.steps.observation, wrong)
+    _, decision = unroll(policy, rollout, wrong)
     assert jnp.abs(decision.value - rollout.steps.value).max() > 1e-3
 
 

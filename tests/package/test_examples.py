@@ -22,7 +22,8 @@ SMALLER = {
         ("xs[500:]", "xs[500:600]"),
         ("steps=500", "steps=3"),
         ("task.batch(jax.random.key(8), 64)", "task.batch(jax.random.key(8), 8)"),
-    ]
+    ],
+    "ppo": [("UPDATES = 64, 20, 300", "UPDATES = 64, 20, 3"), ("[-30:]", "[-1:]")],
 }
 
 

@@ -118,8 +118,7 @@ def resets_from_dones(
 
     Args:
         dones: what `env.step` returned for the action at x[t]: terminated or truncated. Where the
-            done that came with x[t] is stored instead, as in purejaxrl and CleanRL, it already is
-            `resets`: pass it to `unroll` as it is.
+            done that came with x[t] is stored instead, as in CleanRL, it is `resets` already.
         previous: whether the step before x[0] ended an episode, for each example or for all.
 
     Raises:
