@@ -1,5 +1,6 @@
 """Policies with a memory: the environment, acting and training on the same states, and the job."""
 
+import functools
 import json
 import sys
 
@@ -134,8 +135,8 @@ def test_a_memory_learns_what_guessing_cannot():
     settings = recurrent_policy.Settings(environments=32, time=16, updates=150, size=32)
     environment = RepeatPrevious(delay=1, suits=3, length=9)
     for name, reaches in (("GRU", True), ("none", False)):
-        returns = jax.jit(
-            lambda key, name=name: recurrent_policy.train(name, environment, settings, key)
-        )(KEYS[0])
+        run = functools.partial(recurrent_policy.train, name, environment, settings)
+        with jax.numpy_dtype_promotion("standard"):  # as users run it
+            returns = jax.jit(run)(KEYS[0])
         last = float(jnp.nanmean(returns[-20:]))
         assert (last > 0.8) if reaches else (last < environment.chance + 0.2), (name, last)
