@@ -68,6 +68,14 @@ def check_dynamics(names):
     assert names["similarity"].angle < 0.5
 
 
+def check_citing(names):
+    page = (DOCS / "citing.md").read_text(encoding="utf-8")
+    shown = re.search(r"^print\(entries\)\n((?:#.*\n)+)", page, re.M)[1]
+    assert re.sub(r"^# ?", "", shown, flags=re.M) == names["entries"] + "\n"
+    keys = [line for line in names["more"].splitlines() if line.startswith("@")]
+    assert f"# {keys}\n" in page
+
+
 def check_models(names):
     assert names["greedy"].tokens.shape == names["drawn"].tokens.shape == (20, 2)
     assert np.isfinite(names["curve"]).all()
@@ -86,6 +94,7 @@ def check_reinforcement_learning(names):
 
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
+    "citing.md": Guide([], check_citing),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
     "reinforcement_learning.md": Guide([], check_reinforcement_learning),
