@@ -1,76 +1,89 @@
 """Reads docstrings as they are written here, for mkdocstrings: an extension of Griffe.
 
-An `Example:` is code, as an `Examples:` is to Griffe; `Shapes:`, `Cost per step:` and `Source:`
-of a cell are bold, and a preprint is a link. An Equinox module without an `__init__` of its own
-is a dataclass, so its fields are its arguments.
+An `Example:` is code, as an `Examples:` is to Griffe. `Shapes:`, `Cost per step:` and `Source:` of
+a cell are bold, and a preprint and the public name `seqmem.unroll` are links. Equinox modules and
+named tuples without an `__init__` of their own are dataclasses: their fields are their arguments.
 """
 
 import re
+from collections.abc import Iterator
 
 import griffe
 
+TITLES = {"Args:": "Args: Arguments:", "Example:": "Examples: Example:"}
 WORDS = re.compile(r"(?<![`\w])(Shapes|Cost per step|Source|Differs):(?= )")
 LINE = re.compile(r"\n(?=\*\*(?:Shapes|Cost per step|Source):)")
 PREPRINT = re.compile(r"(?<![\w/\[])arXiv:(\d{4}\.\d{4,5})")
-INDENTED = re.compile(r"^(?: {4,}|>>>)")
+NAME = re.compile(r"`(seqmem(?:\.\w+)+)`")
+DATACLASSES = ("Module", "NamedTuple")  # of Equinox, of Python
 
 
 class Docstrings(griffe.Extension):
     """What differs between docstrings of seqmem and those that Griffe expects."""
 
-    def on_instance(self, *, obj: griffe.Object, **kwargs) -> None:
-        if obj.docstring is not None:
-            obj.docstring.value = readable(obj.docstring.value)
-
     def on_package(self, *, pkg: griffe.Module, **kwargs) -> None:
-        for module in modules_of(pkg):
-            for cls in module.members.values():
-                if not cls.is_alias and cls.is_class and is_equinox_dataclass(cls):
-                    decorator = griffe.ExprName("dataclasses.dataclass")
-                    cls.decorators.append(griffe.Decorator(decorator, lineno=None, endlineno=None))
-                    for field in cls.members.values():
-                        rename_field(field)
+        for obj in objects_of(pkg):
+            if obj.docstring is not None:
+                obj.docstring.value = linked(readable(obj.docstring.value), pkg)
+            if obj.is_class and is_dataclass(obj):
+                decorator = griffe.ExprName("dataclasses.dataclass")
+                obj.decorators.append(griffe.Decorator(decorator, lineno=None, endlineno=None))
+                for field in obj.members.values():
+                    rename_field(field)
+
+
+def objects_of(obj: griffe.Object) -> Iterator[griffe.Object]:
+    yield obj
+    for member in obj.members.values():
+        if not member.is_alias:
+            yield from objects_of(member)
 
 
 def readable(docstring: str) -> str:
     """The docstring in the form that Griffe's parser and Markdown expect."""
-    docstring = re.sub(r"^Example:$", "Examples:", docstring, flags=re.M)
     lines = [
         line
-        if INDENTED.match(line)
+        if line.startswith(("    ", ">>>"))
         else PREPRINT.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", WORDS.sub(r"**\1:**", line))
         for line in docstring.split("\n")
     ]
-    return LINE.sub("  \n", "\n".join(lines))
+    return LINE.sub("  \n", "\n".join(TITLES.get(line, line) for line in lines))
 
 
-def modules_of(module: griffe.Module):
-    yield module
-    for member in module.members.values():
-        if not member.is_alias and member.is_module:
-            yield from modules_of(member)
+def linked(docstring: str, package: griffe.Module) -> str:
+    """The docstring with public names as links to their entries."""
+
+    def link(match: re.Match) -> str:
+        path = match[1].split(".")[1:]
+        is_public = not any(name.startswith("_") for name in path) and has_entry(package, path)
+        return f"[{match[0]}][{match[1]}]" if is_public else match[0]
+
+    return NAME.sub(link, docstring)
 
 
-def is_equinox_dataclass(cls: griffe.Class) -> bool:
-    """A concrete Equinox module without an `__init__`, its own or of a base."""
-    classes = [cls, *cls.mro()]
-    is_module = any(
-        str(base).endswith(("eqx.Module", "equinox.Module")) for base in all_bases(classes)
+def has_entry(package: griffe.Module, path: list[str]) -> bool:
+    """The path leads to what an `__init__` imports, and not to a module or to a method."""
+    *parents, name = path
+    module = package
+    for parent in parents:
+        module = module.members.get(parent)
+        if module is None or module.is_alias or not module.is_module:
+            return False
+    return name in module.members and not (
+        not module.members[name].is_alias and module.members[name].is_module
     )
+
+
+def is_dataclass(cls: griffe.Class) -> bool:
+    """An Equinox module or a named tuple without an `__init__`, its own or of a base."""
+    classes = [cls, *cls.mro()]
+    bases = [str(base).split(".")[-1] for base in (base for c in classes for base in c.bases)]
     has_init = any("__init__" in base.members for base in classes)
-    return is_module and not has_init
-
-
-def all_bases(classes: list[griffe.Class]):
-    for cls in classes:
-        yield from cls.bases
+    return any(name in DATACLASSES for name in bases) and not has_init
 
 
 def rename_field(field: griffe.Object) -> None:
     """`eqx.field(...)` is `dataclasses.field(...)` to Griffe."""
-    value = getattr(field, "value", None) if field.is_attribute else None
-    if isinstance(value, griffe.ExprCall) and value.canonical_path in (
-        "eqx.field",
-        "equinox.field",
-    ):
+    value = field.value if not field.is_alias and field.is_attribute else None
+    if isinstance(value, griffe.ExprCall) and value.canonical_path == "equinox.field":
         value.function = griffe.ExprName("dataclasses.field")

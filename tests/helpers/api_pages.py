@@ -23,7 +23,7 @@ class Page(NamedTuple):
         text: what it is about, in Markdown.
         modules: of `seqmem/__init__.py`, those whose names belong here, as "_cells.gated" for all
             modules below it; a longer one goes first. Public modules are written "seqmem.layers",
-            and all of their names belong here.
+            and all of their names belong here; the docstring of one that is first begins the page.
     """
 
     title: str
@@ -126,16 +126,15 @@ PAGES = {
         "The guide is [from other libraries](../other_libraries.md).",
         ("seqmem.interop", "seqmem.interop.nnx"),
     ),
-    "testing": Page("Testing", "", ("seqmem.testing",)),
+    "testing": Page("Testing and citing", "", ("seqmem.testing", "_citation")),
 }
 
 
-def tree_of(module: str) -> tuple[ast.Module, bool]:
-    """The source of a public module, such as "seqmem.layers", and whether that is an `__init__`."""
+def tree_of(module: str) -> ast.Module:
+    """The source of a public module, such as "seqmem.layers"."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
-    is_package = path.is_dir()
-    path = path / "__init__.py" if is_package else path.with_suffix(".py")
-    return ast.parse(path.read_text(encoding="utf-8")), is_package
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def public_names(module: str) -> dict[str, str]:
@@ -143,7 +142,7 @@ def public_names(module: str) -> dict[str, str]:
 
     They are what it imports under their own names, or defines where it imports nothing so.
     """
-    tree, _ = tree_of(module)
+    tree = tree_of(module)
     imported = {
         alias.asname: node.module
         for node in tree.body
@@ -186,16 +185,15 @@ def entries() -> dict[str, list[str]]:
 def text_of(name: str) -> str:
     """A page in Markdown."""
     title, text, modules = PAGES[name]
-    public = [module for module in modules if module.startswith("seqmem.")]
-    docs = [] if text and name == "spikes" else [summary_of(module) for module in public[:1]]
-    parts = [f"# {title}", *docs, *filter(None, [text])]
+    is_public = modules[0].startswith("seqmem.")
+    parts = [f"# {title}", summary_of(modules[0]) if is_public else "", text]
     parts += [f"::: {path}" for path in entries()[name]]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def summary_of(module: str) -> str:
     """The first paragraph of a module's docstring."""
-    tree, _ = tree_of(module)
+    tree = tree_of(module)
     return " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
 
 

@@ -1,8 +1,13 @@
 """The documentation site: its API pages name all public names, and its links lead somewhere."""
 
+import importlib.util
 import itertools
+import os
 import pathlib
 import re
+import subprocess
+import sys
+import zlib
 
 import pytest
 
@@ -68,3 +73,44 @@ def anchor_of(heading: str) -> str:
 
 def test_anchor_of_a_heading_is_what_github_makes_of_it():
     assert anchor_of("2.3 `Scan`: what, and why?") == "23-scan-what-and-why"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of the built site, without the outputs of the examples."""
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"EXECUTE_EXAMPLES": "false", "EXAMPLES_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(built):
+    """Scripts, styles, fonts and pictures are files of the site; links to read may go anywhere."""
+    loads = re.compile(
+        r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//[^"'\s>]*"""
+        r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon)\b[^>]*(?:https?:)?//[^>]*"""
+        r"""|(?:url\(|@import )["']?(?:https?:)?//[^)\s]*"""
+    )
+    files = [*built.rglob("*.html"), *built.rglob("*.css")]
+    assert len(files) > 40
+    found = {path.name: loads.findall(path.read_text(encoding="utf-8")) for path in files}
+    assert not {name: loaded for name, loaded in found.items() if loaded}
+
+
+@pytest.mark.slow
+def test_site_describes_public_names_and_their_methods(built):
+    inventory = zlib.decompress((built / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
+    objects = {line.split(" ")[0] for line in inventory.splitlines()}
+    names = [path for paths in api_pages.entries().values() for path in paths]
+    assert not [name for name in names if name not in objects]
+    assert {"seqmem.AbstractCell.init_state", "seqmem.data.Vocabulary.encode"} <= objects
