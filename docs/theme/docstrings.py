@@ -1,8 +1,9 @@
 """Reads docstrings as they are written here, for mkdocstrings: an extension of Griffe.
 
 An `Example:` is code, as an `Examples:` is to Griffe. `Shapes:`, `Cost per step:` and `Source:` of
-a cell are bold, and a preprint and the public name `seqmem.unroll` are links. Equinox modules and
-named tuples without an `__init__` of their own are dataclasses: their fields are their arguments.
+a cell are bold; a preprint is a link, and so is a public name such as `seqmem.unroll`. Equinox
+modules and named tuples without an `__init__` of their own are dataclasses: their fields are their
+arguments.
 """
 
 import re
@@ -22,7 +23,9 @@ class Docstrings(griffe.Extension):
     """What differs between docstrings of seqmem and those that Griffe expects."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs) -> None:
-        for obj in objects_of(pkg):
+        for obj in list(objects_of(pkg)):
+            if obj.is_module:
+                uncover(obj)
             if obj.docstring is not None:
                 obj.docstring.value = linked(readable(obj.docstring.value), pkg)
             if obj.is_class and is_dataclass(obj):
@@ -37,6 +40,17 @@ def objects_of(obj: griffe.Object) -> Iterator[griffe.Object]:
     for member in obj.members.values():
         if not member.is_alias:
             yield from objects_of(member)
+
+
+def uncover(package: griffe.Module) -> None:
+    """A function of the name of its file, `blocks.tcn`, is the public object, and not the file."""
+    for name, file in list(package.members.items()):
+        path = f"{package.path}.{name}"
+        if not file.is_alias and package.imports.get(name) == f"{path}.{name}":
+            for member in package.members.values():
+                if member.is_alias and member.target_path.startswith(f"{path}."):
+                    member.resolve_target()
+            package.set_member(name, griffe.Alias(name, file.members[name], parent=package))
 
 
 def readable(docstring: str) -> str:

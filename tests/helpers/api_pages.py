@@ -45,7 +45,10 @@ PAGES = {
         "Methods",
         "How the recurrence is evaluated over time: the argument `method` of `unroll`. The guide "
         "is [how to choose a method](../choose_a_method.md).",
-        ("_methods",),
+        (
+            *("_methods.scan", "_methods.parallel", "_methods.newton", "_methods.sharded"),
+            *("_methods.remat", "_methods.fused", "_methods"),
+        ),
     ),
     "gated": Page(
         "Gated cells",
@@ -130,6 +133,12 @@ PAGES = {
 }
 
 
+# Methods that a class inherits from a base without an entry, and that users call
+ONLINE = ("gradient", "output_gradient")
+INHERITED = dict.fromkeys(("EProp", "KFRTRL", "RFLO", "RTRL", "SnAp", "UORO"), ONLINE)
+INHERITED |= dict.fromkeys(("TTTLinear", "TTTMLP"), ("weights_of", "predict", "loss"))
+
+
 def tree_of(module: str) -> ast.Module:
     """The source of a public module, such as "seqmem.layers"."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
@@ -187,8 +196,16 @@ def text_of(name: str) -> str:
     title, text, modules = PAGES[name]
     is_public = modules[0].startswith("seqmem.")
     parts = [f"# {title}", summary_of(modules[0]) if is_public else "", text]
-    parts += [f"::: {path}" for path in entries()[name]]
+    parts += [entry(path) for path in entries()[name]]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def entry(path: str) -> str:
+    """The directive for a public name."""
+    methods = INHERITED.get(path.split(".")[-1])
+    if methods is None:
+        return f"::: {path}"
+    return f"::: {path}\n    options:\n      inherited_members: [{', '.join(methods)}]"
 
 
 def summary_of(module: str) -> str:

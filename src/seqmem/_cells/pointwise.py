@@ -30,6 +30,7 @@ POINTWISE = Family(
     methods=(Parallel(), Scan(), ReferenceScan()),
     laws=(Law(_equations),),
 )
+"""The family of `AbstractPointwiseCell`: there is no state."""
 
 
 class AbstractPointwiseCell(AbstractCell):

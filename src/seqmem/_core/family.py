@@ -105,3 +105,4 @@ class Family:
 
 
 UNSTRUCTURED = Family("unstructured")
+"""The family of cells that make no promise, which is that of `AbstractCell`."""

@@ -11,7 +11,8 @@ from .._core.errors import bad_input
 from .._core.validation import check_count, check_sizes
 from ._numpy_rng import numpy_rng
 
-NO_EXAMPLE = -1  # the index in an unused place of a batch
+NO_EXAMPLE = -1
+"""The index in an unused place of a batch."""
 
 
 class Batch(NamedTuple):

@@ -118,3 +118,4 @@ ATTENTION = Family(
     parallel=_solve_at_once,
     methods=(Parallel(), Parallel(chunk_size=3), Scan(), ReferenceScan()),
 )
+"""The family of attention to all inputs so far: every step reads a cache of them."""

@@ -169,6 +169,7 @@ BLOCK_DIAGONAL = Family(
     methods=(Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()),
     laws=(Law(_equations),),
 )
+"""The family of `AbstractBlockDiagonalCell`: the state moves linearly, block by block."""
 
 
 class AbstractBlockDiagonalCell(AbstractCell):

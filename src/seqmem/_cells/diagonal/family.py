@@ -183,6 +183,7 @@ DIAGONAL = Family(
     methods=(Scan(), Parallel(chunk_size=3), Parallel(), Scan(tile=3), ReferenceScan()),
     laws=(Law(_equations),),
 )
+"""The family of `AbstractDiagonalCell`: the state moves linearly, entry by entry."""
 
 
 class AbstractDiagonalCell(AbstractCell):

@@ -61,6 +61,7 @@ FAST_WEIGHTS = Family(
     methods=(Parallel(), Parallel(chunk_size=2), Scan(), ReferenceScan()),
     laws=(Law(_equations, _functions),),
 )
+"""The family of `AbstractFastWeightCell`: the state is a matrix per head."""
 
 
 class AbstractFastWeightCell(AbstractCell):

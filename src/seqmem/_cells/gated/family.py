@@ -169,6 +169,7 @@ GATED = Family(
     update=update_gated,
     laws=(Law(_equations, _functions),),
 )
+"""The family of `AbstractGatedCell`: one recurrent product, followed by gates."""
 
 
 class AbstractGatedCell(AbstractCell):

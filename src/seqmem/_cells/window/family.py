@@ -106,6 +106,7 @@ WINDOW = Family(
     methods=(Parallel(), Scan(), ReferenceScan()),
     laws=(Law(_equations, _functions),),
 )
+"""The family of `AbstractWindowCell`: an output is a function of the last entries."""
 
 
 class AbstractWindowCell(AbstractCell):
