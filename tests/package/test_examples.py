@@ -9,6 +9,10 @@ import pytest
 FOLDER = pathlib.Path(__file__).parent.parent.parent / "docs" / "examples"
 # (text, replacement) for each size that is reduced
 SMALLER = {
+    "delta_rule_recall": [
+        ("jax.random.split(key, 300)", "jax.random.split(key, 3)"),
+        ("jax.random.key(4), 500", "jax.random.key(4), 20"),
+    ],
     "dynamics": [
         ("jax.random.split(key, 600)", "jax.random.split(key, 60)"),
         ("GRU(3, 64,", "GRU(3, 16,"),
@@ -23,7 +27,28 @@ SMALLER = {
         ("steps=500", "steps=3"),
         ("task.batch(jax.random.key(8), 64)", "task.batch(jax.random.key(8), 8)"),
     ],
+    "gradient_flow": [
+        ("range(400)", "range(3)"),
+        ("seqmem.LSTM, 64, 96,", "seqmem.LSTM, 64, 8,"),
+        ("time=200, batch=32", "time=20, batch=4"),
+        ("time=128, batch=16", "time=16, batch=4"),
+        ("time=128, bias=0.1", "time=16, bias=0.5"),
+    ],
+    "newton": [
+        ("TIME = 512", "TIME = 16"),
+        ("(2000, 3)", "(20, 3)"),
+        ("(0.5, 1.0, 1.5, 2.0, 3.0, 4.0)", "(0.5, 2.0)"),
+        ("in (1, 2, 3, 4)", "in (1, 2)"),
+    ],
     "ppo": [("UPDATES = 64, 20, 300", "UPDATES = 64, 20, 3"), ("[-30:]", "[-1:]")],
+    "remember_1000_steps": [
+        ("LAG = 1000", "LAG = 20"),
+        ("seqmem.LSTM(2, 32,", "seqmem.LSTM(2, 8,"),
+        ("Linear(32, 1,", "Linear(8, 1,"),
+        ("jax.random.split(key, 300)", "jax.random.split(key, 3)"),
+        ("(1000, 2000, 5000)", "(20, 40)"),
+    ],
+    "streaming": [("jax.random.split(key, 400)", "jax.random.split(key, 3)")],
 }
 
 
