@@ -13,6 +13,7 @@ import seqmem
 
 DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
+SHORT_PROGRAM = re.compile(r"^#+ [^\n]* in (\d+) lines$.*?^```python\n(.*?)^```$", re.S | re.M)
 
 
 class Guide(NamedTuple):
@@ -92,9 +93,72 @@ def check_reinforcement_learning(names):
     assert names["result"].weight == 15
 
 
+def check_index(names):
+    assert names["ys"].shape == (100, 8, 64)
+    assert names["grads"].U.shape == (4, 64, 64)
+    through_states = jax.grad(names["loss"])(names["cell"], names["xs"])
+    np.testing.assert_allclose(names["grads"].U, through_states.U, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(names["flow"].norm()).all()
+    rows = re.findall(r"^\| `", (DOCS / "cells.md").read_text(encoding="utf-8"), re.M)
+    assert f"{len(rows)} cells" in (DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def check_getting_started(names):
+    text = (DOCS / "getting_started.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="input_shape") as error:
+        seqmem.unroll(names["cell"], None, np.ones((100, 8, 4), np.float32))
+    assert "\n".join(f"# {line}" for line in str(error.value).split("\n")) in text
+    assert (names["curves"]["before"] > 0).all()
+    assert names["curves"]["after training"].shape == (30,)
+    assert names["model"].vocabulary_size == len(names["vocabulary"])
+    assert names["continued"].tokens.shape == (20,)
+
+
+def check_choose_a_memory(names):
+    assert set(names["scores"]) == {"RNN", "LSTM", "GRU", "MinGRU"}
+    assert np.isfinite(list(names["scores"].values())).all()
+
+
+def check_choose_a_method(names):
+    memory, Remat = names["memory"], seqmem.Remat
+    assert memory(Remat(8)) < memory(seqmem.Scan(recompute=True)) < memory(None)
+    slope = sum(map(np.sum, jax.tree.leaves(jax.grad(names["loss"])(names["gru"]))))
+    np.testing.assert_allclose(names["slope"], slope, rtol=1e-4)
+    assert bool(names["solution"].stats.converged.all())
+    _, expected = seqmem.unroll(names["lru"], None, names["xs"])
+    np.testing.assert_allclose(names["ys"], expected, rtol=1e-4, atol=1e-5)
+
+
+def check_speed(names):
+    xs = np.ones((100, 8, 3), np.float32)
+    d_U = jax.grad(lambda cell: (seqmem.unroll(cell, None, xs)[1] ** 2).mean())(names["lstm"]).U
+    np.testing.assert_allclose(names["gradient"](names["lstm"], names["xs"]).U, d_U, rtol=1e-4)
+
+
+def check_faq(names):
+    trained, lstm = names["trained"], names["lstm"]
+    assert (trained.U == lstm.U).all()
+    assert (trained.W != lstm.W).any()
+    assert names["outputs"].shape == (7, 20, 4, 5)
+    assert names["shapes"] == {(3, 2, 3), (9, 2, 3)}
+    assert (names["half"].U.dtype, names["state"].dtype) == ("bfloat16", "float32")
+
+
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
+    "choose_a_memory.md": Guide(
+        [(r"Adding\(50\)", "Adding(5)", 1), (r"range\(1000\)", "range(2)", 1)],
+        check_choose_a_memory,
+    ),
+    "choose_a_method.md": Guide([("4096", "256", 1)], check_choose_a_method),
     "citing.md": Guide([], check_citing),
+    "faq.md": Guide([], check_faq),
+    "getting_started.md": Guide(
+        [(r"range\(500\)", "range(3)", 1), (r"range\(150\)", "range(3)", 1)],
+        check_getting_started,
+    ),
+    "index.md": Guide([], check_index),
+    "speed.md": Guide([], check_speed),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
     "reinforcement_learning.md": Guide([], check_reinforcement_learning),
@@ -135,11 +199,13 @@ def reduced(program: str, smaller: list[tuple[str, str, int]]) -> str:
 def test_guide_runs_as_one_program(name, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(seqmem, "use_cpu_cores", lambda count: 1)  # JAX has started already
+    monkeypatch.setattr(seqmem, "use_cpu_cores", lambda count=1: 1)  # JAX has started already
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     path, guide = DOCS / name, GUIDES[name]
     names = {}
-    exec(compile(reduced(program_of(path), guide.smaller), str(path), "exec"), names)
+    program = compile(reduced(program_of(path), guide.smaller), str(path), "exec")
+    with jax.numpy_dtype_promotion("standard"):  # as users run it
+        exec(program, names)
     guide.check(names)
     figures = {figure.name for figure in (tmp_path / "docs" / "figures").iterdir()}
     assert figures <= {figure.name for figure in (DOCS / "figures").iterdir()}
@@ -150,6 +216,14 @@ def test_guide_has_python_that_compiles_and_figures_that_exist(path):
     compile(program_of(path), str(path), "exec")
     for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
         assert (DOCS / link).is_file(), link
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_snippet_has_no_more_lines_than_its_heading_says(path):
+    for limit, snippet in SHORT_PROGRAM.findall(path.read_text(encoding="utf-8")):
+        lines = [line for line in snippet.split("\n") if line.strip()]
+        lines = [line for line in lines if not line.startswith(("import ", "from "))]
+        assert 0 < len(lines) <= int(limit), path.name
 
 
 def test_every_guide_with_snippets_is_run():
