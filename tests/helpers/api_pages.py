@@ -129,7 +129,11 @@ PAGES = {
         "The guide is [from other libraries](../other_libraries.md).",
         ("seqmem.interop", "seqmem.interop.nnx"),
     ),
-    "testing": Page("Testing and citing", "", ("seqmem.testing", "_citation")),
+    "testing": Page(
+        "Testing and citing",
+        "The guide for scans and kernels is [check your own kernel](../conformance.md).",
+        ("seqmem.testing", "_citation"),
+    ),
 }
 
 

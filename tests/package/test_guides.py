@@ -142,6 +142,9 @@ def check_faq(names):
     assert names["outputs"].shape == (7, 20, 4, 5)
     assert names["shapes"] == {(3, 2, 3), (9, 2, 3)}
     assert (names["half"].U.dtype, names["state"].dtype) == ("bfloat16", "float32")
+def check_conformance(names):
+    assert names["report"].laws("broken") == ("gradients", "splitting")
+    assert names["verdict"].case.time == 1
 
 
 GUIDES = {
@@ -159,6 +162,7 @@ GUIDES = {
     ),
     "index.md": Guide([], check_index),
     "speed.md": Guide([], check_speed),
+    "conformance.md": Guide([], check_conformance),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
     "reinforcement_learning.md": Guide([], check_reinforcement_learning),

@@ -11,10 +11,10 @@ FLOOR = 1e-3  # differences are relative to the largest entry of a leaf, and at 
 
 
 class LawBroken(AssertionError):  # noqa: N818
-    """A cell breaks a law of seqmem; the message says which and how.
+    """A cell or a function breaks a law of seqmem; the message says which and how.
 
     Attributes:
-        law: the name of the law, one of those in `seqmem.testing.check_cell`.
+        law: the name of the law, one of those in `seqmem.testing.check_cell` or `check_op`.
     """
 
     law: str

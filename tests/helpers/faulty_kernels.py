@@ -1,0 +1,62 @@
+"""Kernels with one fault each: the law that is the first it breaks, and what the kernel offers."""
+
+from tests.helpers import number_faults, sequence_faults, value_faults
+
+RESETS = {"flags": ("resets",)}
+FAULTS = {
+    value_faults.applies_no_scale: ("values", {}),
+    value_faults.adds_without_removing: ("values", {}),
+    value_faults.reads_before_the_write: ("values", {}),
+    value_faults.ignores_the_initial_state: ("initial state", {}),
+    value_faults.crashes_on_an_initial_state: ("initial state", {}),
+    value_faults.adds_the_initial_state_at_the_end: ("initial state", {}),
+    value_faults.returns_the_initial_state: ("final state", {}),
+    value_faults.returns_the_state_before_the_last_step: ("final state", {}),
+    value_faults.returns_a_transposed_state: ("values", {}),
+    value_faults.detaches_the_decay: ("gradients", {}),
+    value_faults.ignores_the_gradient_of_the_final_state: ("gradients", {}),
+    value_faults.halves_the_gradient_of_beta: ("gradients", {}),
+    value_faults.detaches_the_initial_state: ("gradients", {}),
+    value_faults.does_not_store_a_single_step: ("one step", {}),
+    value_faults.does_not_decay_in_a_single_step: ("one step", {}),
+    value_faults.forgets_the_remainder: ("any length", {}),
+    value_faults.returns_zeros_for_the_remainder: ("any length", {}),
+    value_faults.ignores_the_initial_state_of_one_chunk: ("splitting", {}),
+    value_faults.detaches_the_final_state_of_one_chunk: ("splitting", {}),
+    sequence_faults.ignores_resets: ("segments", RESETS),
+    sequence_faults.resets_one_step_late: ("segments", RESETS),
+    sequence_faults.lets_gradients_cross: ("segments", RESETS),
+    sequence_faults.leaks_a_little_at_resets: ("segments", RESETS),
+    sequence_faults.leaks_a_little_gradient: ("segments", RESETS),
+    sequence_faults.leaks_a_little_gradient_to_the_initial_state: ("segments", RESETS),
+    sequence_faults.starts_all_sequences_from_the_first_state: (
+        "segments",
+        {"flags": ("cu_seqlens",)},
+    ),
+    sequence_faults.ignores_where_segments_change: ("segments", {"flags": ("segment_ids",)}),
+    sequence_faults.resets_by_multiplication: ("NaN across segments", RESETS),
+    sequence_faults.masks_the_chunk_by_multiplication: (
+        "NaN across segments",
+        {"flags": ("segment_ids",)},
+    ),
+    sequence_faults.runs_over_the_padding: ("padding", {"flags": ("lengths",)}),
+    sequence_faults.masks_padding_by_multiplication: ("padding", {"flags": ("lengths",)}),
+    sequence_faults.needs_one_valid_step: ("padding", {"flags": ("lengths",)}),
+    number_faults.divides_by_the_decay: ("strong decay", {}),
+    number_faults.clamps_the_decay: ("strong decay", {}),
+    number_faults.has_no_gradient_at_a_decay_of_zero: ("strong decay", {}),
+    number_faults.forgets_after_64_steps: ("long time", {}),
+    number_faults.truncates_the_gradient_after_64_steps: ("long time", {}),
+    number_faults.returns_float32: (
+        "dtypes",
+        {"dtypes": ("float32", "bfloat16"), "state_dtype": "float32"},
+    ),
+    number_faults.returns_the_state_in_the_dtype_of_inputs: (
+        "dtypes",
+        {"dtypes": ("float32", "bfloat16")},
+    ),
+    number_faults.overflows_in_16_bits: ("dtypes", {"dtypes": ("float32", "bfloat16")}),
+    number_faults.sums_in_16_bits: ("dtypes", {"dtypes": ("float32", "bfloat16")}),
+    number_faults.adds_in_another_order_each_time: ("determinism", {}),
+    number_faults.returns_another_gradient_each_time: ("determinism", {}),
+}
