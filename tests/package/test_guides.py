@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,10 +24,14 @@ class Guide(NamedTuple):
     Attributes:
         smaller: (pattern, replacement, number of places) for each size that is reduced.
         check: what holds of the names that the program leaves.
+        quotes_prints: whether the comment after each `print` begins with what it prints.
+        package: what the program imports besides the dependencies of seqmem.
     """
 
     smaller: list[tuple[str, str, int]]
     check: Callable[[dict[str, Any]], None]
+    quotes_prints: bool = False
+    package: str = "matplotlib"
 
 
 def check_training(names):
@@ -147,6 +153,37 @@ def check_conformance(names):
     assert names["verdict"].case.time == 1
 
 
+def check_sequences(names):
+    cell, sequences, packed = names["cell"], names["sequences"], names["packed"]
+    unroll = names["seqmem"].unroll
+    _, ys = unroll(cell, None, packed.xs, resets=packed.resets, lengths=packed.lengths)
+    for sequence, got in zip(sequences, names["seqmem"].unpack(packed, ys), strict=True):
+        np.testing.assert_allclose(got, unroll(cell, None, sequence)[1], rtol=1e-5, atol=1e-6)
+
+
+def check_write_a_cell(names):
+    text = (DOCS / "write_a_cell.md").read_text(encoding="utf-8")
+    for message in (names["message"], names["broken_promise"]):
+        assert f"\n\n{textwrap.indent(message, '    ')}\n\n" in text
+
+
+def check_other_libraries(names):
+    """The LSTM is that of PyTorch's equations, with its weights by its names."""
+    weights, xs = names["state_dict"], np.asarray(names["xs"], np.float64)
+    h = c = np.zeros((2, 5))
+    outputs = []
+    for x in xs:
+        z = x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
+        z += h @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
+        i, f, o = (1 / (1 + np.exp(-z[:, rows])) for rows in (np.s_[:5], np.s_[5:10], np.s_[15:]))
+        c = f * c + i * np.tanh(z[:, 10:15])
+        h = o * np.tanh(c)
+        outputs.append(h)
+    state, ys = names["seqmem"].unroll(names["net"], None, names["xs"])
+    for got, want in ((ys, outputs), (state.h, h), (state.c, c)):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 GUIDES = {
     "accelerators.md": Guide([], check_accelerators),
     "choose_a_memory.md": Guide(
@@ -166,6 +203,9 @@ GUIDES = {
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
     "reinforcement_learning.md": Guide([], check_reinforcement_learning),
+    "other_libraries.md": Guide([], check_other_libraries, quotes_prints=True, package="flax"),
+    "sequences.md": Guide([], check_sequences, quotes_prints=True),
+    "write_a_cell.md": Guide([], check_write_a_cell, quotes_prints=True),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [
@@ -198,19 +238,31 @@ def reduced(program: str, smaller: list[tuple[str, str, int]]) -> str:
     return program
 
 
+def check_prints(lines: list[str], printed: list[tuple[int, tuple]]):
+    """The comment after each `print` begins with what it prints."""
+    assert len(printed) >= sum("print(" in line for line in lines) > 0
+    for line, args in printed:
+        comment = lines[line - 1].partition("  # ")[2]
+        text = " ".join(map(str, args))
+        assert comment.startswith(text), f"line {line} printed {text!r}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDES)
 def test_guide_runs_as_one_program(name, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    package = GUIDES[name].package
+    pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(seqmem, "use_cpu_cores", lambda count=1: 1)  # JAX has started already
     (tmp_path / "docs" / "figures").mkdir(parents=True)
     path, guide = DOCS / name, GUIDES[name]
-    names = {}
-    program = compile(reduced(program_of(path), guide.smaller), str(path), "exec")
+    program, printed = reduced(program_of(path), guide.smaller), []
+    names = {"print": lambda *args: printed.append((sys._getframe(1).f_lineno, args))}
     with jax.numpy_dtype_promotion("standard"):  # as users run it
-        exec(program, names)
-    guide.check(names)
+        exec(compile(program, str(path), "exec"), names)
+        guide.check(names)
+    if guide.quotes_prints:
+        check_prints(program.split("\n"), printed)
     figures = {figure.name for figure in (tmp_path / "docs" / "figures").iterdir()}
     assert figures <= {figure.name for figure in (DOCS / "figures").iterdir()}
 
