@@ -148,6 +148,8 @@ def check_faq(names):
     assert names["outputs"].shape == (7, 20, 4, 5)
     assert names["shapes"] == {(3, 2, 3), (9, 2, 3)}
     assert (names["half"].U.dtype, names["state"].dtype) == ("bfloat16", "float32")
+
+
 def check_conformance(names):
     assert names["report"].laws("broken") == ("gradients", "splitting")
     assert names["verdict"].case.time == 1
