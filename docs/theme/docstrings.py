@@ -6,13 +6,14 @@ modules and named tuples without an `__init__` of their own are dataclasses: the
 arguments.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
 import griffe
 
 TITLES = {"Args:": "Args: Arguments:", "Example:": "Examples: Example:"}
-WORDS = re.compile(r"(?<![`\w])(Shapes|Cost per step|Source|Differs):(?= )")
+WORDS = re.compile(r"(?<![`\w])(Shapes|Cost\s+per\s+step|Source|Differs):(?=\s)")
 LINE = re.compile(r"\n(?=\*\*(?:Shapes|Cost per step|Source):)")
 PREPRINT = re.compile(r"(?<![\w/\[])arXiv:(\d{4}\.\d{4,5})")
 NAME = re.compile(r"`(seqmem(?:\.\w+)+)`")
@@ -28,6 +29,8 @@ class Docstrings(griffe.Extension):
                 uncover(obj)
             if obj.docstring is not None:
                 obj.docstring.value = linked(readable(obj.docstring.value), pkg)
+            for annotation in annotations_of(obj):
+                quote_shapes(annotation)
             if obj.is_class and is_dataclass(obj):
                 decorator = griffe.ExprName("dataclasses.dataclass")
                 obj.decorators.append(griffe.Decorator(decorator, lineno=None, endlineno=None))
@@ -40,6 +43,27 @@ def objects_of(obj: griffe.Object) -> Iterator[griffe.Object]:
     for member in obj.members.values():
         if not member.is_alias:
             yield from objects_of(member)
+
+
+def annotations_of(obj: griffe.Object) -> list[griffe.Expr | str | None]:
+    if obj.is_function:
+        return [obj.returns, *(parameter.annotation for parameter in obj.parameters)]
+    return [obj.annotation] if obj.is_attribute else []
+
+
+def quote_shapes(annotation: griffe.Expr | str | None) -> None:
+    """The shape "time *batch" of jaxtyping is a string, and not the product that Griffe reads."""
+    if not dataclasses.is_dataclass(annotation):
+        return
+    parts = getattr(annotation, "slice", None)
+    if isinstance(parts, griffe.ExprTuple) and annotation.canonical_path.startswith("jaxtyping."):
+        shape = str(parts.elements[-1]).replace(" * ", " *")
+        parts.elements[-1] = shape if shape.startswith(("'", '"')) else f'"{shape}"'
+    for field in dataclasses.fields(annotation):
+        value = getattr(annotation, field.name)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, griffe.Expr):
+                quote_shapes(part)
 
 
 def uncover(package: griffe.Module) -> None:
@@ -55,13 +79,16 @@ def uncover(package: griffe.Module) -> None:
 
 def readable(docstring: str) -> str:
     """The docstring in the form that Griffe's parser and Markdown expect."""
-    lines = [
-        line
-        if line.startswith(("    ", ">>>"))
-        else PREPRINT.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", WORDS.sub(r"**\1:**", line))
-        for line in docstring.split("\n")
+    paragraphs = [
+        text if text.startswith(("    ", ">>>")) else LINE.sub("  \n", with_marks(text))
+        for text in docstring.split("\n\n")
     ]
-    return LINE.sub("  \n", "\n".join(TITLES.get(line, line) for line in lines))
+    lines = "\n\n".join(paragraphs).split("\n")
+    return "\n".join(TITLES.get(line, line) for line in lines)
+
+
+def with_marks(text: str) -> str:
+    return PREPRINT.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", WORDS.sub(r"**\1:**", text))
 
 
 def linked(docstring: str, package: griffe.Module) -> str:

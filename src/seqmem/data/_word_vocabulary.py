@@ -19,7 +19,7 @@ class WordVocabulary:
     The first four are special tokens: padding, begin of sentence, end of sentence, unknown word.
 
     Args:
-        words: each word once, starting with <pad> <s> </s> <unk>.
+        words: each word once, starting with `<pad> <s> </s> <unk>`.
 
     Raises:
         ValueError: where they start otherwise, or a word occurs twice.
@@ -72,12 +72,12 @@ class WordVocabulary:
         return {word: i for i, word in enumerate(self.words)}
 
     def encode(self, sentence: Sequence[str]) -> Int[np.ndarray, " length"]:
-        """The ids of the words of a sentence; unknown words have the id of <unk>."""
+        """The ids of the words of a sentence; unknown words have the id of `<unk>`."""
         ids = self._ids
         return np.array([ids.get(word, self.UNKNOWN) for word in sentence], np.int32)
 
     def decode(self, ids: Int[np.ndarray, " length"]) -> tuple[str, ...]:
-        """The words of a sequence of ids up to </s>, without <pad> and <s>."""
+        """The words of a sequence of ids up to `</s>`, without `<pad>` and `<s>`."""
         words = []
         for i in np.asarray(ids).tolist():
             if i == self.END:
