@@ -1,5 +1,6 @@
 """Changes to the site that no option of mkdocs makes."""
 
+import os
 import pathlib
 import re
 
@@ -9,6 +10,10 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 RESULTS = pathlib.Path(__file__).parent.parent.parent / "benchmarks" / "results"
 LOADER = re.compile(r"<script data-mkdocs-jupyter-mathjax=.*?</script>", re.S)
+
+
+# Where a machine is slow, the compiler says so in the output of an example.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
