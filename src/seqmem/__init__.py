@@ -1,14 +1,20 @@
 """Memories for sequences in JAX: cells, exact methods to run them, and gradient instruments.
 
-A cell is project → update → readout over one tree of parameters: `seqmem.LSTM`, `GRU`, `LRU`,
-`MinGRU`, `GatedDeltaRule`, `CausalConv` and ninety more. A method evaluates the recurrence
-over time: `Scan`, `Parallel`, `Newton`. `unroll` brings them together:
+A cell is project → update → readout over one tree of parameters. A method evaluates the recurrence
+over time; every method returns the numbers of a plain `lax.scan`, gradients included. `unroll`
+brings them together:
 
+    import jax, seqmem
     cell = seqmem.LSTM(3, 64, key=jax.random.key(0))
-    state, ys = seqmem.unroll(cell, None, xs)            # xs: [time, *batch, 3]
+    xs = jax.numpy.ones((100, 8, 3))                              # time, batch, input
+    state, ys = seqmem.unroll(cell, None, xs)                     # None: the initial state
+    state, ys = seqmem.unroll(cell, state, xs, lengths=[100] * 8, method=seqmem.Newton())
 
-Every method returns the numbers of a plain `lax.scan`, gradients included. The sub-packages are
-imported when they are first used:
+`help(seqmem.LSTM)` has the equations of a cell, `seqmem.cite(model)` the papers behind a model. The
+pages are in docs/ of the repository: getting_started.md is the first one, cells.md compares all
+cells, choose_a_memory.md and choose_a_method.md say which is for what.
+
+Sub-packages, imported when they are first used:
 
     layers, blocks, models     networks of cells, those of papers, whole models for text
     gradients, dynamics        what gradients and what states do over time
@@ -19,6 +25,7 @@ imported when they are first used:
 """
 
 import importlib as _importlib
+import pathlib as _pathlib
 from typing import Any as _Any
 
 from ._cells.attention.causal_attention import CausalAttention as CausalAttention
@@ -199,6 +206,7 @@ from ._core.family import (
 )
 from ._core.jacobian import AbstractJacobian as AbstractJacobian
 from ._core.method import AbstractMethod as AbstractMethod
+from ._core.names import overview as _overview, unknown_name as _unknown_name
 from ._core.packing import Packed as Packed, pack as pack, unpack as unpack
 from ._core.parametrization import (
     AbstractParametrization as AbstractParametrization,
@@ -274,12 +282,13 @@ _SUBPACKAGES = (
 )
 # What is imported above under its own name, and the sub-packages.
 __all__ = sorted(_SUBPACKAGES + tuple(name for name in globals() if not name.startswith("_")))
+__doc__ = f"{__doc__}\nNames:\n\n{_overview(globals())}\n"
 
 
 def __getattr__(name: str) -> _Any:
     if name in _SUBPACKAGES:
         return _importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _unknown_name(__name__, _pathlib.Path(__file__).parent, name, __all__)
 
 
 def __dir__() -> list[str]:

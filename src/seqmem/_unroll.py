@@ -1,5 +1,7 @@
 """The door: `unroll` and `solve` turn their arguments into a `Problem` and hand it to a method."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,17 +9,16 @@ from jaxtyping import Array, Bool, Int, PyTree, Shaped
 
 from ._core.arguments import (
     check_arrays,
-    check_input,
     check_layer,
     check_lengths,
     check_mask_method,
     check_method,
-    check_per_example,
+    check_order,
     check_perturbations,
-    check_state,
     check_step_flags,
 )
 from ._core.cache import check_caches
+from ._core.calls import Call, refuse_misfits, unknown_remedy
 from ._core.cell import AbstractLayer
 from ._core.errors import bad_input
 from ._core.method import AbstractMethod
@@ -30,12 +31,28 @@ from ._methods.evaluate import Run, evaluate
 from ._methods.remat import Remat
 
 
+def _remedy(call: Call) -> str:
+    """What to write in place of a call of `unroll` or `solve` that does not fit."""
+    if call.unknown_names():
+        return unknown_remedy(call)
+    if len(call.args) > 3:
+        return "pass cell, state and xs, and all others by their names, such as lengths=lengths."
+    line = f"{RESULTS[call.name]} = seqmem.{call.name}"
+    if "state" not in call.options:
+        return f"write {line}(cell, None, xs), where None is the initial state."
+    return f"write {line}(cell, state, xs)."
+
+
+RESULTS = {"unroll": "state, ys", "solve": "solution"}
+
+
+@refuse_misfits("unroll", _remedy)
 def unroll(
     cell: AbstractLayer,
     state: State | None,
     xs: PyTree[Shaped[Array | np.ndarray, "time ..."]],
     *,
-    lengths: Int[Array | np.ndarray, "*batch"] | list[int] | None = None,
+    lengths: Int[Array | np.ndarray, "*batch"] | Sequence[int] | int | None = None,
     mask: Bool[Array | np.ndarray, "time *batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
     perturbations: State | ZeroPerturbations | PerturbationRecorder | None = None,
@@ -65,7 +82,8 @@ def unroll(
         xs: inputs. Axis 0 is time, the last axes are one input of `cell.input_shape`, all between
             are batch. NumPy arrays become JAX arrays, with JAX's rules for their dtypes.
         lengths: valid steps of each sequence, 0 <= length <= time (traced values are clamped). The
-            steps after them are padding.
+            steps after them are padding. Whole numbers of an integer dtype: a sum of a float mask
+            is refused, since it may be 3.9999; write `mask.sum(0).astype(int)`.
         mask: `mask[t]` is False at padding, for padding that is not at the end. The result is that
             of the sequence without its padded steps. With `lengths`, both must allow a step.
         resets: `resets[t]` says that x[t] begins a new sequence in time: the state before it is
@@ -95,27 +113,18 @@ def unroll(
         >>> state.shape, ys.shape
         ((2, 5), (7, 2, 5))
     """
-    solution = solve(
-        cell,
-        state,
-        xs,
-        lengths=lengths,
-        mask=mask,
-        resets=resets,
-        perturbations=perturbations,
-        reverse=reverse,
-        method=method,
-        remat_every=remat_every,
-    )
+    run = Run(cell, state, xs, lengths, mask, resets, perturbations)
+    solution = _solve(run, method, remat_every, reverse=reverse)
     return solution.state, solution.outputs
 
 
+@refuse_misfits("solve", _remedy)
 def solve(
     cell: AbstractLayer,
     state: State | None,
     xs: PyTree[Shaped[Array | np.ndarray, "time ..."]],
     *,
-    lengths: Int[Array | np.ndarray, "*batch"] | list[int] | None = None,
+    lengths: Int[Array | np.ndarray, "*batch"] | Sequence[int] | int | None = None,
     mask: Bool[Array | np.ndarray, "time *batch"] | None = None,
     resets: Bool[Array | np.ndarray, "time *batch"] | None = None,
     perturbations: State | ZeroPerturbations | PerturbationRecorder | None = None,
@@ -148,6 +157,17 @@ def solve(
         ([False, False], [1, 1])
     """
     run = Run(cell, state, xs, lengths, mask, resets, perturbations)
+    return _solve(run, method, remat_every, reverse=reverse, return_states=return_states)
+
+
+def _solve(
+    run: Run,
+    method: AbstractMethod | None,
+    remat_every: int | None,
+    *,
+    reverse: bool,
+    return_states: bool = False,
+) -> Solution:
     run, method = _checked(run, method, remat_every)
     try:
         return evaluate(run, method, bool(reverse), bool(return_states))
@@ -190,25 +210,20 @@ def _checked(
     method = method or default_method(run.cell)
     if remat_every is not None:
         method = Remat(remat_every, method)
-    run = run._replace(
-        state=_as_arrays(run.state),
-        inputs=_as_arrays(run.inputs),
-        lengths=np.asarray(run.lengths) if isinstance(run.lengths, list) else run.lengths,
-    )
+    run = run._replace(state=_as_arrays(run.state), inputs=_as_arrays(run.inputs))
+    if isinstance(run.lengths, list | tuple | int):
+        run = run._replace(lengths=np.asarray(run.lengths))
     check_arrays(
         state=run.state, xs=run.inputs, lengths=run.lengths, mask=run.mask, resets=run.resets
     )
-    leading = leading_axes(run.cell.input_shape, run.inputs)
     one_state = jax.eval_shape(lambda cell: cell.init_state(), run.cell)
+    check_order(run.cell, one_state, run.state, run.inputs)
+    leading = leading_axes(run.cell.input_shape, run.inputs)
     if isinstance(run.perturbations, PerturbationRecorder):
         run.perturbations.record(one_state, leading)
         run = run._replace(perturbations=None)
     if run.cell.family.check is not None:
         run.cell.family.check(run.cell, one_state)
-    check_per_example(run.cell, leading[1:])
-    check_input(run.cell, run.inputs)
-    if run.state is not None:
-        check_state("state", one_state, run.state, leading[1:], may_share=True)
     if run.perturbations is not None:
         check_perturbations(one_state, run.perturbations, leading)
     if run.lengths is not None:

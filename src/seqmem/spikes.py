@@ -1,6 +1,9 @@
 """Surrogate gradients of spikes, and resets of the membrane: arguments of `seqmem.LIF` and others.
 
 A spike is `surrogate(v − threshold)`, 0.0 or 1.0, and its derivative is the surrogate's.
+
+    FastSigmoid, ArcTan, Triangular, StraightThrough     surrogates; AbstractSurrogate for your own
+    SubtractThreshold, ToZero                            resets; AbstractReset for your own
 """
 
 from ._cells.spiking.resets import (

@@ -1,4 +1,9 @@
-"""Test a cell, a scan or a kernel of your own: every law of seqmem in one call."""
+"""Test a cell, a scan or a kernel of your own: every law of seqmem in one call.
+
+check_cell                            a cell of your own; LawBroken is what it raises
+check_op, report_op, run_case         a scan or a kernel: ScanOp, KernelOp, against NumpyFunction
+Case, OpReport, Verdict               what is run, and what is found
+"""
 
 from ._testing.check import check_cell as check_cell
 from ._testing.comparison import LawBroken as LawBroken

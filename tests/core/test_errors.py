@@ -131,7 +131,6 @@ REFUSED = {
         r"xs is a tree.*one array \[time, \*batch, 2\]",
     ),
     "inputs in lists": (call(xs=XS.tolist()), r"xs\[0\].* is of type float.*arrays"),
-    "lengths in a tuple": (call(lengths=(7, 4, 0)), r"lengths\[0\] is of type int.*arrays"),
     "lengths in a list of halves": (call(lengths=[7, 4, 0.5]), "lengths is float64.*integers"),
     "too few lengths in a list": (call(lengths=[7, 4]), r"of shape \(2,\).*\(3,\)"),
     "a length beyond the time in a list": (

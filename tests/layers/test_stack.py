@@ -22,7 +22,7 @@ def test_stack_refuses_sizes_that_do_not_fit():
 
 
 def test_stack_names_map_where_it_gets_a_function():
-    with pytest.raises(ValueError, match=r"Stack got a .*\n.*cells.*\n.*seqmem.layers.Map"):
+    with pytest.raises(ValueError, match=r"Stack got <.*\n.*cells.*\n.*seqmem.layers.Map"):
         Stack([seqmem.GRU(3, 5, key=KEY), jax.nn.gelu])
 
 

@@ -1,5 +1,6 @@
-"""Dropout of inputs, of recurrent input and of recurrent weights, and zoneout; `repr`."""
+"""Dropout of inputs, of recurrent input and of recurrent weights, and zoneout."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,21 +198,21 @@ def test_weight_dropout_and_zoneout_have_no_masks_among_the_parameters():
     assert jax.tree.leaves(with_zoneout(cell).wrapper) == []
 
 
-def test_repr_of_a_wrapped_cell_is_the_call_that_makes_it():
+def test_printed_tree_of_a_wrapped_cell_is_the_call_that_makes_it():
     cell = seqmem.MinGRU(INPUT, HIDDEN, key=KEY)
     inner = "MinGRU(W=f32[2,5,2], b=f32[2,5])"
-    assert repr(with_zoneout(cell)) == f"with_zoneout({inner})"
+    assert eqx.tree_pformat(with_zoneout(cell)) == f"with_zoneout({inner})"
     dropped = with_input_dropout(cell, RATE, (), key=MASK_KEY)
-    assert repr(dropped) == f"with_input_dropout({inner}, mask=f32[2])"
+    assert eqx.tree_pformat(dropped) == f"with_input_dropout({inner}, mask=f32[2])"
     learned = seqmem.with_learned_state(cell)
-    assert repr(learned) == f"with_learned_state({inner}, state=f32[5])"
-    assert f"with_zoneout({inner})" in repr(seqmem.layers.Residual(with_zoneout(cell)))
+    assert eqx.tree_pformat(learned) == f"with_learned_state({inner}, state=f32[5])"
+    assert f"with_zoneout({inner})" in eqx.tree_pformat(seqmem.layers.Residual(with_zoneout(cell)))
     gated = seqmem.RNN(INPUT, HIDDEN, key=KEY)
     dropped = with_variational_dropout(gated, RATE, (BATCH,), key=MASK_KEY)
-    words = repr(dropped).split()
+    words = eqx.tree_pformat(dropped).split()
     assert words[0] == "with_variational_dropout("
     assert words[-2:] == ["masks=PerExample(value=f32[3,5])", ")"]
-    assert repr(seqmem.with_layer_norm(gated)).startswith("with_layer_norm(")
+    assert eqx.tree_pformat(seqmem.with_layer_norm(gated)).startswith("with_layer_norm(")
 
 
 @pytest.mark.slow

@@ -74,12 +74,12 @@ def _docstrings_with_source(named: Any) -> list[str]:
     A class without a source has that of the public function that makes it: the one which its
     docstring names first, as the layers of a block do, or its `name`, as that of a wrapper.
     """
-    classes = named.__mro__ if isinstance(named, type) else (named,)
-    docs = [
-        vars(part).get("__doc__") if isinstance(part, type) else part.__doc__ for part in classes
-    ]
+    if not isinstance(named, type):
+        doc = named.__doc__ or ""
+        return [doc] if has_source(doc) else []
+    docs = [vars(cls).get("__doc__") or "" for cls in named.__mro__]
     with_source = [doc for doc in docs if has_source(doc)]
-    if with_source or not isinstance(named, type):
+    if with_source:
         return with_source
     names = [str(getattr(named, "name", "")), *NAME.findall(named.__doc__ or "")]
     makers = (_function_near(named, name.rpartition(".")[2]) for name in names)

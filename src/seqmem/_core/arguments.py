@@ -9,12 +9,14 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 from .batching import per_example_parts, vmap_batch
+from .calls import public_name
 from .cell import AbstractCell, AbstractLayer
-from .errors import bad_input
+from .errors import bad_input, is_refused
 from .method import AbstractMethod
 from .perturbations import perturbation_values
 from .precision import as_precision, precision
 from .problem import State
+from .remedies import array_remedy, flags_remedy, lengths_remedy, method_remedy, state_remedy
 from .shapes import fits, leading_axes, leaf_shapes, tree_names, vector_size
 from .validation import check_count
 
@@ -24,7 +26,7 @@ def check_layer(cell: Any) -> None:
     if isinstance(cell, AbstractLayer):
         return
     if isinstance(cell, type):
-        remedy = f"make an instance first: {cell.__name__}(..., key=jax.random.key(0))."
+        remedy = f"make an instance first: {public_name(cell)}(..., key=jax.random.key(0))."
     else:
         remedy = "pass a cell such as seqmem.LSTM(3, 5, key=key), or a network of cells."
     kind = "the class " + cell.__name__ if isinstance(cell, type) else "a " + type(cell).__name__
@@ -41,7 +43,7 @@ def check_method(cell: AbstractLayer, method: Any, remat_every: Any) -> None:
         raise bad_input(
             f"unroll got method={method!r}.",
             "an instance of a method, such as seqmem.Scan(), or None.",
-            "leave it out, or write method=seqmem.Scan().",
+            method_remedy(method),
         )
     if method is not None and method.needs_cell and not cell.can_step:
         raise bad_input(
@@ -73,7 +75,7 @@ def check_arrays(**trees: PyTree) -> None:
                 raise bad_input(
                     f"{name}{jax.tree_util.keystr(path)} is of type {type(leaf).__name__}.",
                     "arrays of JAX or NumPy.",
-                    "turn it into one array with jax.numpy.asarray.",
+                    array_remedy(leaf),
                 )
 
 
@@ -123,7 +125,7 @@ def check_input(cell: AbstractLayer, xs: PyTree) -> None:
         raise bad_input(
             f"xs is {xs.dtype}.",
             "floating point inputs.",
-            "cast them with astype, or turn tokens into vectors with jax.nn.one_hot.",
+            "write xs.astype(float), or put a seqmem.layers.Embedding of tokens below the cell.",
         )
 
 
@@ -163,7 +165,7 @@ def check_state(
         raise bad_input(
             f"{name} is a tree {tree_names(given)}.",
             f"the tree of the cell's init_state(), {tree_names(one_state)}.",
-            "start from cell.init_state().",
+            state_remedy(one_state, given),
         )
     leaves = jax.tree.leaves(given)
     for (path, own), leaf in zip(jax.tree.leaves_with_path(one_state), leaves, strict=True):
@@ -198,7 +200,7 @@ def check_lengths(lengths: Any, time: int, batch: tuple[int, ...]) -> None:
         raise bad_input(
             f"lengths is {dtype} of shape {shape}.",
             f"integers of shape {batch}, one for each sequence of the batch.",
-            "give one length per sequence, in the batch axes of xs.",
+            lengths_remedy(lengths, time, batch),
         )
     if isinstance(lengths, Tracer):
         return
@@ -228,7 +230,7 @@ def check_step_flags(name: str, flags: Any, leading: tuple[int, ...]) -> None:
         raise bad_input(
             f"{name} is {dtype} of shape {shape}.",
             f"booleans of shape {leading}: [time, *batch].",
-            "cast with astype(bool), and give one flag per step and sequence.",
+            flags_remedy(name, flags, leading),
         )
 
 
@@ -236,9 +238,30 @@ def check_run(cell: AbstractLayer, state: State | None, xs: PyTree) -> None:
     """Refuse a cell, a state and inputs that do not fit each other. None is the initial state."""
     check_layer(cell)
     check_arrays(state=state, xs=xs)
+    one_state = None
+    if state is not None:
+        one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
+    check_fit(cell, one_state, state, xs)
+
+
+def check_fit(cell: AbstractLayer, one_state: State, state: State | None, xs: PyTree) -> None:
+    """Refuse a state and inputs, trees of arrays, that do not fit the cell."""
     batch = leading_axes(cell.input_shape, xs)[1:]
     check_per_example(cell, batch)
     check_input(cell, xs)
     if state is not None:
-        one_state = jax.eval_shape(lambda cell: cell.init_state(), cell)
         check_state("state", one_state, state, batch, may_share=True)
+
+
+def check_order(cell: AbstractLayer, one_state: State, state: State | None, xs: PyTree) -> None:
+    """Refuse what `check_fit` refuses, and say so where state and inputs were interchanged."""
+    try:
+        check_fit(cell, one_state, state, xs)
+    except ValueError:
+        if state is None or is_refused(check_fit, cell, one_state, xs, state):
+            raise
+        raise bad_input(
+            "unroll got its inputs second and its state third.",
+            "unroll(cell, state, xs).",
+            "write state, ys = seqmem.unroll(cell, state, xs), with None for the initial state.",
+        ) from None

@@ -60,6 +60,13 @@ def per_example_parts(tree: PyTree) -> list[PerExample]:
     return [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_per_example) if is_per_example(leaf)]
 
 
+class Bound(functools.partial):
+    """A function with some arguments. JAX 0.10 prints what it maps twice, here without them."""
+
+    def __repr__(self) -> str:
+        return "Bound"
+
+
 def vmap_batch(
     fn: Callable,
     tree: PyTree,
@@ -83,7 +90,7 @@ def vmap_batch(
     """
     parts = per_example_parts(tree)
     if not parts:
-        mapped = functools.partial(fn, tree)
+        mapped: Callable = Bound(fn, tree)
         for _ in range(batch_axes):
             mapped = jax.vmap(mapped, in_axes=in_axes, out_axes=out_axes)
         return jax.vmap(mapped) if time else mapped

@@ -20,21 +20,35 @@ from jaxtyping import PyTree
 
 from .batching import per_example_parts
 from .cache import check_caches
-from .errors import bad_input
+from .calls import Call, check_construction, refuse_misfits
+from .errors import bad_input, is_refused
 from .family import UNSTRUCTURED, Family
 from .jacobian import AbstractJacobian
 from .precision import as_precision, precision
 from .problem import Drive, Output, State
 from .shapes import fits, leaf_shapes, tree_names, zeros_like_input
+from .summary import summary
 
 
 class AbstractLayer(eqx.Module):
     """What `seqmem.unroll` can run over a sequence: a cell, or a network of cells.
 
+    Its `repr` says the shapes of input, output and state, the number of parameters and the family;
+    `equinox.tree_pprint` prints the arrays.
+
     Attributes:
         input_shape: the shape of one input: `()` for a token, `(3,)` for a vector, `(5, 7, 2)` for
             an image, a tree of shapes for a tree of inputs. None in place of a size is any size.
         family: the promise that the layer makes, which decides what the methods do with it.
+
+    Example:
+        >>> import jax, seqmem
+        >>> seqmem.LSTM(3, 64, key=jax.random.key(0))
+        LSTM((3,) -> (64,); state h (64,), c (64,); 17,408 float32 parameters; gated)
+        >>> seqmem.layers.deep(seqmem.GRU, 3, 5, num_layers=3, key=jax.random.key(0))
+        Stack((3,) -> (5,); 480 float32 parameters; composite)
+          GRU((3,) -> (5,); state (5,); 140 float32 parameters; gated)
+          2 × GRU((5,) -> (5,); state (5,); 170 float32 parameters; gated)
     """
 
     input_shape: ClassVar[Any] = (None,)
@@ -42,6 +56,8 @@ class AbstractLayer(eqx.Module):
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = check_construction(cls.__dict__["__init__"], cls, skip=1)
         written = cls.__dict__.get("init_state")
         if written is not None and not getattr(written, "__isabstractmethod__", False):
             cls.init_state = _with_batch(written)
@@ -54,6 +70,14 @@ class AbstractLayer(eqx.Module):
         good. The values may be learned.
         """
 
+    def __repr__(self) -> str:
+        return summary(self)
+
+    @property
+    def _title(self) -> str:
+        """The name in the `repr`."""
+        return type(self).__name__
+
     @property
     def can_step(self) -> bool:
         """Whether the layer is also a function of one step, `layer(state, x)`."""
@@ -63,6 +87,13 @@ class AbstractLayer(eqx.Module):
     @abc.abstractmethod
     def output_shape(self) -> PyTree:
         """The shape of one output, or a tree of shapes."""
+
+
+def _step_remedy(call: Call) -> str:
+    return (
+        "for one step write state, y = cell(state, x), from state = cell.init_state(); for a "
+        "sequence state, ys = seqmem.unroll(cell, None, xs)."
+    )
 
 
 class AbstractCell(AbstractLayer):
@@ -100,6 +131,7 @@ class AbstractCell(AbstractLayer):
     def readout(self, state: State, drive: Drive, /) -> Output:
         """What the cell shows of its new state. It does not depend on other steps."""
 
+    @refuse_misfits("cell", _step_remedy, skip=1)
     def __call__(self, state: State, x: PyTree) -> tuple[State, Output]:
         """One step of one example: `state, y = cell(state, x)`.
 
@@ -114,7 +146,16 @@ class AbstractCell(AbstractLayer):
             ValueError: for a full cache, and for a batch. Use `jax.vmap(cell)(states, xs)` for one
                 step of a batch, or `seqmem.unroll` for sequences.
         """
-        _check_step(self, state, x)
+        try:
+            _check_step(self, state, x)
+        except ValueError:
+            if is_refused(_check_step, self, x, state):
+                raise
+            raise bad_input(
+                f"{type(self).__name__} got its input first and its state second.",
+                "cell(state, x).",
+                "write state, y = cell(state, x).",
+            ) from None
         drive = project(self, x, state)
         state = update(self, state, drive)
         return state, readout(self, state, drive)

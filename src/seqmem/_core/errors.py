@@ -1,5 +1,8 @@
 """Error messages for bad input, in three parts: what came, what was expected, what to do."""
 
+from collections.abc import Callable
+from typing import Any
+
 
 def bad_input(came: str, expected: str, remedy: str) -> ValueError:
     """The `ValueError` to raise.
@@ -10,3 +13,12 @@ def bad_input(came: str, expected: str, remedy: str) -> ValueError:
         remedy: what to do, as a command.
     """
     return ValueError(f"{came}\n  Expected: {expected}\n  What to do: {remedy}")
+
+
+def is_refused(check: Callable[..., None], *args: Any) -> bool:
+    """Whether a check refuses these arguments."""
+    try:
+        check(*args)
+    except ValueError:
+        return True
+    return False

@@ -27,7 +27,7 @@ class AbstractWrapper(eqx.Module):
     """The functions of a wrapped cell. By default each is that of the cell, the first argument.
 
     Attributes:
-        name: the public function that makes the wrapped cell, for messages and `repr`.
+        name: the public function that makes the wrapped cell, for messages and the `repr`.
         has_new_update: whether the next state differs from the cell's. A family that writes
             `update` itself (fast weights, windows, attention) then no longer applies.
         has_new_gates: whether the values of the gates differ from the cell's, at the same state
@@ -137,8 +137,12 @@ class WrappedCell(AbstractCell):
     def readout_sequence(self, history, drives):
         return self.cell.readout_sequence(history, drives)  # pyright: ignore
 
+    @property
+    def _title(self) -> str:
+        return self.wrapper.name
+
     def __pdoc__(self, **options: Any) -> wl.AbstractDoc:
-        """The `repr`: the call that makes the cell, `with_input_dropout(GRU(...), mask=f32[3])`."""
+        """What `equinox.tree_pformat` prints: `with_input_dropout(GRU(...), mask=f32[3])`."""
         fields = [
             (field.name, getattr(self.wrapper, field.name))
             for field in dataclasses.fields(self.wrapper)

@@ -1,4 +1,14 @@
-"""Blocks: the networks in which papers run their cells, as stacks of cells."""
+"""Blocks: the networks in which papers run their cells, as stacks of cells.
+
+Each is a function `name(input_size, hidden_size, ..., key=key)` that returns a `layers.Stack`:
+
+    delta rules        delta_net_block, gated_delta_net_block, gated_delta_net_2_block, comba_block,
+                       kda_block, preconditioned_gated_delta_net_block, preconditioned_kda_block
+    state spaces       mamba_block, falcon_mamba_block, mamba2_block, mamba3_block, griffin_block
+    linear attention   gla_block, gsa_block, lightning_attention_block, mesa_net_block, xlstm_block
+    RWKV               rwkv6_block, rwkv7_block, rwkv7_feed_forward_block, rwkv7_body, RWKV7Ranks
+    convolutions       tcn, with_channel_dropout
+"""
 
 from .comba import comba_block as comba_block
 from .delta_net import delta_net_block as delta_net_block

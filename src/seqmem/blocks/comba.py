@@ -15,6 +15,7 @@ from .._cells.fast_weights.heads import empty_memory, per_head, unit
 from .._cells.fast_weights.write import Write
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .short_conv import ShortConv
@@ -59,6 +60,7 @@ class CombaCore(AbstractFastWeightCell):
         return (normed.ravel() * sigmoid(extra)) @ self.W_o.mT
 
 
+@makes_layer
 def comba_block(
     input_size: int,
     hidden_size: int,

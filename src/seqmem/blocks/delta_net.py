@@ -14,6 +14,7 @@ from .._cells.fast_weights.heads import empty_memory, per_head, unit
 from .._cells.fast_weights.write import Write
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .short_conv import ShortConv
@@ -49,6 +50,7 @@ class DeltaCore(AbstractFastWeightCell):
         return (self.scale * rms_norm(reading, self.eps)).ravel() @ self.W_o.mT
 
 
+@makes_layer
 def delta_net_block(
     input_size: int,
     hidden_size: int,

@@ -17,6 +17,7 @@ from .._cells.fast_weights.heads import unit
 from .._cells.fast_weights.write import Memory
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_divisor, check_heads, check_sizes
 from ..layers.stack import Stack
@@ -66,6 +67,7 @@ class GatedDelta2Core(AbstractFastWeightCell):
         return (normed.ravel() * sigmoid(extra)) @ self.W_o.mT
 
 
+@makes_layer
 def gated_delta_net_2_block(
     input_size: int,
     hidden_size: int,

@@ -12,6 +12,7 @@ from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.gla import GLA
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from ..layers.stack import Stack
 
 
@@ -40,6 +41,7 @@ class GLACore(AbstractFastWeightCell):
         return (normed.ravel() * silu(extra)) @ self.W_o.mT
 
 
+@makes_layer
 def gla_block(
     input_size: int,
     hidden_size: int,

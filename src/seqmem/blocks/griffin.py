@@ -14,6 +14,7 @@ from .._cells.diagonal.rg_lru import C, decay_parameter, root
 from .._cells.initialisers import lecun_normal
 from .._cells.window.depthwise_conv import DepthwiseConv
 from .._cells.window.family import AbstractWindowCell
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_count, check_heads, check_sizes
 from ..layers.stack import Stack
@@ -93,6 +94,7 @@ class GriffinCore(AbstractDiagonalCell):
         return (h * g) @ self.W_o.mT + self.b_o
 
 
+@makes_layer
 def griffin_block(
     input_size: int,
     hidden_size: int,

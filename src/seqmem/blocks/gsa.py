@@ -10,6 +10,7 @@ from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.gsa import GSA, SlotValues
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from ..layers.stack import Stack
 
 
@@ -35,6 +36,7 @@ class GSACore(AbstractFastWeightCell):
         return (self.scale * rms_norm(silu(reading.ravel()), self.eps)) @ self.W_o.mT
 
 
+@makes_layer
 def gsa_block(
     input_size: int,
     hidden_size: int,

@@ -16,6 +16,7 @@ from .._cells.fast_weights.gated_delta_rule import gated_delta_rule
 from .._cells.fast_weights.heads import empty_memory, per_head, unit
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .short_conv import ShortConv
@@ -72,6 +73,7 @@ class KDACore(AbstractKDACore):
         return write, gate
 
 
+@makes_layer
 def kda_block(
     input_size: int,
     hidden_size: int,

@@ -10,6 +10,7 @@ from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.lightning_attention import LightningAttention
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from ..layers.stack import Stack
 
 
@@ -38,6 +39,7 @@ class LightningCore(AbstractFastWeightCell):
         return (sigmoid(extra) * normed) @ self.W_o.mT
 
 
+@makes_layer
 def lightning_attention_block(
     input_size: int,
     hidden_size: int,

@@ -11,6 +11,7 @@ from .._cells.diagonal.family import AbstractDiagonalCell
 from .._cells.diagonal.s6 import S6
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.precision import as_precision, precision, state_dtype
 from .._core.validation import check_positive, check_sizes
 from ..layers.stack import Stack
@@ -76,6 +77,7 @@ class MambaCore(AbstractDiagonalCell):
         return (as_precision(self.cell.readout(s, drive), precision(z)) * silu(z)) @ self.W_o.mT
 
 
+@makes_layer
 def mamba_block(
     input_size: int,
     hidden_size: int,
@@ -126,6 +128,7 @@ def mamba_block(
     return Stack([conv, MambaCore(cell, lecun_normal(keys[2], (input_size, hidden_size)))])
 
 
+@makes_layer
 def falcon_mamba_block(
     input_size: int,
     hidden_size: int,

@@ -13,6 +13,7 @@ from .._cells.fast_weights.ssd import ssd
 from .._cells.fast_weights.write import Memory
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_divisor, check_heads, check_sizes
 from ..layers.stack import Stack
@@ -62,6 +63,7 @@ class Mamba2Core(AbstractFastWeightCell):
         return (self.scale * rms_norm(gated, self.eps).ravel()) @ self.W_o.mT
 
 
+@makes_layer
 def mamba2_block(
     input_size: int,
     hidden_size: int,

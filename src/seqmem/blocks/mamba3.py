@@ -11,6 +11,7 @@ from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.mamba3 import Mamba3Memory
 from .._cells.fast_weights.mamba3_steps import Mamba3Rotation, Mamba3Steps, mamba3_sizes
 from .._cells.initialisers import lecun_normal
+from .._core.calls import makes_layer
 from ..layers.stack import Stack
 
 
@@ -37,6 +38,7 @@ class Mamba3Core(AbstractFastWeightCell):
         return self.memory.merged((reading + extra) * silu(z)).ravel() @ self.W_o.mT
 
 
+@makes_layer
 def mamba3_block(
     input_size: int,
     hidden_size: int,

@@ -14,6 +14,7 @@ from .._cells.fast_weights.mesa_net import LEAST_RIDGE, mesa, mesa_reading
 from .._cells.fast_weights.solvers import AbstractSolver, ConjugateGradients, check_solver
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .short_conv import ShortConv
@@ -55,6 +56,7 @@ class MesaCore(AbstractFastWeightCell):
         return (self.scale * rms_norm(reading, self.eps)).ravel() @ self.W_o.mT
 
 
+@makes_layer
 def mesa_net_block(
     input_size: int,
     hidden_size: int,

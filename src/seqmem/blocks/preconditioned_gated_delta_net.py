@@ -15,6 +15,7 @@ from .._cells.fast_weights.family import AbstractFastWeightCell
 from .._cells.fast_weights.heads import empty_memory
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
 from .._cells.normalisation import rms_norm
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .preconditioned import KeyCurvature, PreconditionedInput, preconditioned_delta_rule
@@ -49,6 +50,7 @@ class PreconditionedGatedDeltaCore(AbstractFastWeightCell):
         return (normed.ravel() * silu(extra)) @ self.W_o.mT
 
 
+@makes_layer
 def preconditioned_gated_delta_net_block(
     input_size: int,
     hidden_size: int,

@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._cells.fast_weights.delta_rule import check_beta_max
 from .._cells.initialisers import lecun_normal, log_of_uniform, softplus_bias
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .kda import AbstractKDACore
@@ -27,6 +28,7 @@ class PreconditionedKDACore(AbstractKDACore):
         return preconditioned_delta_rule(x, beta, log_alpha), gate
 
 
+@makes_layer
 def preconditioned_kda_block(
     input_size: int,
     hidden_size: int,

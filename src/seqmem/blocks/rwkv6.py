@@ -16,6 +16,7 @@ from .._cells.fast_weights.rwkv6 import receptance
 from .._cells.fast_weights.write import Memory
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import layer_norm
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
@@ -57,6 +58,7 @@ class RWKV6Core(AbstractFastWeightCell):
         return (normed * silu(gate)) @ self.W_o.mT
 
 
+@makes_layer
 def rwkv6_block(
     input_size: int,
     hidden_size: int | None = None,

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from .._cells.initialisers import lecun_normal
+from .._core.calls import makes_layer
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
 from .rwkv7_cores import LowRank, RWKV7Core, RWKV7Ranks, RWKV7UpperCore
 from .token_shift import Mixed, TokenShift, TokenShiftWithValues
 
 
+@makes_layer
 def rwkv7_block(
     input_size: int,
     *,

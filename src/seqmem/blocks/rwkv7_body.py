@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._core.calls import makes_layer
 from .._core.validation import check_sizes
 from ..layers.around import AbstractAround
 from ..layers.map import Map
@@ -58,6 +59,7 @@ class ResidualWithValues(AbstractAround):
         return ResidualWithValues(change(self.layer))
 
 
+@makes_layer
 def rwkv7_body(
     size: int,
     hidden_size: int | None = None,

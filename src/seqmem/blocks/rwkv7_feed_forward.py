@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cells.initialisers import lecun_normal
 from .._cells.window.family import AbstractWindowCell
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_sizes
 from ..layers.stack import Stack
@@ -42,6 +43,7 @@ class ChannelMixing(AbstractWindowCell):
         return self._mix(history.shifted(1), history.shifted(0))
 
 
+@makes_layer
 def rwkv7_feed_forward_block(
     input_size: int, hidden_size: int | None = None, *, key: PRNGKeyArray
 ) -> Stack:

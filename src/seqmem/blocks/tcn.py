@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cells.window.causal_conv import CausalConv
 from .._cells.window.family import AbstractWindowCell
+from .._core.calls import makes_layer
 from .._core.errors import bad_input
 from .._core.validation import check_count, check_rate, check_sizes
 from .._wrappers.masks import dropout_mask
@@ -98,6 +99,7 @@ class Join(AbstractWindowCell):
         return self.joined(self.normed.conv().readout_sequence(history, u), u[1])
 
 
+@makes_layer
 def tcn(
     input_size: int, hidden_size: int, *, num_levels: int, width: int, key: PRNGKeyArray
 ) -> Stack:

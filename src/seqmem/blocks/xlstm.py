@@ -12,6 +12,7 @@ from .._cells.fast_weights.mlstm import exponentially_gated, normalised
 from .._cells.fast_weights.write import Memory
 from .._cells.initialisers import lecun_normal
 from .._cells.normalisation import layer_norm
+from .._core.calls import makes_layer
 from .._core.precision import state_dtype
 from .._core.validation import check_heads, check_sizes
 from ..layers.stack import Stack
@@ -57,6 +58,7 @@ class MLSTMCore(AbstractFastWeightCell):
         return (sigmoid(extra) * self.scale * normed.ravel()) @ self.W_o.mT
 
 
+@makes_layer
 def xlstm_block(
     input_size: int,
     hidden_size: int,

@@ -1,4 +1,13 @@
-"""Real data sets, read from files or downloaded from their publishers, and batches by length."""
+"""Real data sets, read from files or downloaded from their publishers, and batches by length.
+
+tiny_shakespeare, multi30k, Translations       text
+spoken_digits, SpokenDigits, read_wav, log_mel sound
+mnist, fashion_mnist, Images, read_idx         images
+read_text, segment_text, Vocabulary, WordVocabulary
+                                               text of your own as tokens
+Buckets, Batch, pad_batch, NO_EXAMPLE          batches of sequences of similar lengths
+numpy_rng                                      a generator of NumPy from a key of JAX
+"""
 
 from ._buckets import (
     NO_EXAMPLE as NO_EXAMPLE,

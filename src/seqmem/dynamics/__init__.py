@@ -1,4 +1,17 @@
-"""Instruments for states over time: fixed points, exponents, attractors, similarity, gates."""
+"""Instruments for states over time: fixed points, exponents, attractors, similarity, gates.
+
+fixed_points, FixedPoints, linearise, Linearisation, state_jacobians, transitions,
+log_determinants                             where states rest, and what a step does near them
+lyapunov_exponents, LyapunovExponents, finite_time_exponents, FiniteTimeExponents,
+covariant_vectors, CovariantVectors, kaplan_yorke_dimension, entropy_rate
+                                             how fast states part, and in which directions
+power_spectrum_distance, state_space_divergence, mixture_divergence
+                                             how close a model comes to an attractor
+dynamical_similarity, DynamicalSimilarity, linear_cka      whether two networks do the same
+principal_components, PrincipalComponents, participation_ratio, state_vectors
+state_norms, drift, burn_in, gate_values, gate_saturation, GateSaturation
+                                             what states and gates do along sequences
+"""
 
 from ._burn_in import burn_in as burn_in
 from ._covariant_vectors import (

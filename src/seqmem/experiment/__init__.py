@@ -1,4 +1,11 @@
-"""A training loop that resumes bit for bit, with checkpoints and tables of metrics."""
+"""A training loop that resumes bit for bit, with checkpoints and tables of metrics.
+
+train                                  the loop
+Checkpoints, Validation, Metrics       what it saves, checks and writes
+stop_if_nonfinite, stop_if_skipped     when it ends early
+example_at                             the order of the data
+save_parameters, load_parameters       a model in one file, without pickle
+"""
 
 from ._callbacks import (
     stop_if_nonfinite as stop_if_nonfinite,

@@ -1,4 +1,21 @@
-"""Instruments for gradients over time, transforms of them, and online gradients."""
+"""Instruments for gradients over time, transforms of them, and online gradients.
+
+    value_grad_and_flow, Flow                   the norm of ∂L/∂s_t at every step of one's own loss
+    by_lag, gradient_horizons, Horizons         how far back a gradient reaches
+    contributions, gate_gradients               what each step adds to a gradient, and each gate
+    truncation_bias, online_bias, Bias, OnlineBias
+                                                what truncation and online rules get wrong
+    recommend_window, Recommendation            a window for truncated BPTT, from data
+    sensitivity, random_direction, eigenvalue_sensitivity, EigenvalueSensitivity
+    mean_field, MeanField, critical, with_unit_growth    cells at the edge of chaos
+    floss, norm_penalty                         penalties that keep gradients alive
+    memory_report, MemoryReport                 the memory that a gradient needs
+    ClipNorm, ClipValue, Scale, Detach, AbstractGradientTransform
+                                                transforms at every step of the backward pass
+    RTRL, SnAp, UORO, KFRTRL, EProp, RFLO       gradients that are computed forward in time
+
+`seqmem.gradients.pictures` draws them with matplotlib.
+"""
 
 from .._methods.scan.gradient_transforms import (
     AbstractGradientTransform as AbstractGradientTransform,

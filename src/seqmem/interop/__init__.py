@@ -1,7 +1,17 @@
 """Weights from and to other libraries, which need not be installed, and exported programs.
 
 `from_x` makes the layer that computes what a module of library x computes, from the arrays of its
-parameters by its names for them; `to_x` is the inverse. They agree on this:
+parameters by its names for them; `to_x` is the inverse. x is one of
+
+    equinox, flax, haiku, keras, torch, nir, onnx          libraries of layers
+    linoss, s5, mamba, mamba2, mamba3, minimax, qwen3_next, xlstm
+                                                           programs of papers
+    fla_comba, fla_delta_net, fla_gated_delta_net, fla_gated_delta_net_2, fla_gla, fla_gsa, fla_kda,
+    fla_mesa_net, fla_preconditioned_gated_delta_net, fla_preconditioned_kda, fla_rwkv6, fla_rwkv7
+                                                           layers of flash-linear-attention
+
+`read_keras` reads a file of Keras, `register_for_export` lets `jax.export` store programs that take
+a cell. All agree on this:
 
     names        those of one module, prefixes such as "model.layers.0.attn." cut off, in nested
                  dicts where the library has them; a name that is missing or unknown raises a

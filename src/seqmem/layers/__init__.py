@@ -1,4 +1,13 @@
-"""Layers: what stands between, around and on top of cells."""
+"""Layers: what stands between, around and on top of cells.
+
+deep                                  a deep, perhaps bidirectional network in one call
+Stack, Residual, Bidirectional        layers of layers; LayerByLayer gives each its own method
+Embedding, Map, GatedMLP              layers of one step: tokens, any function, an MLP
+MixtureOfExperts, HopfieldLayer       experts with a router, a memory of learned patterns
+RMSNorm, ZeroCenteredRMSNorm, LayerNorm
+Dropout, with_dropout_keys            dropout between layers, and its keys for a training step
+pooling, HopfieldPooling              one vector for a whole sequence: last, mean, attention
+"""
 
 from .._methods.layer_by_layer import LayerByLayer as LayerByLayer
 from . import pooling as pooling

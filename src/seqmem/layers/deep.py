@@ -6,13 +6,16 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
+from .._core.calls import describe, makes_layer, public_name
 from .._core.cell import AbstractLayer
+from .._core.errors import bad_input
 from .._core.validation import check_count, check_rate
 from .bidirectional import Bidirectional
 from .dropout import Dropout
 from .stack import Stack
 
 
+@makes_layer
 def deep(
     cell_type: Callable[..., AbstractLayer],
     input_size: int,
@@ -40,7 +43,8 @@ def deep(
         options: passed on to every cell.
 
     Raises:
-        ValueError: for less than one layer, or a dropout rate outside of [0, 1).
+        ValueError: for a cell in place of its class, for less than one layer, or a dropout rate
+            outside of [0, 1).
 
     Example:
         >>> import jax, seqmem
@@ -52,6 +56,14 @@ def deep(
         >>> ys.shape
         (7, 2, 128)
     """
+    if isinstance(cell_type, AbstractLayer) or not callable(cell_type):
+        is_cell = isinstance(cell_type, AbstractLayer)
+        name = public_name(type(cell_type)) if is_cell else "seqmem.LSTM"
+        raise bad_input(
+            f"seqmem.layers.deep got {describe(cell_type)} as its cell_type.",
+            "the class of the cells, since each layer is a cell of its own.",
+            f"write seqmem.layers.deep({name}, {input_size}, {hidden_size}, key=key).",
+        )
     check_count("deep", "num_layers", num_layers, remedy="leave it out for one layer.")
     check_rate("deep", dropout)
     layers, size = [], input_size

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import PyTree
 
 from .._core.batching import per_example_parts
+from .._core.calls import describe, public_name
 from .._core.cell import AbstractLayer
 from .._core.errors import bad_input
 from .._core.shapes import is_shape
@@ -49,14 +50,18 @@ class Stack(AbstractSeries):
     layers: tuple[Any, ...]
 
     def __init__(self, layers: Sequence[AbstractLayer]):
+        if isinstance(layers, AbstractLayer):
+            raise bad_input(
+                f"Stack got {describe(layers)}.",
+                "a list of layers.",
+                "write seqmem.layers.Stack([layer]).",
+            )
         for layer in layers:
             if not isinstance(layer, AbstractLayer):
                 raise bad_input(
-                    f"Stack got a {type(layer).__name__} among its layers.",
+                    f"Stack got {describe(layer)} among its layers.",
                     "cells, or other layers.",
-                    "wrap a function in seqmem.layers.Map(...)."
-                    if callable(layer)
-                    else "pass a list of cells.",
+                    _remedy(layer),
                 )
         if not layers:
             raise bad_input("Stack got no layer.", "one layer or more.", "pass a list of cells.")
@@ -72,6 +77,14 @@ class Stack(AbstractSeries):
     def map_first(self, change: Callable[[Any], Any]) -> "Stack":
         first, *above = self.layers
         return Stack([change(first), *above])
+
+
+def _remedy(layer: Any) -> str:
+    if isinstance(layer, type) and issubclass(layer, AbstractLayer):
+        return f"make an instance first: {public_name(layer)}(..., key=jax.random.key(0))."
+    if callable(layer):
+        return "wrap a function in seqmem.layers.Map(...)."
+    return "pass a list of cells."
 
 
 def _check_sizes(index: int, below: AbstractLayer, above: AbstractLayer, has_delta_t: bool) -> None:

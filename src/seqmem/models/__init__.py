@@ -1,4 +1,14 @@
-"""Whole models: language models, and sequence to sequence with attention."""
+"""Whole models: language models, and sequence to sequence with attention.
+
+LanguageModel                              embedding, any body, norm and head
+next_token_loss, token_losses, train_step  its loss, and a step of training
+generate, prefill                          text after a prompt, and the state after one
+from_pretrained, from_config, to_pretrained, download, load_tokenizer
+                                           published models, from and to their files
+EncoderDecoder, scheduled_sampling         sequence to sequence, and a way to train it
+AbstractDecoder, PlainDecoder, BahdanauDecoder, LuongDecoder
+AbstractAttention, AdditiveAttention, DotAttention
+"""
 
 from ._attention import (
     AbstractAttention as AbstractAttention,

@@ -1,5 +1,15 @@
 """Synthetic tasks for memories, with known answers and known scores of models without a memory; and
 chaotic systems with known exponents.
+
+    Adding, CopyMemory, TemporalOrder, SelectiveCopy, FlipFlop, Induction, AssociativeRecall
+                                         long time lags, and recall; Examples are what they draw
+    BitCopy, ItemRecall, BitFlipFlop     sequences of bits
+    WordProblem, Group, parity, cyclic, symmetric, alternating
+                                         products in groups: tracking a state
+    Scenes, Scene                        moving images
+    Lorenz63, Lorenz96, SystemCell       chaotic systems, also as cells
+    hello, input_only_correct            a text of a few letters
+    AbstractMemoryTask, AbstractBitTask, AbstractSystem     to write your own
 """
 
 from ._adding import Adding as Adding

@@ -1,5 +1,14 @@
 """Gradients and steps for any training loop: truncated BPTT, micro-batches, several devices; linear
 readouts in closed form.
+
+    make_step, begin_training, TrainingState     a jitted step of any loss and optimiser
+    Gradient, TruncatedBPTT, MicroBatched, AbstractGradient
+                                                 how its gradient is computed
+    mixed_precision, DataParallel                bfloat16, and a batch over several devices
+    with_burn_in, with_flossing, floss_steps     losses with something before or next to them
+    teacher_forced, forcing_alpha, multiple_shooting, Shooting
+                                                 chaotic systems
+    ridge_readout, fit_readout, RidgeSums        readouts by ridge regression
 """
 
 from ._burn_in import with_burn_in as with_burn_in

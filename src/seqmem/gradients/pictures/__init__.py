@@ -2,6 +2,9 @@
 
 matplotlib is an extra: `pip install 'seqmem[plot]'`. The figures use no backend and no global
 state; save them with `figure.savefig("picture.pdf")`. Values that are not finite are marked.
+
+    lag_curves, flow_history, horizon_history, window_bias    gradients over lags and over training
+    exponents, eigenvalues, phase_portrait                    Lyapunov spectra, Jacobians, states
 """
 
 from ._flow_history import flow_history as flow_history
