@@ -1,25 +1,19 @@
-"""The README's Python blocks run from top to bottom, as one program; one block is its own."""
+"""The README is short, its Python blocks run as one program, and what it names exists."""
 
-import importlib
-import importlib.util
 import operator
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 import seqmem
+from tests.helpers import cells_table
 
 README = pathlib.Path(__file__).parent.parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-STARTS = "use_cpu_cores()"  # comes before the first computation of a program
-ONE_PROGRAM = [block for block in BLOCKS if STARTS not in block]
+PROGRAM = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.S))
 
 
 @pytest.fixture(scope="module")
@@ -28,38 +22,18 @@ def names():
     lines = []
     variables = {"print": lambda *args: lines.append(" ".join(map(str, args)))}
     with jax.numpy_dtype_promotion("standard"):  # as users run it
-        exec(compile("\n".join(ONE_PROGRAM), str(README), "exec"), variables)
+        exec(compile(PROGRAM, str(README), "exec"), variables)
     return variables | {"lines": lines}
 
 
-def test_readme_program_prints_what_its_comments_say(names):
-    assert names["lines"][0] == "3 of 4 without a memory"
-    assert names["lines"][1] == "ello with 8 recurrent units"
-    assert float(names["lines"][2].strip("[]").split()[0]) > 0
-
-
-def test_block_for_every_core_is_a_program():
-    (block,) = set(BLOCKS) - set(ONE_PROGRAM)
-    program = block.replace(STARTS, "use_cpu_cores(2)")
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(README.parent / "src"), "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "(4, 64, 64) by 2 devices\n"
-
-
-def test_readme_program_runs_the_cell_that_it_introduces(names):
-    """No later block gives another meaning to a name of the first block."""
+def test_readme_program_measures_the_gradient_of_the_cell_that_it_introduces(names):
     assert isinstance(names["cell"], seqmem.LSTM)
     assert names["xs"].shape == (100, 8, 3)
-    assert names["ys"].shape == (100, 8, 128)  # of the bidirectional network
-    assert names["solution"].states.c.shape == (100, 8, 64)
+    assert names["ys"].shape == (100, 8, 64)
+    assert names["y"].shape == (64,)
+    assert names["curve"].shape == (100, 8)
     assert np.isfinite(names["value"])
-    assert names["beam"].tokens.shape == (4, 9)
+    assert float(names["lines"][0].strip("[]").split()[0]) > 0
 
 
 def test_readme_quotes_the_message_of_its_error(names):
@@ -68,25 +42,25 @@ def test_readme_quotes_the_message_of_its_error(names):
     assert f"ValueError: {error.value}\n" in TEXT
 
 
+def test_readme_has_at_most_150_lines():
+    assert TEXT.count("\n") <= 150
+
+
 def test_readme_names_exist():
-    """Every name with a sub-package in front of it, such as `layers.Stack`."""
-    names = set(re.findall(r"`(?:seqmem\.)?([A-Za-z_][\w.]*)", TEXT))
-    dotted = {name for name in names if name.split(".")[0] in seqmem._SUBPACKAGES and "." in name}
-    if importlib.util.find_spec("flax") is None:
-        dotted.remove("interop.nnx.Memory")
-    else:
-        importlib.import_module("seqmem.interop.nnx")
+    """Every name in the package, and every name with a sub-package in front of it."""
+    quoted = set(re.findall(r"`(?:seqmem\.)?([A-Za-z_][\w.]*)[`(]", TEXT))
+    dotted = {name for name in quoted if name.split(".")[0] in seqmem._SUBPACKAGES}
+    classes = {name for name in quoted if re.fullmatch(r"[A-Z][A-Za-z0-9]+", name)}
+    gradient_names = {"RTRL", "SnAp", "EProp", "UORO"}
     assert len(dotted) > 5
-    for name in dotted:
+    assert gradient_names < classes
+    for name in dotted | (classes - gradient_names - {"ValueError"}):
         operator.attrgetter(name)(seqmem)
+    for name in gradient_names:
+        getattr(seqmem.gradients, name)
 
 
-def test_readme_names_every_cell():
-    cells = [
-        name
-        for name in seqmem.__all__
-        if isinstance(getattr(seqmem, name), type)
-        and issubclass(getattr(seqmem, name), seqmem.AbstractCell)
-        and not name.startswith("Abstract")
-    ]
-    assert [name for name in cells if f"`{name}`" not in TEXT] == []
+def test_readme_counts_the_cells():
+    count = len(cells_table.cell_types())
+    assert f"{count} cells" in TEXT
+    assert f"[all {count}]" in TEXT
