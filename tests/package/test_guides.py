@@ -87,6 +87,7 @@ def check_models(names):
     assert names["greedy"].tokens.shape == names["drawn"].tokens.shape == (20, 2)
     assert np.isfinite(names["curve"]).all()
     assert names["curve"].shape == (64, 3)
+    assert names["beam"].tokens.shape == (4, 9)
     assert "64 tokens" in names["refusal"]
     text = names["vocabulary"].decode(names["continued"].tokens)
     assert text == " abc, abc, "
