@@ -122,6 +122,7 @@ def check_getting_started(names):
 
 
 def check_choose_a_memory(names):
+    assert names["vocabulary"].decode(names["letters"]) == "ello"
     assert set(names["scores"]) == {"RNN", "LSTM", "GRU", "MinGRU"}
     assert np.isfinite(list(names["scores"].values())).all()
 
