@@ -1,6 +1,7 @@
 """`check_op` passes correct kernels, and names the law that a faulty one breaks."""
 
 import collections
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from seqmem._testing.ops.check_op import LAWS
 from seqmem._testing.ops.rules import RULES
 from seqmem.testing import Case, KernelOp, LawBroken, NumpyFunction, check_op, report_op, run_case
 from tests.helpers.faulty_kernels import FAULTS
+from tests.helpers.number_faults import has_no_gradient_at_a_decay_of_zero
 from tests.helpers.numpy_kernels import MARKS, has_no_fault, kernel_op
 from tests.helpers.refusals import assert_refused
 from tests.helpers.scans import SCAN_FAULTS
@@ -91,6 +93,12 @@ def test_report_has_a_sentence_for_each_law():
 def test_report_names_a_wrong_shape():
     verdict = report_op(kernel_op(returns_a_transposed_state), long_time=SHORT)["values"]
     assert verdict.detail == "it returns state of shape [2, 2, 5, 3], not [2, 2, 3, 5]"
+
+
+def test_strong_decay_names_the_number_that_is_not_finite():
+    op = kernel_op(has_no_gradient_at_a_decay_of_zero)
+    detail = report_op(op, long_time=SHORT)["strong decay"].detail
+    assert re.fullmatch(r"at a log-decay of -inf, gradient of g is nan at \[\d, \d, \d\]", detail)
 
 
 # What a function does not offer

@@ -29,6 +29,13 @@ def test_law_by_itself_catches_a_faulty_scan(fault):
         LAWS[law](subject)
 
 
+def test_laws_of_sequences_pass_a_correct_scan():
+    subject = OpSubject(scan_op(leaky_sum, flags=("lengths", "resets")), 0, 8)
+    sequence_laws.segments(subject)
+    sequence_laws.nan_across_segments(subject)
+    sequence_laws.padding(subject)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", SCAN_FAULTS)
 def test_check_op_names_the_law_that_a_scan_breaks(fault):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..comparison import EXACT, largest_difference, not_finite
+from ..comparison import EXACT, label, largest_difference
 from .arrays import in_float64
 from .case import Case
 from .functions import JaxRunner
@@ -22,7 +22,7 @@ def strong_decay(subject: OpSubject) -> None:
         raise NotOffered(decays)
     for decay in decays:
         case = subject.case(log_decay=decay)
-        place = not_finite(subject.results(case))
+        place = _not_finite(subject.results(case))
         if place:
             raise Broken(case, f"at a log-decay of {decay:g}, {place}")
         subject.check([case], f"a log-decay of {decay:g} does not match single steps")
@@ -38,7 +38,7 @@ def dtypes(subject: OpSubject) -> None:
         for is_slow in (False, True)[: 1 + subject.op.has_slow_case]:
             case = subject.case(subject.long_time, dtype=dtype, is_slow=is_slow)
             _check_dtypes(subject, case)
-            place = not_finite(in_float64(subject.results(case)))
+            place = _not_finite(subject.results(case))
             if place:
                 raise Broken(case, f"with {dtype} inputs, {place}")
             how = f"with {dtype} inputs, the numbers are not those of single steps"
@@ -62,6 +62,15 @@ def _check_dtypes(subject: OpSubject, case: Case) -> None:
                     case,
                     f"with {op.dtype_of(case)} inputs, {name} is {leaf.dtype.name}, not {dtype}",
                 )
+
+
+def _not_finite(tree: PyTree) -> str | None:
+    """The first number that is NaN or infinite, as the end of a sentence."""
+    for path, leaf in jax.tree.leaves_with_path(in_float64(tree)):
+        indices = np.argwhere(~np.isfinite(leaf))
+        if len(indices):
+            return f"{label(path)} is {leaf[tuple(indices[0])]} at {indices[0].tolist()}"
+    return None
 
 
 def _floating_leaves(tree: PyTree) -> list[np.ndarray]:
