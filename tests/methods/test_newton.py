@@ -202,6 +202,16 @@ def test_newton_propagates_nan_as_scan_does(method):
     np.testing.assert_array_equal(np.isnan(solution.outputs), np.isnan(want))
 
 
+def test_overflow_to_nan_in_an_iteration_is_not_convergence():
+    """A chaotic network in float32; XLA's max over the residuals may ignore a NaN."""
+    cell = seqmem.with_gain(seqmem.RNN(INPUT, 32, key=jax.random.key(0)), 4)
+    cell = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), cell)
+    xs = normal(256, INPUT).astype(np.float32)
+    solution = solve(cell, xs, method=seqmem.Newton(chunk_size=None, max_iters=31))
+    assert not solution.stats.converged
+    np.testing.assert_array_equal(solution.outputs, solve(cell, xs, method=SCAN).outputs)
+
+
 @pytest.mark.slow
 @every_method
 def test_newton_converging_at_the_last_iteration_is_success(method):

@@ -207,7 +207,8 @@ def _agree(states: State, updated: State, tolerance: float) -> Bool[Array, ""]:
     distance = size = jnp.zeros((), dtype)
     for old, new in zip(jax.tree.leaves(states), jax.tree.leaves(updated), strict=True):
         is_same = (old == new) | (jnp.isnan(old) & jnp.isnan(new))
-        gap = jnp.where(is_same, 0, jnp.abs(new - old)).max(initial=0)
+        gap = jnp.where(is_same, 0, jnp.abs(new - old))
+        gap = jnp.where(jnp.isnan(gap), jnp.inf, gap).max(initial=0)  # max may ignore a NaN
         distance = jnp.maximum(distance, gap.astype(dtype))
         finite = jnp.where(jnp.isfinite(old), jnp.abs(old), 0).max(initial=0)
         size = jnp.maximum(size, finite.astype(dtype))
