@@ -73,23 +73,55 @@ for row, name in zip(panels, ("sum", "delta rule"), strict=True):
 figure
 
 # %% [markdown]
-# ## Networks that learn to recall
+# ## Two tasks
 #
-# Two tasks of `seqmem.tasks`. In `AssociativeRecall`, four pairs of a key and a value are read,
-# then each key comes again at some later step, and its value is the answer. All keys of a sequence
-# differ: nothing has to be overwritten. In `FlipFlop` there is one key only. Instructions come with
-# a bit: write (w) stores it, ignore (i) does not, and read (r) asks for the bit that was written
-# last. What should we expect? Both rules can do the first task, and only one the second.
+# In `tasks.AssociativeRecall`, four pairs of a key and a value are read, then each key comes again
+# at some later step, and its value is the answer. All keys of a sequence differ: nothing has to be
+# overwritten. The second task is made here. Ten pairs share only four keys, then each key is asked
+# for, and the answer is its *last* value. A sum has no order: where a key has several values,
+# linear attention should have to guess. A random one of them is right in half of all cases.
+
+# %%
+KEYS, VALUES, PAIRS = 4, 16, 10
+BLANK = KEYS + VALUES  # keys are the tokens 0 … 3, values 4 … 19
+
+
+def all_differ(key):
+    inputs, targets, weights = tasks.AssociativeRecall(64, pairs=4, vocabulary=64).batch(key, 32)
+    return inputs, targets + 32, weights  # the answer as a token
+
+
+@functools.partial(jax.vmap, out_axes=1)
+def draw_overwritten(key):
+    rngs = jax.random.split(key, 4)
+    k = jnp.concatenate([jnp.arange(KEYS), jax.random.randint(rngs[0], (PAIRS - KEYS,), 0, KEYS)])
+    k = jax.random.permutation(rngs[1], k)  # every key is written at least once
+    v = KEYS + jax.random.randint(rngs[2], (PAIRS,), 0, VALUES)
+    last = PAIRS - 1 - jnp.argmax(k[::-1] == jnp.arange(KEYS)[:, None], axis=1)
+    questions = jax.random.permutation(rngs[3], KEYS)
+    asked = jnp.stack([questions, jnp.full(KEYS, BLANK)], 1).ravel()
+    inputs = jnp.concatenate([jnp.stack([k, v], 1).ravel(), asked])
+    answers = jnp.zeros_like(inputs).at[2 * PAIRS :: 2].set(v[last[questions]])
+    return inputs, answers, answers > 0
+
+
+def overwritten(key):
+    return draw_overwritten(jax.random.split(key, 32))
+
+
+inputs, answers, _ = overwritten(jax.random.key(1))
+print("pairs    ", *inputs[: 2 * PAIRS, 0])
+print("questions", *inputs[2 * PAIRS :: 2, 0])
+print("answers  ", *answers[2 * PAIRS :: 2, 0])
+
+# %% [markdown]
+# ## Networks that learn to recall
 #
 # The cell stands in a language model, after a convolution over four steps: the step of a value then
 # sees the key before it too, so both can be stored together. All networks get 300 training steps,
 # the same optimiser and new examples at every step.
 
 # %%
-problems = {
-    "recall, all keys differ": tasks.AssociativeRecall(64, pairs=4, vocabulary=64),
-    "flip-flop, one key overwritten": tasks.FlipFlop(64, ignore=0.5),
-}
 optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))
 
 
@@ -101,43 +133,43 @@ def make_network(cell_type, tokens):
     return models.LanguageModel(body, tokens, norm=layers.RMSNorm(64), key=keys[2])
 
 
-def loss_and_accuracy(network, task, key, size):
-    examples = task.batch(key, size)
-    answers = examples.targets + task.input_size - task.output_size  # answers are the last tokens
-    _, logits = seqmem.unroll(network, None, examples.inputs)
+def loss_and_accuracy(network, inputs, answers, weights):
+    _, logits = seqmem.unroll(network, None, inputs)
     losses, is_right = models.token_losses(logits, answers), logits.argmax(-1) == answers
-    means = [(examples.weights * x).sum() / examples.weights.sum() for x in (losses, is_right)]
-    return means[0], means[1]
+    loss, accuracy = ((weights * x).sum() / weights.sum() for x in (losses, is_right))
+    return loss, accuracy
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def train(network, task, key):
+def train(network, draw, key):  # the accuracy of each step, on examples that are new to it
     def step(carry, key):
         network, opt_state = carry
         gradient_of = jax.value_and_grad(loss_and_accuracy, has_aux=True)
-        (_, accuracy), gradient = gradient_of(network, task, key, 32)
+        (_, accuracy), gradient = gradient_of(network, *draw(key))
         updates, opt_state = optimiser.update(gradient, opt_state)
         return (optax.apply_updates(network, updates), opt_state), accuracy
 
     carry = network, optimiser.init(network)
-    (network, _), accuracies = jax.lax.scan(step, carry, jax.random.split(key, 300))
-    return network, accuracies
+    return jax.lax.scan(step, carry, jax.random.split(key, 300))[1]
 
 
 figure = Figure(figsize=(8, 3), dpi=100, layout="constrained")
-for axes, (name, task) in zip(figure.subplots(1, 2), problems.items(), strict=True):
+problems = {"all keys differ": (all_differ, 64), "keys are overwritten": (overwritten, BLANK + 1)}
+for axes, (name, (draw, tokens)) in zip(figure.subplots(1, 2), problems.items(), strict=True):
     for cell_type in (seqmem.LinearAttention, seqmem.DeltaRule):
-        network, accuracies = train(
-            make_network(cell_type, task.input_size), task, jax.random.key(3)
-        )
-        accuracy = loss_and_accuracy(network, task, jax.random.key(4), 500)[1]
-        print(f"{name}, {cell_type.__name__}: {accuracy:.1%} of new answers right")
+        accuracies = train(make_network(cell_type, tokens), draw, jax.random.key(3))
+        rate = accuracies[-20:].mean()
+        print(f"{name}, {cell_type.__name__}: {rate:.1%} right in the last 20 steps")
         axes.plot(accuracies, lw=0.8, label=cell_type.__name__)
     axes.set(title=name, xlabel="training step", ylabel="accuracy", ylim=(0, 1.03))
     axes.legend(frameon=False)
 figure
 
 # %% [markdown]
+# Where all keys differ, both learn to recall. Where keys are overwritten, the delta rule soon makes
+# no mistakes, and linear attention stays far below it. That it does better than a random choice may
+# be due to the convolution, which sees the order of neighbouring pairs.
+#
 # ## What to try next
 #
 # * `seqmem.GatedDeltaRule` has a decay too, which forgets all keys at once, and `seqmem.KDA` one

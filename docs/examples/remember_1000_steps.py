@@ -78,7 +78,10 @@ pictures.lag_curves(curves)
 # %% [markdown]
 # ## Training
 #
-# Both networks get the same 300 batches of 32 sequences, the same optimiser and the same clipping.
+# With chrono biases several per cent of the gradient arrive at the first step. With the default
+# ones the gradient halves every five steps, and from the triangle on it is 0 in float32: no
+# optimiser can learn from it. Both networks now get the same 500 batches of 32 sequences, the same
+# optimiser and the same clipping.
 
 # %%
 optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
@@ -93,7 +96,7 @@ def train(network, key):
         return (optax.apply_updates(network, updates), opt_state), value
 
     carry = network, optimiser.init(network)
-    (network, _), losses = jax.lax.scan(step, carry, jax.random.split(key, 300))
+    (network, _), losses = jax.lax.scan(step, carry, jax.random.split(key, 500))
     return network, losses
 
 
@@ -112,7 +115,11 @@ figure
 # %% [markdown]
 # ## What the trained network does
 #
-# Does its memory last beyond the lag of training? And where is the sign kept? The picture shows one
+# The default network stays at ln 2, as its gradient said. The chrono network stays there too for
+# some hundred steps, because its input gates are almost closed at first and the sign makes a small
+# difference only. Once the output follows this difference, the loss falls within a few dozen steps.
+#
+# Does the memory last beyond the lag of training? And how is the sign kept? The picture shows one
 # entry of the memory c_t for 16 sequences, coloured by the marked sign: the entry that separates
 # the two signs best at the end.
 
