@@ -225,7 +225,7 @@ def index() -> str:
         "Every public name, by page. Cells are compared in one [table](../cells.md).",
     ]
     for name, paths in entries().items():
-        links = ", ".join(f"[`{path.split('.')[-1]}`][{path}]" for path in paths)
+        links = ", ".join(f"[`{path.split('.')[-1]}`]({name}.md#{path})" for path in paths)
         lines.append(f"**[{PAGES[name].title}]({name}.md)**: {links}")
     return "\n\n".join(lines) + "\n"
 
