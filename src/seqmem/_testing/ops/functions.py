@@ -41,7 +41,7 @@ class NumpyFunction:
             an entry for each argument that has one. None: the gradients are not tested.
 
     Example:
-        A function of PyTorch tensors `kernel(q, k, v, beta)`::
+        A function of PyTorch tensors `kernel(q, k, v, beta)`:
 
             def forward(**arrays):
                 o, state = kernel(**{name: torch.tensor(x) for name, x in arrays.items()})
