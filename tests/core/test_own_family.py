@@ -15,7 +15,8 @@ def drives_of(problem):
         return seqmem.project(cell, x, problem.init)
 
     run = seqmem.vmap_batch(project_one, problem.cell, problem.batch_axes, time=True)
-    return run(problem.inputs)
+    drives, padding = run(problem.inputs), problem.flags.padding
+    return drives if padding is None else jnp.where(padding[..., None], 0, drives)
 
 
 def sum_in_parallel(problem, method):
@@ -23,16 +24,15 @@ def sum_in_parallel(problem, method):
     flags = problem.flags
     if flags.reset is not None or flags.perturbation is not None:
         return seqmem.ReferenceScan().run(problem)
-    drives = drives_of(problem)
-    if flags.padding is not None:
-        drives = jnp.where(flags.padding[..., None], jnp.zeros_like(drives), drives)
-    states = problem.state + jax.lax.cumsum(drives, reverse=problem.reverse)
+    states = problem.state + jax.lax.cumsum(drives_of(problem), reverse=problem.reverse)
     final = states[0 if problem.reverse else -1]
     return seqmem.Solution(final, states, states if problem.return_states else None)
 
 
 def sum_of(problem):
-    """The transition of a stretch of time: the sum of its drives."""
+    """The transition of a stretch of time: the sum of its drives, which knows of no reset."""
+    if problem.flags.reset is not None:
+        raise ValueError("A sum over devices cannot be reset.")
     return drives_of(problem).sum(0)
 
 
@@ -99,11 +99,15 @@ def test_own_family_runs_on_parallel_newton_and_sharded():
     for method in (None, seqmem.Parallel(), seqmem.Newton(chunk_size=3)):
         np.testing.assert_allclose(seqmem.unroll(cell, None, xs, method=method)[1], want, rtol=1e-5)
 
-    def run(share):
-        return seqmem.unroll(cell, None, share, method=seqmem.Sharded("time"))[1]
+    def run(share, resets=None):
+        options = {"method": seqmem.Sharded("time"), "resets": resets}
+        return seqmem.unroll(cell, None, share, **options)[1]
 
-    shares = jax.vmap(run, axis_name="time")(xs.reshape(4, 2, 5, 2))
+    in_shares = xs.reshape(4, 2, 5, 2)
+    shares = jax.vmap(run, axis_name="time")(in_shares)
     np.testing.assert_allclose(shares.reshape(8, 5, 3), want, rtol=1e-5)
+    with pytest.raises(ValueError, match="cannot be reset"):
+        jax.vmap(run, axis_name="time")(in_shares, np.ones((4, 2, 5), bool))
 
 
 @dataclasses.dataclass(frozen=True)

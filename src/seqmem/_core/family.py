@@ -19,7 +19,7 @@ class TransitionRule(NamedTuple):
         compose(first, then)                 is then after first
 
     Attributes:
-        of: (problem) -> transition, for all examples of the batch.
+        of: (problem) -> transition, resets and padding included, for all examples of the batch.
         compose: (transition, transition) -> transition.
         apply: (transition, state) -> state.
     """
