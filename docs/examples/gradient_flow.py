@@ -127,10 +127,14 @@ figure
 
 # %%
 norms = gradients.by_lag(flow["layer 2"].norm())[100]
-longest = vocabulary.decode(new_inputs[0, -40:, norms.argmax()])
-print(f"at lag 100: median {jnp.median(norms):.0e}, largest {norms.max():.0e}, of {longest!r}")
+source = vocabulary.decode(new_inputs[0, -40:, norms.argmax()])
+print(f"at lag 100: median {jnp.median(norms):.0e}, largest {norms.max():.0e}, of {source!r}")
 
 # %% [markdown]
+# The largest gradient is millions of times the median. When this was written, its text was a row of
+# a table, where the position in the row matters. Averages over a batch say little about the typical
+# text, so look at both.
+#
 # ## The window that this model needs
 #
 # Truncated backpropagation cuts the gradient every few steps. `recommend_window` searches for the
@@ -153,6 +157,10 @@ print(f"a window of 4 steps has a bias of {short.relative:.2f}, at a cosine of {
 pictures.window_bias(result, bias=0.1)
 
 # %% [markdown]
+# A window of 4 steps is off by a third, although 99 % of the norms above lie within 5 to 11 steps.
+# A cut every 4 steps leaves the losses only 2.5 steps on average, and the few texts with a long
+# reach count as well.
+#
 # ## What to try next
 #
 # * Another body: `seqmem.GRU`, or `seqmem.with_chrono_bias(layer, 200, key=key)` for each LSTM.

@@ -111,10 +111,10 @@ panels["Newton"].legend(frameon=False)
 figure
 
 # %% [markdown]
-# Far below 0 a few iterations suffice, near 0 it takes hundreds, and above 0 about one for every
-# step, or more than that. The diagonal alone costs several times as many iterations. The units of a
-# ParaGRU read only themselves, so its Jacobian is diagonal. The cell declares that, and both
-# methods then take the same cheap iterations.
+# Far below 0 a few iterations suffice, near 0 it takes hundreds, and above 0 almost as many as
+# there are steps. The diagonal alone needs several times as many iterations as the whole Jacobian.
+# The units of a ParaGRU read only themselves, so its Jacobian is diagonal. The cell declares that,
+# and both methods then take the same cheap iterations.
 #
 # ## The same values, the same gradients
 #

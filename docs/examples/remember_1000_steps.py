@@ -140,6 +140,11 @@ axes.set(xlabel="step", ylabel=f"$c_t$ of unit {unit}")
 figure
 
 # %% [markdown]
+# The memory lasts for five times the lag of training. The picture shows why: this entry does not
+# hold the sign as a value. For one sign it stays near 0; for the other it begins to grow after some
+# dozen steps, by about one per step, and tanh of it is 1 from then on. The sign has become one of
+# two modes of the network, and neither mode fades.
+#
 # ## What to try next
 #
 # * A GRU: `with_chrono_bias` sets the bias of its update gate.
