@@ -33,6 +33,6 @@ def draw(
             axes.fill_between(steps, returns.min(0), returns.max(0), color=colour, alpha=0.15, lw=0)
         axes.axhline(chance, color="0.5", ls=":")
         axes.set(xlabel="steps of all environments", ylabel="return", ylim=(chance - 0.2, 1.05))
-        axes.ticklabel_format(axis="x", scilimits=(5, 5), useMathText=True)
-        axes.legend(frameon=False, ncols=2)
+        axes.ticklabel_format(axis="x", scilimits=(6, 6), useMathText=True)
+        axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.67))
         figure.savefig(path)

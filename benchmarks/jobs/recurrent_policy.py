@@ -9,7 +9,7 @@ with 4 suits. The best with one is 1.
 
 PPO runs as one program: environments, the acting policy, and all updates. A rollout starts with the
 states that acting has reached, and training computes the same states again from there, with a
-reset where an episode begins. All memories have 64 units and the same settings, which were chosen
+reset where an episode begins. All memories have 32 units and the same settings, which were chosen
 for none of them; "none" is a feed-forward layer with as many weights as the GRU. The seeds of a
 memory train side by side.
 

@@ -39,7 +39,7 @@ class Settings:
     updates: int = 500
     epochs: int = 4
     minibatches: int = 2
-    size: int = 64
+    size: int = 32
     learning_rate: float = 2e-3
     discount: float = 0.9
     trace_decay: float = 0.9

@@ -225,8 +225,8 @@ for name, make in (("GRU", make_gru), ("feed-forward", make_feed_forward)):
 figure = Figure(figsize=(5, 3), layout="constrained")
 axes = figure.subplots()
 for name, curve in returns.items():
-    axes.plot(np.arange(1, UPDATES + 1) * ENVIRONMENTS * TIME, curve, label=name)
+    axes.plot(np.arange(1, UPDATES + 1) * ENVIRONMENTS * TIME / 1000, curve, label=name)
 axes.axhline(1 / SUITS, color="0.5", ls=":", label="guessing")
-axes.set(xlabel="steps of all environments", ylabel="return", ylim=(0, 1.05))
+axes.set(xlabel="thousands of steps, of all environments", ylabel="return", ylim=(0, 1.05))
 axes.legend(frameon=False)
 figure
