@@ -132,20 +132,20 @@ def resets_from_dones(
         >>> seqmem.resets_from_dones(dones, previous=True).tolist()
         [True, False, True, False]
     """
-    dones, previous = _as_array(dones), _as_array(previous)
+    dones, first = _as_array(dones), _as_array(previous)
     if dones.ndim < 1 or dones.dtype != jnp.bool_:
         raise bad_input(
             f"resets_from_dones got dones of {dones.dtype} and shape {dones.shape}.",
             "booleans [time, *batch].",
             "write terminated | truncated, or dones != 0 for numbers.",
         )
-    if previous.shape not in ((), dones.shape[1:]) or previous.dtype != jnp.bool_:
+    if first.shape not in ((), dones.shape[1:]) or first.dtype != jnp.bool_:
         raise bad_input(
-            f"resets_from_dones got previous of {previous.dtype} and shape {previous.shape}.",
+            f"resets_from_dones got previous of {first.dtype} and shape {first.shape}.",
             f"a boolean, or booleans of shape {dones.shape[1:]}.",
             "pass dones[-1] of the chunk before.",
         )
-    first = jnp.broadcast_to(previous, (1, *dones.shape[1:]))
+    first = jnp.broadcast_to(first, (1, *dones.shape[1:]))
     return jnp.concatenate([first, jnp.asarray(dones)])[: len(dones)]
 
 
