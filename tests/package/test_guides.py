@@ -207,7 +207,7 @@ GUIDES = {
     "conformance.md": Guide([], check_conformance),
     "dynamics.md": Guide([(r"steps=100\b", "steps=2", 2)], check_dynamics),
     "models.md": Guide([], check_models),
-    "reinforcement_learning.md": Guide([], check_reinforcement_learning),
+    "reinforcement_learning.md": Guide([], check_reinforcement_learning, quotes_prints=True),
     "other_libraries.md": Guide([], check_other_libraries, quotes_prints=True, package="flax"),
     "sequences.md": Guide([], check_sequences, quotes_prints=True),
     "write_a_cell.md": Guide([], check_write_a_cell, quotes_prints=True),
