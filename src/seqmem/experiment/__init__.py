@@ -4,7 +4,7 @@ train                                  the loop
 Checkpoints, Validation, Metrics       what it saves, checks and writes
 stop_if_nonfinite, stop_if_skipped     when it ends early
 example_at                             the order of the data
-save_parameters, load_parameters       a model in one file, without pickle
+save_parameters, load_parameters       a model in one file, which holds no code
 """
 
 from ._callbacks import (
