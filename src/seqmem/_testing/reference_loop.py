@@ -5,7 +5,6 @@ loop stops at a length and starts again at a reset in plain Python. The gradient
 rule, step by step from the last to the first.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -22,11 +21,12 @@ from .runs import Values
 
 
 class SequenceFlags(NamedTuple):
-    """Lengths and resets of a batch of sequences, with a name for messages."""
+    """Lengths, resets and a mask of a batch of sequences, with a name for messages."""
 
     name: str
     lengths: Int[np.ndarray, " batch"]
     resets: Bool[np.ndarray, "time batch"]
+    mask: Bool[np.ndarray, "time batch"] | None = None
 
 
 def step(cell: AbstractCell, state: State, x: PyTree) -> tuple[State, Output]:
@@ -53,13 +53,15 @@ def zeros_like(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
 
 
-def step_order(flags: SequenceFlags, example: int, *, reverse: bool) -> Iterator[tuple[int, bool]]:
+def step_order(flags: SequenceFlags, example: int, *, reverse: bool) -> list[tuple[int, bool]]:
     """(t, whether step t starts from the initial state) for one sequence, in the run's order."""
     length, resets = int(flags.lengths[example]), flags.resets[:, example]
-    for t in reversed(range(length)) if reverse else range(length):
-        # In reverse, the reset between x[t] and x[t + 1] comes before step t.
-        border = t + 1 if reverse else t
-        yield t, border < length and bool(resets[border])
+    valid = [t for t in range(length) if flags.mask is None or flags.mask[t, example]]
+    if not reverse:
+        return [(t, bool(resets[t])) for t in valid]
+    # In reverse, the reset between x[t] and the valid step after it comes before step t.
+    borders = [*(bool(resets[t]) for t in valid[1:]), False]
+    return list(zip(valid, borders, strict=False))[::-1]
 
 
 class Sequence(NamedTuple):
@@ -94,7 +96,7 @@ def run_reference(
         d_states = unstack(swap_time_and_batch(cotangents.states), batch, time)
     results = []
     for i in range(batch):
-        order = list(step_order(flags, i, reverse=reverse))
+        order = step_order(flags, i, reverse=reverse)
         values = Values(d_finals[i], d_outputs[i], d_states[i])
         results.append(_run_sequence(cell, Sequence(states[i], inputs[i], order, values)))
     total = zeros_like(keep_inexact(cell))

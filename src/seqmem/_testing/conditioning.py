@@ -1,0 +1,90 @@
+"""Comparison of a run with the loop where rounding errors may grow: chaotic cells, extreme numbers.
+
+How much rounding errors may grow is measured: the loop runs a second time, from parameters, inputs
+and a state that are changed by a relative ε. An error of one rounding in the run may grow as much
+as these changes did.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .comparison import FLOOR, label
+
+NUDGE = 1e-7  # relative change of the second run
+ROUNDINGS = 1e4  # roundings that an entry may have behind it
+ILL_CONDITIONED = 0.1  # a relative error that may be rounding tells nothing
+
+
+class Comparison(NamedTuple):
+    """How a run compares with the loop.
+
+    Attributes:
+        difference: the end of a sentence; None where nothing differs by more than rounding.
+        leaves: how many arrays were compared.
+        skipped: how many could not be: rounding alone may change them by more than a tenth, or the
+            loop itself is not finite.
+    """
+
+    difference: str | None
+    leaves: int
+    skipped: int
+
+
+def nudged(rng: np.random.Generator, tree: PyTree) -> PyTree:
+    """A tree whose numbers are changed by a relative `NUDGE`, up or down."""
+
+    def nudge(leaf: Any) -> Any:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        leaf = np.asarray(leaf)
+        return leaf * (1 + NUDGE * rng.choice([-1.0, 1.0], leaf.shape))
+
+    return jax.tree.map(nudge, tree)
+
+
+def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Comparison:
+    """A run against the loop, and the loop from nudged numbers; `eps` is the run's precision."""
+    if jax.tree.structure(got) != jax.tree.structure(want):
+        structures = jax.tree.structure(got), jax.tree.structure(want)
+        return Comparison(f"the tree is {structures[0]} instead of {structures[1]}", 0, 0)
+    leaves = skipped = 0
+    worst: tuple[float, str] | None = None
+    rows = zip(
+        jax.tree.leaves_with_path(got),
+        jax.tree.leaves(want),
+        jax.tree.leaves(want_nudged),
+        strict=True,
+    )
+    for (path, one), other, other_nudged in rows:
+        one, other, other_nudged = (np.asarray(leaf) for leaf in (one, other, other_nudged))
+        if one.shape != other.shape:
+            return Comparison(f"{label(path)} has shape {one.shape}, not {other.shape}", leaves, 0)
+        if not (np.isfinite(other).all() and np.isfinite(other_nudged).all()):
+            skipped += 1
+            continue
+        leaves += 1
+        wide = np.result_type(other, np.float64)
+        other = other.astype(wide)
+        scale = max(np.abs(other).max(initial=0.0), FLOOR)
+        growth = np.abs(other_nudged - other).max(initial=0.0) / NUDGE
+        allowed = ROUNDINGS * eps * (growth + scale)
+        if allowed > ILL_CONDITIONED * scale:
+            skipped, leaves = skipped + 1, leaves - 1
+            continue
+        apart = np.abs(one.astype(wide) - other)
+        if not apart.size or apart.max() <= allowed:  # NaN is larger than everything
+            continue
+        place = np.unravel_index(np.argmax(apart), apart.shape)
+        ratio = float(np.nan_to_num(apart[place] / allowed, nan=np.inf))
+        if worst is None or ratio > worst[0]:
+            where = f" at {[int(i) for i in place]}" if place else ""
+            worst = (
+                ratio,
+                f"{label(path)}{where} is {one[place]:.9g} and not {other[place]:.9g}; rounding "
+                f"explains {allowed:.2g}",
+            )
+    return Comparison(worst and worst[1], leaves, skipped)

@@ -1,0 +1,235 @@
+"""One run of a cell over sequences, in plain data, compared with the loop of single steps."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .._core.cell import AbstractCell
+from .._core.method import AbstractMethod
+from .._core.precision import as_precision
+from .._core.shapes import zeros_like_input
+from .._core.timed import map_delta_t
+from .comparison import LawBroken
+from .compiler import compiled
+from .conditioning import Comparison, compare, nudged
+from .draws import inexact_shapes, normal
+from .reference_loop import SequenceFlags, initial_state, run_reference, stack, step, unstack
+from .runs import RunOptions, StepInputs, Values, evaluate, without_states
+from .trees import with_nan
+
+PER_STEP = ("ys", "gradient of xs")
+PER_SEQUENCE = ("final state", "gradient of the state")
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceRun:
+    """One run of a cell, in plain data, so that it can be drawn, printed, and made smaller.
+
+    `check` compares its outputs, final state and gradients with a loop of single steps in float64.
+    Padding holds NaN. Random numbers come from `seed`.
+
+    Attributes:
+        cell: the cell.
+        method: the method; None is the default.
+        time: steps.
+        batch: batch axes.
+        lengths: valid steps of each example, or None. Examples are numbered as in the flat batch.
+        padding: the masked steps as ((t, example), ...), or None for a run without a mask.
+        resets: the steps with a reset as ((t, example), ...), or None.
+        reverse, remat_every: as for `seqmem.unroll`.
+        has_state: whether the run starts from states that the cell reaches in two steps, one for
+            each example, or from `cell.init_state()`.
+        dtype: of parameters, inputs and state.
+        param_scale, param_noise: every parameter p becomes scale · p + noise · normal.
+        input_scale: the standard deviation of the inputs.
+        seed: of all random numbers.
+        x: an example of an input, for a cell whose `input_shape` leaves sizes open.
+    """
+
+    cell: AbstractCell
+    method: AbstractMethod | None = None
+    time: int = 5
+    batch: tuple[int, ...] = ()
+    lengths: tuple[int, ...] | None = None
+    padding: tuple[tuple[int, int], ...] | None = None
+    resets: tuple[tuple[int, int], ...] | None = None
+    reverse: bool = False
+    remat_every: int | None = None
+    has_state: bool = False
+    dtype: str = "float64"
+    param_scale: float = 1.0
+    param_noise: float = 0.0
+    input_scale: float = 1.0
+    seed: int = 0
+    x: Any = None
+
+    def check(self) -> Comparison:
+        """Compare the run with the loop.
+
+        Returns:
+            How many arrays were compared, and how many could not be.
+
+        Raises:
+            LawBroken: where an array differs by more than rounding explains.
+            ValueError: where seqmem refuses the run.
+        """
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+            comparison = self._compare()
+        if comparison.difference is not None:
+            raise LawBroken("agreement", f"{comparison.difference}\n{self.lines()}")
+        return comparison
+
+    def lines(self, cell: str | None = None) -> str:
+        """The run as a program; `cell` is the code of the cell, if its `repr` is none."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        values = [(name, getattr(self, name)) for name in defaults if name != "cell"]
+        options = [
+            f"{name}={'seqmem.' if name == 'method' else ''}{value!r}"
+            for name, value in values
+            if value != defaults[name]
+        ]
+        return "\n".join(
+            [
+                "import jax, jax.numpy as jnp, seqmem, seqmem.testing",
+                f"cell = {cell or repr(self.cell)}",
+                f"run = seqmem.testing.SequenceRun({', '.join(['cell', *options])})",
+                "run.check()",
+            ]
+        )
+
+    @property
+    def count(self) -> int:
+        """Examples of the flat batch."""
+        return int(np.prod(self.batch, dtype=int))
+
+    def flags(self) -> SequenceFlags:
+        """The lengths, resets and mask of the flat batch."""
+        lengths = np.full(self.count, self.time) if self.lengths is None else self.lengths
+        resets = np.zeros((self.time, self.count), bool)
+        mask = np.ones((self.time, self.count), bool)
+        for array, places, value in ((resets, self.resets, True), (mask, self.padding, False)):
+            for place in places or ():
+                array[place] = value
+        return SequenceFlags("", np.asarray(lengths, int), resets, mask)
+
+    def _compare(self) -> Comparison:
+        rng = np.random.default_rng(self.seed)
+        dtype = jnp.dtype(self.dtype)
+        rounded = functools.partial(_rounded, dtype=dtype)
+        cell = rounded(self._draw_parameters(rng))
+        xs = rounded(self._draw_inputs(rng, self.time))
+        state = rounded(self._reach_states(rng, cell)) if self.has_state else None
+        shapes = jax.eval_shape(step, cell, compiled(initial_state)(cell), _first(xs))
+        d_state, d_ys = inexact_shapes(shapes)
+        cotangents = rounded(
+            Values(
+                self._normal(rng, d_state, self.count),
+                self._normal(rng, d_ys, self.time, self.count),
+            )
+        )
+        flags = self.flags()
+        wants = [
+            without_states(
+                run_reference(*start, flags, cotangents, reverse=self.reverse)  # pyright: ignore
+            )
+            for start in ((cell, state, xs), nudged(rng, (cell, state, xs)))
+        ]
+        arguments = as_precision((cell, state, xs, cotangents), dtype)
+        got = self._evaluate(*arguments, flags)
+        return compare(got, *wants, eps=float(jnp.finfo(dtype).eps))
+
+    def _draw_parameters(self, rng: np.random.Generator) -> AbstractCell:
+        def draw(leaf: Any) -> Any:
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+                return leaf
+            return jnp.asarray(self.param_scale * leaf + self.param_noise * normal(rng, leaf))
+
+        return jax.tree.map(draw, as_precision(self.cell, jnp.dtype("float64")))
+
+    def _draw_inputs(self, rng: np.random.Generator, time: int) -> PyTree:
+        x = self.x if self.x is not None else zeros_like_input(self.cell.input_shape, np.float64)
+
+        def draw(leaf: Any) -> np.ndarray:
+            leaf, shape = np.asarray(leaf), (time, self.count, *np.shape(leaf))
+            if np.issubdtype(leaf.dtype, np.inexact):
+                return self.input_scale * normal(rng, jax.ShapeDtypeStruct(shape, leaf.dtype))
+            largest = 1 if leaf.dtype == bool else int(np.max(leaf, initial=0))
+            return rng.integers(0, largest + 1, shape).astype(leaf.dtype)
+
+        return map_delta_t(np.abs, jax.tree.map(draw, x))
+
+    def _reach_states(self, rng: np.random.Generator, cell: AbstractCell) -> PyTree:
+        """The states that the cell reaches in two steps, one for each example."""
+        inputs = self._draw_inputs(rng, 2)
+        states = []
+        for example in range(self.count):
+            state = compiled(initial_state)(cell)
+            for x in unstack(jax.tree.map(lambda leaf, i=example: leaf[:, i], inputs), 2):
+                state, _ = compiled(step)(cell, state, x)
+            states.append(state)
+        return stack(states)
+
+    def _normal(self, rng: np.random.Generator, shapes: PyTree, *leading: int) -> PyTree:
+        def draw(leaf: Any) -> np.ndarray:
+            return normal(rng, jax.ShapeDtypeStruct((*leading, *leaf.shape), leaf.dtype))
+
+        return jax.tree.map(draw, shapes)
+
+    def _evaluate(
+        self,
+        cell: AbstractCell,
+        state: PyTree,
+        xs: PyTree,
+        cotangents: Values,
+        flags: SequenceFlags,
+    ) -> dict[str, PyTree]:
+        """The run by `seqmem.solve`, with the batch axes flattened again."""
+        assert flags.mask is not None
+        is_padding = ~(flags.mask & (np.arange(self.time)[:, None] < flags.lengths))
+        if is_padding.any():
+            xs = with_nan(xs, is_padding)
+        batched = functools.partial(self._reshape, first=1, last=2, sizes=self.batch)
+        steps = StepInputs(
+            None if self.lengths is None else flags.lengths.reshape(self.batch),
+            None if self.resets is None else batched(flags.resets),
+            None if self.padding is None else batched(flags.mask),
+        )
+        options = RunOptions(
+            self.method,  # pyright: ignore
+            self.remat_every,
+            self.reverse,
+            has_flags=self.has_state,
+        )
+        cotangents = Values(
+            self._reshape(cotangents.state, 0, 1, self.batch), batched(cotangents.outputs)
+        )
+        state = None if state is None else self._reshape(state, 0, 1, self.batch)
+        results = compiled(evaluate, 0)(options, cell, state, batched(xs), steps, cotangents)
+        results = jax.tree.map(np.asarray, without_states(results))
+        axes = len(self.batch)
+        for name in PER_STEP:
+            results[name] = self._reshape(results[name], 1, 1 + axes, (self.count,))
+        for name in PER_SEQUENCE:
+            results[name] = self._reshape(results[name], 0, axes, (self.count,))
+        return results
+
+    @staticmethod
+    def _reshape(tree: PyTree, first: int, last: int, sizes: tuple[int, ...]) -> PyTree:
+        """A tree whose axes from `first` to before `last` are `sizes`."""
+        return jax.tree.map(
+            lambda leaf: np.reshape(leaf, (*leaf.shape[:first], *sizes, *leaf.shape[last:])), tree
+        )
+
+
+def _rounded(tree: PyTree, dtype: jnp.dtype) -> PyTree:
+    """float64 numbers that are numbers of another dtype."""
+    return as_precision(as_precision(tree, dtype), jnp.dtype("float64"))
+
+
+def _first(xs: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[0, 0], xs)

@@ -1,0 +1,92 @@
+"""Every public cell at a small size, as code, with the wrappers that take it."""
+
+import functools
+import inspect
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+
+import seqmem
+
+SIZES = {
+    "input_size": 3,
+    "hidden_size": 4,
+    "state_size": 5,
+    "size": 4,
+    "output_size": 3,
+    "num_heads": 2,
+    "num_key_value_heads": 1,
+    "key_size": 2,
+    "width": 3,
+    "window": 3,
+    "capacity": 11,
+    "dilation": 2,
+    "num_angles": 1,
+    "rank": 3,
+    "num_slots": 5,
+    "slot_size": 3,
+    "num_read_heads": 2,
+    "num_write_heads": 1,
+    "mini_batch_size": 3,
+    "input_shape": (5, 2),
+    "context_size": 3,
+    "depth": 2,
+}
+KEY = "key=jax.random.key(0)"
+WRAPPERS = {
+    "none": "{}",
+    "with_learned_state": "seqmem.with_learned_state({})",
+    "with_layer_norm": "seqmem.with_layer_norm({})",
+    "with_zoneout": "seqmem.with_zoneout({})",
+    "with_forcing": "seqmem.with_forcing({})",
+    "with_delta_t": "seqmem.with_delta_t({})",
+    "with_weight_dropout": f"seqmem.with_weight_dropout({{}}, 0.5, {KEY})",
+    "with_gain": "seqmem.with_gain({}, 3.0)",
+    "Stack": f"seqmem.layers.Stack([seqmem.RNN(3, 3, {KEY}), {{}}])",
+    "Residual": "seqmem.layers.Residual({})",
+}
+
+
+def cell_codes() -> dict[str, str]:
+    """The code of each public cell, by name."""
+    return {cls.__name__: _code(cls) for cls in _cell_types()}
+
+
+@functools.cache
+def make(code: str) -> seqmem.AbstractCell | None:
+    """The cell of a code; None where a wrapper refuses the cell."""
+    try:
+        cell = eval(code, {"jax": jax, "jnp": jnp, "seqmem": seqmem})
+        jax.eval_shape(lambda: cell(cell.init_state(), _example(cell)))
+    except (ValueError, TypeError):
+        return None
+    return cell
+
+
+@st.composite
+def codes(draw: st.DrawFn) -> str:
+    """The code of a cell, wrapped or not."""
+    code = draw(st.sampled_from(sorted(cell_codes().values())))
+    wrapped = draw(st.sampled_from(list(WRAPPERS.values()))).format(code)
+    return code if make(wrapped) is None else wrapped
+
+
+def _cell_types() -> list[type]:
+    classes = {value for value in vars(seqmem).values() if inspect.isclass(value)}
+    cells = [cls for cls in classes if issubclass(cls, seqmem.AbstractCell)]
+    return sorted(
+        (cls for cls in cells if not inspect.isabstract(cls)), key=lambda cls: cls.__name__
+    )
+
+
+def _code(cls: type) -> str:
+    names = [name for name in inspect.signature(cls).parameters if name in SIZES]
+    sizes = ", ".join(f"{name}={SIZES[name]}" for name in names)
+    return f"seqmem.{cls.__name__}({sizes}, {KEY})"
+
+
+def _example(cell: seqmem.AbstractCell):
+    from seqmem._core.shapes import zeros_like_input
+
+    return zeros_like_input(cell.input_shape, "float32")
