@@ -41,7 +41,7 @@ class Wrong(seqmem.Scan):
 
 
 def test_method_that_is_slightly_wrong_is_told_with_its_program():
-    with pytest.raises(LawBroken, match="agreement: ys") as error:
+    with pytest.raises(LawBroken, match="agreement: ") as error:
         dataclasses.replace(RUN, method=Wrong()).check()
     assert "resets=((3, 0), (1, 1))" in str(error.value)
     assert "rounding explains" in str(error.value)
@@ -71,12 +71,12 @@ STABLE = values(a=[1 + NUDGE, 2 - NUDGE], b=3.0)
     [
         (WANT, STABLE, 2, 0, None),
         (values(a=[1, 2 + 1e-13], b=3), STABLE, 2, 0, None),
-        (values(a=[1, 2.001], b=3), STABLE, 2, 0, r"\['a'\] at \[1\] is 2.001 and not 2"),
-        (values(a=[1, np.nan], b=3), STABLE, 2, 0, r"\['a'\] at \[1\] is nan and not 2"),
-        (values(a=[1, 2], b=4), values(a=[1, 2], b=2.9), 2, 0, r"\['b'\] is 4 and not 3"),
+        (values(a=[1, 2.001], b=3), STABLE, 2, 0, r"a at \[1\] is 2.001 and not 2"),
+        (values(a=[1, np.nan], b=3), STABLE, 2, 0, r"a at \[1\] is nan and not 2"),
+        (values(a=[1, 2], b=4), values(a=[1, 2], b=2.9), 2, 0, r"b is 4 and not 3"),
         (values(a=[1, 2], b=4), values(a=[1, 2], b=1e6), 1, 1, None),  # too sensitive
         (values(a=[1, 2], b=4), values(a=[1, 2], b=np.inf), 1, 1, None),
-        (values(a=[1, 2, 3], b=3), STABLE, 0, 0, r"\['a'\] has shape \(3,\), not \(2,\)"),
+        (values(a=[1, 2, 3], b=3), STABLE, 0, 0, r"a has shape \(3,\), not \(2,\)"),
         ({"a": WANT["a"]}, STABLE, 0, 0, "the tree is"),
     ],
 )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .comparison import FLOOR, label
+from .comparison import label
 
 NUDGE = 1e-7  # relative change of the second run
 ROUNDINGS = 1e4  # roundings that an entry may have behind it
@@ -51,6 +51,8 @@ def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Compa
     if jax.tree.structure(got) != jax.tree.structure(want):
         structures = jax.tree.structure(got), jax.tree.structure(want)
         return Comparison(f"the tree is {structures[0]} instead of {structures[1]}", 0, 0)
+    # A small number may be the difference of large ones, as in the derivative of a saturated gate.
+    floor = max(1.0, _largest(want))
     leaves = skipped = 0
     worst: tuple[float, str] | None = None
     rows = zip(
@@ -69,10 +71,10 @@ def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Compa
         leaves += 1
         wide = np.result_type(other, np.float64)
         other = other.astype(wide)
-        scale = max(np.abs(other).max(initial=0.0), FLOOR)
+        scale = np.abs(other).max(initial=0.0)
         growth = np.abs(other_nudged - other).max(initial=0.0) / NUDGE
-        allowed = ROUNDINGS * eps * (growth + scale)
-        if allowed > ILL_CONDITIONED * scale:
+        allowed = ROUNDINGS * eps * (growth + floor)
+        if scale > 0 and ROUNDINGS * eps * growth > ILL_CONDITIONED * scale:
             skipped, leaves = skipped + 1, leaves - 1
             continue
         apart = np.abs(one.astype(wide) - other)
@@ -88,3 +90,8 @@ def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Compa
                 f"explains {allowed:.2g}",
             )
     return Comparison(worst and worst[1], leaves, skipped)
+
+
+def _largest(tree: PyTree) -> float:
+    leaves = [np.abs(leaf) for leaf in jax.tree.leaves(tree)]
+    return max(float(leaf[np.isfinite(leaf)].max(initial=0.0)) for leaf in leaves)
