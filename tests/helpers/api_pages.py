@@ -132,7 +132,7 @@ PAGES = {
     "testing": Page(
         "Testing and citing",
         "The guide for scans and kernels is [check your own kernel](../conformance.md).",
-        ("seqmem.testing", "_citation"),
+        ("seqmem.testing", "seqmem.testing.strategies", "_citation"),
     ),
 }
 

@@ -41,13 +41,13 @@ def test_every_public_name_has_one_entry():
 
 
 def public_modules() -> list[str]:
-    """The packages and modules that are public, and the two modules that a package has inside."""
+    """The packages and modules that are public, and the three modules that packages have inside."""
     source = api_pages.PACKAGE
     packages = [path.parent for path in source.rglob("__init__.py")]
     modules = [path.with_suffix("") for path in source.glob("*.py") if path.stem != "__init__"]
     parts = [path.relative_to(source.parent).parts for path in (*packages, *modules)]
     public = [".".join(names) for names in parts if not any(name[0] == "_" for name in names)]
-    return [*public, "seqmem.layers.pooling", "seqmem.interop.nnx"]
+    return [*public, "seqmem.layers.pooling", "seqmem.interop.nnx", "seqmem.testing.strategies"]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -85,7 +85,7 @@ class SequenceRun:
         return comparison
 
     def lines(self, cell: str | None = None) -> str:
-        """The run as a program; `cell` is the code of the cell, if its `repr` is none."""
+        """The run as a program; `cell` is the code that makes the cell."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         values = [(name, getattr(self, name)) for name in defaults if name != "cell"]
         options = [
@@ -135,9 +135,9 @@ class SequenceRun:
         flags = self.flags()
         wants = [
             without_states(
-                run_reference(*start, flags, cotangents, reverse=self.reverse)  # pyright: ignore
+                run_reference(a_cell, a_state, inputs, flags, cotangents, reverse=self.reverse)
             )
-            for start in ((cell, state, xs), nudged(rng, (cell, state, xs)))
+            for a_cell, a_state, inputs in ((cell, state, xs), nudged(rng, (cell, state, xs)))
         ]
         arguments = as_precision((cell, state, xs, cotangents), dtype)
         got = self._evaluate(*arguments, flags)
