@@ -29,7 +29,7 @@ class WithoutResets(seqmem.AbstractMethod):
     """A method that forgets the resets."""
 
     def run(self, problem):
-        flags = dataclasses.replace(problem.flags, reset=None)
+        flags = problem.flags._replace(reset=None)
         return seqmem.Scan().run(dataclasses.replace(problem, flags=flags))
 
 
