@@ -139,8 +139,8 @@ class SequenceRun:
             )
             for a_cell, a_state, inputs in ((cell, state, xs), nudged(rng, (cell, state, xs)))
         ]
-        arguments = as_precision((cell, state, xs, cotangents), dtype)
-        got = self._evaluate(*arguments, flags)
+        cell, state, xs, cotangents = as_precision((cell, state, xs, cotangents), dtype)
+        got = self._evaluate(cell, state, xs, cotangents, flags)
         return compare(got, *wants, eps=float(jnp.finfo(dtype).eps))
 
     def _draw_parameters(self, rng: np.random.Generator) -> AbstractCell:
