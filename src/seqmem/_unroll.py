@@ -217,13 +217,13 @@ def _checked(
         state=run.state, xs=run.inputs, lengths=run.lengths, mask=run.mask, resets=run.resets
     )
     one_state = jax.eval_shape(lambda cell: cell.init_state(), run.cell)
+    if run.cell.family.check is not None:
+        run.cell.family.check(run.cell, one_state)
     check_order(run.cell, one_state, run.state, run.inputs)
     leading = leading_axes(run.cell.input_shape, run.inputs)
     if isinstance(run.perturbations, PerturbationRecorder):
         run.perturbations.record(one_state, leading)
         run = run._replace(perturbations=None)
-    if run.cell.family.check is not None:
-        run.cell.family.check(run.cell, one_state)
     if run.perturbations is not None:
         check_perturbations(one_state, run.perturbations, leading)
     if run.lengths is not None:
