@@ -96,7 +96,11 @@ def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
     flags = {"lengths": LENGTHS, "resets": RESETS.astype(bool)} if has_flags else {}
     got = everything(EXACT, cell, xs, **flags, reverse=reverse)
     want = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
-    assert largest_difference(got, want) < 1e-6
+    if largest_difference(got, want) >= 1e-6:  # some cells amplify the rounding of a CPU
+        with jax.enable_x64(True):
+            cell, xs = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (cell, xs))
+            exact = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
+        assert largest_difference(got, exact) < 2 * largest_difference(want, exact)
 
 
 @pytest.mark.parametrize("name", slow_but({"LSTM"}, LARGE_GATED))
