@@ -25,7 +25,7 @@ A broken law comes with a line that repeats it. Its op is
 import argparse
 import json
 import pathlib
-import time
+import shlex
 
 import jax
 
@@ -34,13 +34,14 @@ from seqmem._testing.ops.op import AbstractOp
 from seqmem.testing import Verdict, report_op
 
 from ..common.options import positive_int
-from ..common.records import Row, as_json, failure_text, provenance, without_paths
+from ..common.records import Row, as_json, environment, failure_text, without_paths
 from .conformance_adapters.entry import Entry, Library
 from .conformance_adapters.libraries import LIBRARIES
 from .conformance_report import judged, markdown, read_records, sentence
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 MODULE = "benchmarks.studies.conformance"
+LONG_TIME = 256
 
 
 def op_of(library: str, function: str) -> AbstractOp:
@@ -55,11 +56,8 @@ def op_of(library: str, function: str) -> AbstractOp:
 
 def check(entry: Entry, long_time: int) -> Row:
     """The verdict on each law."""
-    started = time.perf_counter()
     report = report_op(entry.op, long_time=long_time)
-    seconds = round(time.perf_counter() - started, 1)
-    laws = {verdict.law: _row(verdict) for verdict in report.verdicts}
-    return {"function": entry.name, "laws": laws, "seconds": seconds}
+    return {"function": entry.name, "laws": {v.law: _row(v) for v in report.verdicts}}
 
 
 def _row(verdict: Verdict) -> Row:
@@ -81,7 +79,7 @@ def measure(name: str, options: argparse.Namespace, path: pathlib.Path) -> None:
     except ImportError as error:
         print(f"{name}: {failure_text(error)}")
         return
-    record = record_of(name, library)
+    record = record_of(name, library, options)
     for entry in entries:
         if options.functions is None or entry.name in options.functions:
             row = check(entry, options.long_time) | {"command": record["command"]}
@@ -91,11 +89,17 @@ def measure(name: str, options: argparse.Namespace, path: pathlib.Path) -> None:
             path.write_text(as_json(record | {"rows": ordered}))
 
 
-def record_of(name: str, library: Library) -> Row:
+def record_of(name: str, library: Library, options: argparse.Namespace) -> Row:
     """What a run of a library is told by."""
     packages = [package for package in library.packages if package != "seqmem"]
-    record = provenance(MODULE, [*packages, "jax", "numpy"])
+    record = environment([*packages, "jax", "numpy"])
     record["versions"] |= {"seqmem": seqmem.__version__}
+    command = ["python", "-m", MODULE, "--libraries", name]
+    if options.functions is not None:
+        command += ["--functions", *options.functions]
+    if options.long_time != LONG_TIME:
+        command += ["--long-time", str(options.long_time)]
+    record["command"] = shlex.join(command)
     return {"library": name, "promises": library.promises} | record
 
 
@@ -112,7 +116,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     parser.add_argument("--functions", nargs="+", help="names of the table; all by default")
-    parser.add_argument("--long-time", type=positive_int, default=256)
+    parser.add_argument("--long-time", type=positive_int, default=LONG_TIME)
     parser.add_argument("--table", action="store_true", help="make the table of all results")
     parser.add_argument("--out", default=str(RESULTS))
     return parser.parse_args()

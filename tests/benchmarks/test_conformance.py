@@ -30,7 +30,8 @@ def library(monkeypatch):
     )
     reasons = dict.fromkeys(("values", "initial state"), "-")  # one holds, the other raises
     unpromised = {"chunked": {"segments": "it rounds"} | reasons, "loop": {"splitting": "-"}}
-    peer = Library(("peer",), lambda: [Entry("sum, chunked", op)], "all", unpromised)
+    entries = [Entry("sum, chunked", op), Entry("sum, loop", op)]
+    peer = Library(("peer",), lambda: entries, "all", unpromised)
     monkeypatch.setitem(conformance.LIBRARIES, "peer", peer)
     monkeypatch.setattr(conformance, "report_op", lambda op, long_time: op.report)
 
@@ -45,6 +46,7 @@ def test_law_that_is_not_promised_is_no_fault(library, monkeypatch, tmp_path, ca
     run(monkeypatch, "--libraries", "peer", "--out", str(tmp_path))
     (record,) = conformance_report.read_records(tmp_path, "cpu", conformance.LIBRARIES)
     laws = record["rows"][0]["laws"]
+    assert record["rows"][1]["laws"]["segments"]["outcome"] == "broken"
     assert laws["segments"]["outcome"] == "not promised"
     assert laws["segments"]["reason"] == "it rounds"
     assert laws["splitting"]["outcome"] == "broken"
@@ -61,21 +63,19 @@ def test_table_has_a_line_that_repeats_each_fault(library, monkeypatch, tmp_path
     assert f"1 step and the rest differ. `run_case({op}, Case(time=2))`" in table
     assert f"TypeError: no. `report_op({op})['initial state']`" in table
     broken, unpromised = table.split("Broken:")[1].split("Not promised, and seen:")
-    assert "another bit" in unpromised
-    assert "another bit" not in broken
+    assert "* peer, sum, chunked, segments (it rounds): another bit. " in unpromised
+    assert "sum, chunked, segments" not in broken
     assert conformance.op_of("peer", "sum, chunked").report["values"].outcome == "holds"
 
 
 def test_run_adds_its_functions_to_those_of_the_same_versions(library, monkeypatch, tmp_path):
     path = tmp_path / "conformance_peer_cpu.json"
-    run(monkeypatch, "--libraries", "peer", "--out", str(tmp_path))
+    for name in ("sum, loop", "sum, chunked"):
+        run(monkeypatch, "--libraries", "peer", "--functions", name, "--out", str(tmp_path))
     record = json.loads(path.read_text())
-    other = record["rows"][0] | {"function": "other"}
-    path.write_text(json.dumps(record | {"rows": [other]}))
-    assert list(conformance.earlier_rows(path, record)) == ["other"]
+    assert [row["function"] for row in record["rows"]] == ["sum, chunked", "sum, loop"]
+    assert record["rows"][1]["command"].endswith("--functions 'sum, loop'")
     assert conformance.earlier_rows(path, record | {"versions": {"seqmem": "0"}}) == {}
-    run(monkeypatch, "--libraries", "peer", "--functions", "none", "--out", str(tmp_path))
-    assert [row["function"] for row in json.loads(path.read_text())["rows"]] == ["other"]
 
 
 def test_library_that_is_missing_is_named_and_left_out(monkeypatch, tmp_path, capsys):

@@ -25,11 +25,12 @@ def _library(
 
 
 OF_CHUNKS = {
-    "segments": "sums over a chunk begin before a segment, so values before it change roundings",
+    "segments": "a gradient that is 0 changes its sign with the values of a sequence before",
     "NaN across segments": "segments are separated by a product with 0, which keeps NaN",
     "strong decay": "no exponential overflows; nothing is said of the digits of sums of decays",
 }
 OF_TESTS = {"strong decay": "nothing is said of strong decays in the forms for tests"}
+OF_ZEROS = {"one step": "a gradient that is 0 comes out as its rounding, 10⁻⁷"}
 OF_MLSTM = {"strong decay": "nothing is said of strong decays in the native forms"}
 
 LIBRARIES = {
@@ -50,7 +51,7 @@ LIBRARIES = {
         "mlstm_kernels",
         "mlstm_forms",
         "initial and final states (not in the parallel forms); whole chunks in the chunkwise form",
-        {"": OF_MLSTM},
+        {"": OF_MLSTM, "from zeros": OF_ZEROS},
         "jax_entries",
     ),
     "mlstm_torch": _library(
