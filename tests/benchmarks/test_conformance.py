@@ -23,13 +23,13 @@ def library(monkeypatch):
     """A library with a fault, and with a law that it does not promise."""
     op = FixedReport(
         Verdict("values", "holds"),
-        Verdict("splitting", "broken", "1 step and\n    the rest differ", Case(time=2)),
+        Verdict("gradients", "broken", "1 step and\n    the rest differ", Case(time=2)),
         Verdict("segments", "broken", "another bit", Case(time=8, flag="resets")),
         Verdict("initial state", "broken", "the function raised TypeError: no"),
         Verdict("padding", "not offered", "there is no argument lengths"),
     )
     reasons = dict.fromkeys(("values", "initial state"), "-")  # one holds, the other raises
-    unpromised = {"chunked": {"segments": "it rounds"} | reasons, "loop": {"splitting": "-"}}
+    unpromised = {"chunked": {"segments": "it rounds"} | reasons, "loop": {"gradients": "-"}}
     entries = [Entry("sum, chunked", op), Entry("sum, loop", op)]
     peer = Library(("peer",), lambda: entries, "all", unpromised)
     monkeypatch.setitem(conformance.LIBRARIES, "peer", peer)
@@ -49,9 +49,9 @@ def test_law_that_is_not_promised_is_no_fault(library, monkeypatch, tmp_path, ca
     assert record["rows"][1]["laws"]["segments"]["outcome"] == "broken"
     assert laws["segments"]["outcome"] == "not promised"
     assert laws["segments"]["reason"] == "it rounds"
-    assert laws["splitting"]["outcome"] == "broken"
+    assert laws["gradients"]["outcome"] == "broken"
     assert laws["values"]["outcome"] == "holds"
-    said = "peer, sum, chunked: 1 of 4 laws hold; broken: initial state, splitting; "
+    said = "peer, sum, chunked: 1 of 4 laws hold; broken: initial state, gradients; "
     assert said + "not promised, and seen: segments" in capsys.readouterr().out
 
 
@@ -63,7 +63,8 @@ def test_table_has_a_line_that_repeats_each_fault(library, monkeypatch, tmp_path
     assert f"1 step and the rest differ. `run_case({op}, Case(time=2))`" in table
     assert f"TypeError: no. `report_op({op})['initial state']`" in table
     broken, unpromised = table.split("Broken:")[1].split("Not promised, and seen:")
-    assert "* peer, sum, chunked, segments (it rounds): another bit. " in unpromised
+    line = f"segments (it rounds): another bit. `report_op({op})['segments']`"
+    assert f"* peer, sum, chunked, {line}" in unpromised
     assert "sum, chunked, segments" not in broken
     assert conformance.op_of("peer", "sum, chunked").report["values"].outcome == "holds"
 
