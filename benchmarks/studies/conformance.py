@@ -90,7 +90,7 @@ def measure(name: str, options: argparse.Namespace, path: pathlib.Path) -> None:
 
 
 def record_of(name: str, library: Library, options: argparse.Namespace) -> Row:
-    """What a run of a library is told by."""
+    """The versions, the machine and the command of a run of a library."""
     packages = [package for package in library.packages if package != "seqmem"]
     record = environment([*packages, "jax", "numpy"])
     record["versions"] |= {"seqmem": seqmem.__version__}

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 import seqmem
+from seqmem._core.shapes import zeros_like_input
+from tests.helpers.cells_table import cell_types
 
 SIZES = {
     "input_size": 3,
@@ -50,7 +52,7 @@ WRAPPERS = {
 
 def cell_codes() -> dict[str, str]:
     """The code of each public cell, by name."""
-    return {cls.__name__: _code(cls) for cls in _cell_types()}
+    return {cls.__name__: _code(cls) for cls in cell_types()}
 
 
 @functools.cache
@@ -58,7 +60,8 @@ def make(code: str) -> seqmem.AbstractCell | None:
     """The cell of a code; None where a wrapper refuses the cell."""
     try:
         cell = eval(code, {"jax": jax, "jnp": jnp, "seqmem": seqmem})
-        jax.eval_shape(lambda: cell(cell.init_state(), _example(cell)))
+        x = zeros_like_input(cell.input_shape, "float32")
+        jax.eval_shape(lambda: cell(cell.init_state(), x))
     except (ValueError, TypeError):
         return None
     return cell
@@ -72,21 +75,7 @@ def codes(draw: st.DrawFn) -> str:
     return code if make(wrapped) is None else wrapped
 
 
-def _cell_types() -> list[type]:
-    classes = {value for value in vars(seqmem).values() if inspect.isclass(value)}
-    cells = [cls for cls in classes if issubclass(cls, seqmem.AbstractCell)]
-    return sorted(
-        (cls for cls in cells if not inspect.isabstract(cls)), key=lambda cls: cls.__name__
-    )
-
-
 def _code(cls: type) -> str:
     names = [name for name in inspect.signature(cls).parameters if name in SIZES]
     sizes = ", ".join(f"{name}={SIZES[name]}" for name in names)
     return f"seqmem.{cls.__name__}({sizes}, {KEY})"
-
-
-def _example(cell: seqmem.AbstractCell):
-    from seqmem._core.shapes import zeros_like_input
-
-    return zeros_like_input(cell.input_shape, "float32")

@@ -85,7 +85,7 @@ class SequenceRun:
         return comparison
 
     def lines(self, cell: str | None = None) -> str:
-        """The run as a program; `cell` is the code that makes the cell."""
+        """The run as a program; `cell` is the code that makes the cell, if it is known."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         values = [(name, getattr(self, name)) for name in defaults if name != "cell"]
         options = [
@@ -96,7 +96,7 @@ class SequenceRun:
         return "\n".join(
             [
                 "import jax, jax.numpy as jnp, seqmem, seqmem.testing",
-                f"cell = {cell or repr(self.cell)}",
+                f"cell = {cell or f'...  # {type(self.cell).__name__}'}",
                 f"run = seqmem.testing.SequenceRun({', '.join(['cell', *options])})",
                 "run.check()",
             ]

@@ -32,8 +32,7 @@ INPUT_SCALES = (1.0, 0.0, 1e-3, 30.0, 1e4)
 
 def methods(cell: AbstractCell) -> st.SearchStrategy[AbstractMethod | None]:
     """The default method, those of the cell's family, and Newton's method in chunks."""
-    newton = Newton(chunk_size=3), QuasiNewton(chunk_size=3)
-    return st.sampled_from([None, *family_methods(cell), *newton])
+    return st.sampled_from(_methods_of(cell))
 
 
 @st.composite
@@ -51,12 +50,11 @@ def runs(
         x: an example of an input, for a cell whose `input_shape` leaves sizes open.
         methods: the methods to run; None is all that `seqmem.testing.strategies.methods` has.
     """
-    chosen = _methods(cell) if methods is None else st.sampled_from(methods)
     has_flag = st.tuples(st.booleans(), st.booleans(), st.booleans())
     has_lengths, has_padding, has_resets = draw(has_flag)
     run = SequenceRun(
         cell,
-        draw(chosen),
+        draw(st.sampled_from(_methods_of(cell) if methods is None else methods)),
         time=draw(st.sampled_from(TIMES)),
         batch=draw(st.sampled_from(BATCHES)),
         lengths=() if has_lengths else None,
@@ -69,9 +67,6 @@ def runs(
         x=x,
     )
     return draw(reruns(run))
-
-
-_methods = methods
 
 
 @st.composite
@@ -92,3 +87,7 @@ def reruns(draw: st.DrawFn, run: SequenceRun) -> SequenceRun:
         input_scale=draw(st.sampled_from(INPUT_SCALES)),
         seed=draw(st.integers(0, 2**16)),
     )
+
+
+def _methods_of(cell: AbstractCell) -> list[AbstractMethod | None]:
+    return [None, *family_methods(cell), Newton(chunk_size=3), QuasiNewton(chunk_size=3)]
