@@ -223,3 +223,16 @@ def test_rotation_in_single_precision_lasts():
     assert got.z.dtype == jnp.complex64
     np.testing.assert_allclose(np.abs(got.z), 1, rtol=0, atol=1e-6)
     np.testing.assert_allclose(got.z, want.z, rtol=0, atol=1e-3)
+
+
+def test_rotation_from_a_state_of_zeros_has_finite_gradients_in_single_precision():
+    rotation = Mamba3Rotation(mamba3_sizes("Mamba3", 3, 4, 2, **SIZES), key=key)
+    rotation = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), rotation)
+    state = jax.tree.map(jnp.zeros_like, rotation.init_state())
+    steps = rotation.project(jnp.ones(3, jnp.float32))
+
+    def total(state):
+        z = rotation.readout(state, steps).z
+        return jnp.sum(z.real + z.imag)
+
+    assert jnp.isfinite(jax.grad(total)(state)).all()

@@ -133,7 +133,7 @@ class Mamba3Rotation(AbstractDiagonalCell):
 
     def readout(self, z, u):
         x, delta, _ = u
-        size = jax.lax.rsqrt(z.real**2 + z.imag**2 + 1e-30)  # finite at 0
+        size = jax.lax.rsqrt(z.real**2 + z.imag**2 + 1e-20)  # with its gradient, finite at 0
         return Turned(x, delta, jax.lax.complex(z.real * size, z.imag * size))
 
 
