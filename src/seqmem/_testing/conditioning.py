@@ -2,7 +2,8 @@
 
 How much rounding errors may grow is measured: the loop runs a second time, from parameters, inputs
 and a state that are changed by a relative ε. An error of one rounding in the run may grow as much
-as these changes did.
+as these changes did. A run in less than float64 may also be as wrong as the loop in its precision,
+in which small numbers become 0.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from .comparison import label
 
 NUDGE = 1e-7  # relative change of the second run
 ROUNDINGS = 1e4  # roundings that an entry may have behind it
+ERRORS_OF_THE_LOOP = 10.0  # as many errors of the loop in the run's precision
 ILL_CONDITIONED = 0.1  # a relative error that may be rounding tells nothing
 
 
@@ -25,8 +27,8 @@ class Comparison(NamedTuple):
     Attributes:
         difference: the end of a sentence; None where nothing differs by more than rounding.
         leaves: how many arrays were compared.
-        skipped: how many could not be: rounding alone may change them by more than a tenth, or the
-            loop itself is not finite.
+        skipped: how many could not be: rounding alone may change them by more than a tenth, or does
+            so in the loop, or the loop itself is not finite.
     """
 
     difference: str | None
@@ -46,11 +48,30 @@ def nudged(rng: np.random.Generator, tree: PyTree) -> PyTree:
     return jax.tree.map(nudge, tree)
 
 
-def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Comparison:
-    """A run against the loop, and the loop from nudged numbers; `eps` is the run's precision."""
+def compare(
+    got: PyTree,
+    want: PyTree,
+    want_nudged: PyTree,
+    eps: float,
+    same_dtype: PyTree = None,
+    *,
+    may_overflow: bool = False,
+) -> Comparison:
+    """A run against the loop.
+
+    Args:
+        got: the results of the run.
+        want: those of the loop, in float64.
+        want_nudged: those of the loop from nudged numbers.
+        eps: the precision of the run.
+        same_dtype: those of the loop in the precision of the run, which may explain a difference.
+        may_overflow: whether NaN in one of them explains all differences.
+    """
     if jax.tree.structure(got) != jax.tree.structure(want):
         structures = jax.tree.structure(got), jax.tree.structure(want)
         return Comparison(f"the tree is {structures[0]} instead of {structures[1]}", 0, 0)
+    if may_overflow and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(same_dtype)):
+        return Comparison(None, 0, len(jax.tree.leaves(want)))
     # A small number may be the difference of large ones, as in the derivative of a saturated gate.
     floor = max(1.0, _largest(want))
     leaves = skipped = 0
@@ -59,9 +80,10 @@ def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Compa
         jax.tree.leaves_with_path(got),
         jax.tree.leaves(want),
         jax.tree.leaves(want_nudged),
+        jax.tree.leaves(want if same_dtype is None else same_dtype),
         strict=True,
     )
-    for (path, one), other, other_nudged in rows:
+    for (path, one), other, other_nudged, plain in rows:
         one, other, other_nudged = (np.asarray(leaf) for leaf in (one, other, other_nudged))
         if one.shape != other.shape:
             return Comparison(f"{label(path)} has shape {one.shape}, not {other.shape}", leaves, 0)
@@ -72,8 +94,10 @@ def compare(got: PyTree, want: PyTree, want_nudged: PyTree, eps: float) -> Compa
         other = other.astype(wide)
         scale = np.abs(other).max(initial=0.0)
         growth = np.abs(other_nudged - other).max(initial=0.0) / NUDGE
-        allowed = ROUNDINGS * eps * (growth + floor)
-        if scale > 0 and ROUNDINGS * eps * growth > ILL_CONDITIONED * scale:
+        error = np.nan_to_num(np.abs(plain - other), nan=0.0, posinf=0.0).max(initial=0.0)
+        explained = ROUNDINGS * eps * growth + ERRORS_OF_THE_LOOP * error
+        allowed = explained + ROUNDINGS * eps * floor
+        if scale > 0 and explained > ILL_CONDITIONED * scale and np.isfinite(one).all():
             skipped += 1
             continue
         leaves += 1
