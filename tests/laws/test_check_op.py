@@ -101,6 +101,28 @@ def test_strong_decay_names_the_number_that_is_not_finite():
     assert re.fullmatch(r"at a log-decay of -inf, gradient of g is nan at \[\d, \d, \d\]", detail)
 
 
+def returns_roundings_of_one(run, arrays, d):
+    o, state, gradients = run(arrays, d)
+    return o, state, {name: leaf + 4e-7 for name, leaf in gradients.items()}
+
+
+def test_one_step_may_have_a_few_roundings_where_a_gradient_is_zero():
+    op = kernel_op(returns_roundings_of_one, initial_state=False)  # so the decay has no gradient
+    assert report_op(op, long_time=SHORT)["one step"].outcome == "holds"
+
+
+def gives_zeros_the_sign_of_the_first_value(run, arrays, d):
+    o, state, gradients = run(arrays, d)
+    zero = np.copysign(0, arrays["v"].ravel()[0])
+    return o, state, {name: np.where(leaf == 0, zero, leaf) for name, leaf in gradients.items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sign_of_a_zero_is_no_leak_from_another_sequence(seed):
+    op = kernel_op(gives_zeros_the_sign_of_the_first_value, flags=("resets",))
+    assert report_op(op, seed=seed, long_time=SHORT)["segments"].outcome == "holds"
+
+
 # What a function does not offer
 
 

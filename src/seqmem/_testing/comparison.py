@@ -28,11 +28,13 @@ class NotTested(Exception):  # noqa: N818
     """A law that cannot be tested, with the reason."""
 
 
-def largest_difference(got: PyTree, want: PyTree, tolerance: float) -> str | None:
+def largest_difference(
+    got: PyTree, want: PyTree, tolerance: float, *, floor: float = FLOOR
+) -> str | None:
     """The largest difference between two trees, as the end of a sentence; None if they agree.
 
     Leaves agree where no entry differs by more than `tolerance` times the largest entry of the
-    leaf, or where all bits are the same; with `EXACT`, only then.
+    leaf, or times `floor`, or where all bits are the same; with `EXACT`, only then.
     """
     if jax.tree.structure(got) != jax.tree.structure(want):
         return f"the tree is {jax.tree.structure(got)} instead of {jax.tree.structure(want)}"
@@ -51,7 +53,7 @@ def largest_difference(got: PyTree, want: PyTree, tolerance: float) -> str | Non
             continue
         with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(np.subtract(one, other, dtype=np.result_type(one, np.float64)))
-            scale = max(np.max(np.abs(other), initial=0.0), FLOOR)
+            scale = max(np.max(np.abs(other), initial=0.0), floor)
         worst = np.unravel_index(np.argmax(apart), apart.shape)  # NaN counts as the largest
         if tolerance == EXACT or not apart[worst] <= tolerance * scale:
             size = apart[worst] / scale

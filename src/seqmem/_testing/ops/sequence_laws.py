@@ -99,8 +99,11 @@ def _reseeded(case: Case) -> Case:
 
 def _check_later(subject: OpSubject, case: Case, inputs: Arguments, how: str) -> None:
     """Refuse results of later sequences that differ by a bit from those of the case."""
-    got = _later(subject, case, subject.evaluate(case, inputs))
-    difference = largest_difference(got, _later(subject, case, subject.results(case)), EXACT)
+    got, expected = (
+        _unsigned(_later(subject, case, results))
+        for results in (subject.evaluate(case, inputs), subject.results(case))
+    )
+    difference = largest_difference(got, expected, EXACT)
     if difference:
         raise Broken(case, f"{how}; {difference}")
 
