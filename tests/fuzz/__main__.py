@@ -20,8 +20,9 @@ def main() -> None:
     options = parser.parse_args()
     result = search(options.seconds, options.seed)
     print(
-        f"jax {jax.__version__}, seed {options.seed}: {result.runs} runs, {result.arrays} arrays "
-        f"agree; {result.skipped} arrays are not finite or too sensitive."
+        f"jax {jax.__version__}, seed {options.seed}: {result.runs} runs of {result.programs} "
+        f"programs, {result.arrays} arrays agree; {result.skipped} arrays are not finite or too "
+        "sensitive."
     )
     for refusal, count in result.refusals.most_common(5):
         print(f"{count} runs were refused: {refusal}")

@@ -15,13 +15,14 @@ from . import cells
 
 PROGRAMS_IN_MEMORY = 100  # then JAX forgets them, before Linux runs out of memory mappings
 PROGRAMS_AT_ONCE = 10
-RUNS_OF_A_PROGRAM = 20
+RUNS_OF_A_PROGRAM = (1, 40, 40, 40)  # most have many, since compilation takes longer than 40 runs
 
 
 class Search(NamedTuple):
     """What a search has done.
 
     Attributes:
+        programs: that were compiled.
         runs: that were compared.
         arrays: that were compared.
         skipped: arrays in which rounding explains everything, or that are not finite in the loop.
@@ -29,6 +30,7 @@ class Search(NamedTuple):
         finding: the smallest run that does not agree, as a program, with what differs; or None.
     """
 
+    programs: int
     runs: int
     arrays: int
     skipped: int
@@ -43,7 +45,8 @@ def programs(draw: st.DrawFn) -> tuple[str, list[SequenceRun]]:
     cell = cells.make(code)
     hypothesis.assume(cell is not None)
     run = draw(strategies.runs(cell))
-    others = draw(st.lists(strategies.reruns(run), max_size=RUNS_OF_A_PROGRAM - 1))
+    others = draw(st.sampled_from(RUNS_OF_A_PROGRAM)) - 1
+    others = draw(st.lists(strategies.reruns(run), min_size=others, max_size=others))
     return code, [run, *others]
 
 
@@ -109,4 +112,4 @@ class Record:
     def result(self) -> Search:
         """The smallest finding is the last one that was tried."""
         finding = self.findings[-1] if self.findings else None
-        return Search(self.runs, self.arrays, self.skipped, self.refusals, finding)
+        return Search(self.programs, self.runs, self.arrays, self.skipped, self.refusals, finding)
