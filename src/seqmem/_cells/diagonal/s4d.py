@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
 from ..initialisers import normal, uniform_log
+from ..zero_order_hold import zero_order_hold
 from .family import AbstractDiagonalCell
 
 
@@ -67,8 +68,8 @@ class S4D(AbstractDiagonalCell):
 
     def update_over(self, s, x, delta_t):
         A = jax.lax.complex(-jnp.exp(self.A_log), self.A_imag)
-        delta_A = (delta_t * jnp.exp(self.log_delta))[:, None].astype(s.dtype) * A
-        return jnp.exp(delta_A) * s + jnp.expm1(delta_A) / A * x[:, None].astype(s.dtype)
+        decay, gain = zero_order_hold(A, (delta_t * jnp.exp(self.log_delta))[:, None])
+        return decay * s + gain * x[:, None].astype(s.dtype)
 
     def readout(self, s, x):
         return 2 * (self.C[0] * s.real - self.C[1] * s.imag).sum(-1) + self.D * x

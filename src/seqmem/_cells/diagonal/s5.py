@@ -7,6 +7,7 @@ from ..._core.errors import bad_input
 from ..._core.precision import state_dtype
 from ..._core.validation import check_sizes
 from ..initialisers import hippo_normal, lecun_normal, normal, uniform_log
+from ..zero_order_hold import zero_order_hold
 from .family import AbstractDiagonalCell
 
 
@@ -86,9 +87,8 @@ class S5(AbstractDiagonalCell):
 
     def update_over(self, s, u, delta_t):
         Lambda = jax.lax.complex(*self.Lambda)
-        Lambda_delta = jax.lax.complex(*(self.Lambda * (delta_t * jnp.exp(self.log_delta))))
-        Bx = jax.lax.complex(*u[:2])
-        return jnp.exp(Lambda_delta) * s + jnp.expm1(Lambda_delta) / Lambda * Bx
+        decay, gain = zero_order_hold(Lambda, delta_t * jnp.exp(self.log_delta))
+        return decay * s + gain * jax.lax.complex(*u[:2])
 
     def readout(self, s, u):
         return 2 * (s.real @ self.C[0].mT - s.imag @ self.C[1].mT) + u[2]
