@@ -1,0 +1,112 @@
+"""Child processes that start with the libraries imported, but nothing of seqmem or of the tests."""
+
+import contextlib
+import dataclasses
+import importlib
+import itertools
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+LIBRARIES = (
+    "beartype", "chex", "equinox", "hypothesis", "jax.experimental.pallas", "jaxtyping", "numpy",
+    "optax", "pytest", "xdist",
+)  # fmt: skip
+# The libraries that are imported already cannot be rewritten for better messages.
+OPTIONS = (
+    "-n0", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
+
+
+def import_libraries() -> None:
+    """JAX with the flags of the tests, and what the tests import. JAX starts no threads here."""
+    runpy.run_path(str(ROOT / "conftest.py"))
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    sys.path[:0] = [str(ROOT / "src")]
+
+
+@dataclasses.dataclass
+class Task:
+    """A function that a child calls; its result is the exit status. `tag` says whose it is."""
+
+    work: Callable[[], int]
+    seconds: float  # after which the child and its process group are killed
+    tag: Any = None
+
+
+@dataclasses.dataclass
+class Ended:
+    """A task that ended: its exit status, negative for a signal, None after too many seconds."""
+
+    tag: Any
+    status: int | None
+    seconds: float
+    output: str
+
+
+def run_all(tasks: Iterable[Task], jobs: int) -> Iterator[Ended]:
+    """Runs tasks in children, so many at a time, and yields each as it ends."""
+    waiting = iter(tasks)
+    running: dict[int, tuple[Task, float, Path]] = {}
+    try:
+        while True:
+            for task in itertools.islice(waiting, jobs - len(running)):
+                handle, name = tempfile.mkstemp(prefix="mutate-")
+                running[_start(task.work, handle)] = task, time.monotonic(), Path(name)
+                os.close(handle)
+            if not running:
+                return
+            pid, status = _wait(running)
+            task, start, output = running.pop(pid)
+            seconds = round(time.monotonic() - start, 1)
+            yield Ended(
+                task.tag, status, seconds, output.read_text(encoding="utf-8", errors="replace")
+            )
+            output.unlink()
+    finally:
+        for pid in running:
+            _kill(pid)
+
+
+def _start(work: Callable[[], int], output: int) -> int:
+    """The process id of a child in a process group of its own."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        os.setsid()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        status = int(work())
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _wait(running: dict[int, tuple[Task, float, Path]]) -> tuple[int, int | None]:
+    while True:
+        for pid, (task, start, _) in running.items():
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return pid, os.waitstatus_to_exitcode(status)
+            if time.monotonic() > start + task.seconds:
+                _kill(pid)
+                return pid, None
+        time.sleep(0.02)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)

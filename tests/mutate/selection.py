@@ -1,0 +1,112 @@
+"""The tests that run a line, those which most probably fail first."""
+
+import ast
+import functools
+import itertools
+import json
+from pathlib import Path
+
+from .children import ROOT
+from .recording import FOLDER
+
+TESTS_OF_ROOM = {
+    "_core": ("tests/core", "src/seqmem/_core"),
+    "_methods": ("tests/methods", "src/seqmem/_methods"),
+    "_cells": ("tests/cells", "tests/papers", "tests/laws"),
+    "_unroll.py": ("tests/core",),
+    "training": ("tests/training",),
+}
+MOST_TESTS = 30
+MOST_SECONDS = 25.0
+
+
+class Lines:
+    """The records of all test files: which tests run a line of a source, and how long they take."""
+
+    def __init__(self, folder: Path = FOLDER):
+        self.seconds: dict[str, float] = {}
+        self.tests: dict[str, dict[int, set[str]]] = {}
+        for path in sorted(folder.glob("*.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            names = list(content["seconds"])
+            self.seconds |= content["seconds"]
+            for file, lines in content["lines"].items():
+                into = self.tests.setdefault(file, {})
+                for line, numbers in lines.items():
+                    into.setdefault(int(line), set()).update(names[number] for number in numbers)
+
+    def covering(self, file: str, line: int) -> set[str]:
+        """The tests that run the statement. A statement outside of functions, which runs as the
+        module is imported, has the tests of the class or function around it, or of the file.
+        """
+        lines = self.tests.get(file, {})
+        for span in spans((ROOT / file).read_text(encoding="utf-8"), line):
+            tests = set().union(*(lines.get(number, set()) for number in span))
+            if tests:
+                return tests
+        return set()
+
+    def chosen(self, file: str, line: int) -> list[str]:
+        """Tests of the file's own name first, then one of each test file in turn, those of the
+        room first; within a file those that run many lines of the source in little time.
+        """
+        tests = self.covering(file, line)
+        sizes: dict[str, int] = {}
+        for names in self.tests.get(file, {}).values():
+            for name in names & tests:
+                sizes[name] = sizes.get(name, 0) + 1
+        groups: dict[str, list[str]] = {}
+        for test in sorted(
+            tests, key=lambda test: (-sizes[test] / (0.5 + self.seconds[test]), test)
+        ):
+            groups.setdefault(test.split("::")[0], []).append(test)
+        rooms = sorted(groups, key=lambda name: (_distance(name, file), len(groups[name])))
+        turns = itertools.zip_longest(*(groups[name] for name in rooms))
+        order = [test for turn in turns for test in turn if test is not None]
+        own = [test for test in order if _distance(test.split("::")[0], file) == 0][:8]
+        return _within_limits(dict.fromkeys(own + order), self.seconds)
+
+
+def _distance(test_file: str, file: str) -> int:
+    """0: a test of this file by its name; 1: of its room; 2: of another room."""
+    path = Path(file)
+    room = path.relative_to("src/seqmem").parts[0]
+    stems = {path.stem.strip("_"), path.parent.name}
+    if Path(test_file).stem.removeprefix("test_") in stems or test_file == file:
+        return 0
+    return 1 if test_file.startswith(TESTS_OF_ROOM.get(room, ())) else 2
+
+
+def _within_limits(tests: dict[str, None], seconds: dict[str, float]) -> list[str]:
+    chosen: list[str] = []
+    total = 0.0
+    for test in tests:
+        if len(chosen) < 5 or total + seconds[test] <= MOST_SECONDS:
+            chosen.append(test)
+            total += seconds[test]
+        if len(chosen) == MOST_TESTS:
+            break
+    return sorted(chosen, key=lambda test: seconds[test] > 2)  # in the same order, long ones last
+
+
+@functools.lru_cache(maxsize=1)
+def _statements(text: str) -> list[ast.stmt]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
+
+
+def spans(text: str, line: int) -> list[range]:
+    """The lines of the statement at a line and, if that is not in a function's body, of all that it
+    stands in, from inner to outer; the last is the whole file.
+    """
+    outer = [node for node in _statements(text) if node.lineno <= line <= (node.end_lineno or 0)]
+    outer.sort(key=lambda node: (node.end_lineno or 0) - node.lineno)
+    if not outer:
+        return [range(1, text.count("\n") + 2)]
+    inner = outer[0]
+    body = getattr(inner, "body", None)
+    head = range(inner.lineno, body[0].lineno if body else (inner.end_lineno or 0) + 1)
+    functions = [node for node in outer if isinstance(node, ast.FunctionDef)]
+    if any(node.body[0].lineno <= line for node in functions):
+        return [head]
+    whole = [range(node.lineno, (node.end_lineno or 0) + 1) for node in outer]
+    return [head, *whole, range(1, text.count("\n") + 2)]
