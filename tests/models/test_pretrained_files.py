@@ -286,7 +286,8 @@ def test_refused_is_a_config_of_another_model(folder, entries, message):
 def test_refused_is_a_config_without_a_size(folder):
     config = {name: value for name, value in CONFIG.items() if name != "hidden_size"}
     (folder / "config.json").write_text(json.dumps(config))
-    assert_refused("config.json has no 'hidden_size'", from_pretrained, folder)
+    came = f"In the folder {folder}: config.json has no 'hidden_size'"
+    assert_refused(came, from_pretrained, folder)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,11 @@ def bad_input(came: str, expected: str, remedy: str) -> ValueError:
     return ValueError(f"{came}\n  Expected: {expected}\n  What to do: {remedy}")
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is one of `bad_input`."""
+    return "\n  Expected: " in str(error)
+
+
 def is_refused(check: Callable[..., None], *args: Any) -> bool:
     """Whether a check refuses these arguments."""
     try:

@@ -5,12 +5,12 @@ import os
 import pathlib
 import re
 import tempfile
-import zipfile
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from .._core.archives import read_members
 from .._core.errors import bad_input
 from ._folders import check_sha256, data_folder, download, folder_sha256
 from ._sound import read_wav
@@ -128,15 +128,15 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
     """Write the clips of a zip file to a folder.
 
     Raises:
-        ValueError: where the archive is no zip file.
+        ValueError: where the archive is no zip file, or is damaged.
     """
-    try:
-        with zipfile.ZipFile(archive) as members:
-            for member in members.namelist():
-                name = pathlib.PurePosixPath(member).name
-                if NAME.fullmatch(name):
-                    (folder / name).write_bytes(members.read(member))
-    except zipfile.BadZipFile as error:
-        raise bad_input(
-            f"{URL} is not a zip file: {error}.", "an archive of the clips.", "try again."
-        ) from error
+    for member, content in read_members(archive, lambda name: _clip_name(name) is not None, URL):
+        (folder / str(_clip_name(member))).write_bytes(content)
+
+
+def _clip_name(member: str) -> str | None:
+    """The name of the file of a clip; None for other members. Folders in the archive are left out,
+    also those that would lead elsewhere.
+    """
+    name = pathlib.PurePosixPath(member).name
+    return name if NAME.fullmatch(name) else None

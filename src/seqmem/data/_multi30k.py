@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from .._core.errors import bad_input
 from ._folders import check_name, data_folder, fetcher, find_file
+from ._text import read_text
 
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
 URL = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/tok/"
@@ -54,8 +55,8 @@ def multi30k(
             `multi30k` in SEQMEM_DATA, else a download of 4 MB.
 
     Raises:
-        ValueError: where a file is missing, the two files differ in their number of lines, or a
-            line is empty: a sentence without words has no translation to compare with.
+        ValueError: where a file is missing or not UTF-8, the two files differ in their number of
+            lines, or a line is empty: a sentence without words has no translation to compare with.
     """
     check_name("split", split, SPLITS)
     folder = data_folder("multi30k", path, fetcher(URL, SHA256))
@@ -63,7 +64,7 @@ def multi30k(
     languages = []
     for file in files:
         # str.splitlines would also cut at Unicode line separators.
-        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = read_text(file).removesuffix("\n").split("\n")
         languages.append(tuple(tuple(line.split()) for line in lines))
         if () in languages[-1]:
             raise bad_input(

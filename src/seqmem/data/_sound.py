@@ -25,8 +25,9 @@ def read_wav(path: str | os.PathLike) -> tuple[Float32[np.ndarray, " samples"], 
         with wave.open(os.fspath(path), "rb") as file:
             channels, bits = file.getnchannels(), 8 * file.getsampwidth()
             sample_rate, count = file.getframerate(), file.getnframes()
-            content = file.readframes(count)
-    except (OSError, EOFError, wave.Error) as error:
+            # The header may name more than there is, for which memory would be taken.
+            content = file.readframes(min(count, os.path.getsize(path)))
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:
         raise bad_input(
             f"{path} cannot be read: {error or 'it ends too soon'}.",
             "an uncompressed WAV file.",

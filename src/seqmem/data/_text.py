@@ -20,9 +20,19 @@ def read_text(path: str | os.PathLike | None = None) -> str:
 
     Args:
         path: the file.
+
+    Raises:
+        ValueError: where the file is not UTF-8.
     """
     if path is not None:
-        return pathlib.Path(path).read_text(encoding="utf-8")
+        try:
+            return pathlib.Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise bad_input(
+                f"{path} is not UTF-8: {error}.",
+                "text in UTF-8.",
+                "check the path, or convert the file, for example with iconv.",
+            ) from error
     return "".join(importlib.import_module("pydoc_data.topics").topics.values())
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from ._manifest import check_checksums, check_manifest, manifest_of
 from ._orbax import OrbaxFiles
 
 Tree = TypeVar("Tree", bound=PyTree)
+NAME = re.compile(r"[0-9]{10}|[1-9][0-9]{10,}")
 
 
 class Checkpoints:
@@ -83,7 +85,8 @@ class Checkpoints:
 
     def positions(self) -> list[int]:
         """The positions of the checkpoints in the folder, ascending."""
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        names = (path.name for path in self.folder.iterdir())
+        return sorted(int(name) for name in names if NAME.fullmatch(name))
 
     def best_position(self) -> int | None:
         """The position with the smallest value, the last one of equal values."""

@@ -35,6 +35,8 @@ def check_manifest(manifest: Manifest, arrays: Mapping[str, Array], source: str)
     Raises:
         ValueError: where paths, shapes or dtypes differ; the message names the first ones.
     """
+    if not all(map(_is_entry, manifest.values())):
+        raise damaged_file(source, "its manifest lacks the shape, dtype or checksum of an array")
     expected = {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
     differences = [f"{name} is not in it" for name in expected if name not in manifest]
     differences += [
@@ -76,6 +78,18 @@ def damaged_file(source: str, reason: object) -> ValueError:
         f"{source} is damaged: {reason}.",
         "the bytes that were written.",
         "delete it, and use the checkpoint before it or a copy.",
+    )
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it is [shape, dtype, checksum]."""
+    return (
+        isinstance(entry, list)
+        and len(entry) == 3
+        and isinstance(entry[0], list)
+        and all(type(size) is int for size in entry[0])
+        and isinstance(entry[1], str)
+        and (entry[2] is None or type(entry[2]) is int)
     )
 
 

@@ -22,7 +22,8 @@ class Metrics:
             files must be new or empty.
 
     Raises:
-        ValueError: where the files hold fewer rows; with None, where they hold any.
+        ValueError: where the files hold fewer rows or are no tables; with None, where they hold any
+            row.
 
     Example:
         >>> import pathlib, tempfile
@@ -49,7 +50,7 @@ class Metrics:
         keep_rows = keep_rows or 0
         _truncate(jsonl_path, keep_rows)
         header = _truncate(csv_path, keep_rows + 1 if keep_rows else 0)
-        self._columns = next(csv.reader([header.decode()])) if keep_rows else None
+        self._columns = _columns(header, csv_path) if keep_rows else None
         self._jsonl = jsonl_path.open("a", encoding="utf-8")
         self._csv = csv_path.open("a", encoding="utf-8", newline="")
 
@@ -106,6 +107,18 @@ def _check_empty(*paths: pathlib.Path) -> None:
                 "new files, or the files of a run that resumes from a checkpoint.",
                 "choose another folder, or move these files.",
             )
+
+
+def _columns(header: bytes, path: pathlib.Path) -> list[str]:
+    """The names in the first line of a table."""
+    try:
+        return next(csv.reader([header.decode()], strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad_input(
+            f"the first line of {path} names no columns: {error}.",
+            "the table that was written before the checkpoint.",
+            "choose the folder of that run, or a new folder and new checkpoints.",
+        ) from error
 
 
 def _truncate(path: pathlib.Path, num_lines: int) -> bytes:

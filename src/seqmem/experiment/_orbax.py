@@ -1,6 +1,7 @@
 """One checkpoint on disk, written and read by Orbax: arrays, and a JSON header with a checksum."""
 
 import json
+import math
 import pathlib
 import zlib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from .._core.json_text import parse_json
 from ..training._placement import raw_array
 from ._manifest import damaged_file
 
@@ -61,7 +63,13 @@ class OrbaxFiles:
             ).header
             if zlib.crc32(saved["text"].encode()) != saved["checksum"]:
                 raise ValueError("wrong checksum of its header")
-            return json.loads(saved["text"])
+            header = parse_json(saved["text"].encode(), "its header")
+            value = header["value"]
+            if not isinstance(header["arrays"], dict) or not isinstance(header["metadata"], dict):
+                raise ValueError("its header has no arrays or no metadata")
+            if value is not None and not (type(value) in (int, float) and math.isfinite(value)):
+                raise ValueError(f"its header has the value {value!r}")
+            return header
         except Exception as error:  # Orbax raises many types
             raise damaged_file(f"the checkpoint {path}", error) from error
 

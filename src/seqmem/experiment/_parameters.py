@@ -4,16 +4,18 @@ import io
 import json
 import os
 import pathlib
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
+from .._core.json_text import parse_json
 from ..training._placement import raw_array
 from ._arrays import array_like, named_arrays, replace_arrays
 from ._manifest import check_checksums, check_manifest, damaged_file, manifest_of
+from ._npy import read_npy
 
 Model = TypeVar("Model", bound=PyTree)
 
@@ -70,17 +72,23 @@ def load_parameters(path: str | os.PathLike, like: Model) -> Model:
     arrays, source = named_arrays(like), f"the file {os.fspath(path)}"
     with pathlib.Path(path).open("rb") as file:
         try:
-            manifest = json.loads(file.readline())
+            manifest = parse_json(file.readline(), "the first line")
         except ValueError as error:
-            raise damaged_file(source, "its first line is no JSON") from error
+            raise damaged_file(source, "its first line is no JSON object") from error
         check_manifest(manifest, arrays, source)
-        shapes = [jax.eval_shape(raw_array, arrays[name]) for name in manifest]
         try:
-            saved = eqx.tree_deserialise_leaves(file, shapes)
-        except (RuntimeError, ValueError, OSError) as error:
+            values = {name: _read(file, arrays[name]) for name in manifest}
+            if file.read(1):
+                raise ValueError("more bytes follow its last array")
+        except ValueError as error:
             raise damaged_file(source, error) from error
-    values = {name: np.asarray(value) for name, value in zip(manifest, saved, strict=True)}
     check_checksums(manifest, values, source)
     return replace_arrays(
         like, {name: array_like(values[name], array) for name, array in arrays.items()}
     )
+
+
+def _read(file: BinaryIO, like: Array) -> np.ndarray:
+    """The next array of a file, random keys as numbers."""
+    kind, rest = jax.eval_shape(raw_array, like), os.fstat(file.fileno()).st_size - file.tell()
+    return read_npy(file, kind.shape, np.dtype(kind.dtype), rest)

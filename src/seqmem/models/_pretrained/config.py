@@ -61,12 +61,27 @@ class CheckedConfig(Mapping[str, Any]):
 
 
 def decoded(value: Any) -> Any:
-    """The entries of `config.json`, where transformers writes {"__float__": "Infinity"}."""
+    """The entries of `config.json`, where transformers writes {"__float__": "Infinity"}.
+
+    Raises:
+        ValueError: for another text in the place of such a number.
+    """
     if isinstance(value, dict):
         if value.keys() == {"__float__"}:
-            return float(value["__float__"])
+            return _number(value["__float__"])
         return {name: decoded(entry) for name, entry in value.items()}
     return [decoded(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _number(text: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise bad_input(
+            f"config.json has {{'__float__': {str(text)[:200]!r}}}.",
+            "the text of a number.",
+            "copy the file again from where it comes.",
+        ) from error
 
 
 def encoded(value: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import bad_input
-from .json_text import read_json
+from ..._core.json_text import read_json
 from .safetensors import Entry, read_header
 
 CONFIG = "config.json"

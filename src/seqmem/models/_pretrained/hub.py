@@ -58,7 +58,9 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Any:
     tokenizers = _required("tokenizers")
     try:
         return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises no narrower one
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the package raises no narrower one; a panic of Rust is one
         raise bad_input(
             f"{path} holds no tokenizer: {error}.",
             "a file that the package tokenizers wrote.",

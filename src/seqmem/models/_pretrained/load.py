@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import PRNGKeyArray
 
-from ..._core.errors import bad_input
+from ..._core.errors import bad_input, is_ours
 from .._language_model import LanguageModel
 from .config import CheckedConfig, decoded, text_of
 from .folder import Files, read_files
@@ -57,16 +57,19 @@ def from_pretrained(
         (True, (11, 6))
     """
     files = read_files(Path(folder))
-    layout = layout_of(files.config)
-    files = renamed(files, layout.aliases)
-    entries = files.entries
-    config = CheckedConfig(
-        {**layout.defaults, **decoded(files.config)},
-        len(entries),
-        sum(entry.size // entry.dtype.itemsize for entry in entries.values() if is_real(entry)),
-    )
-    model, parts = structure(layout, config)
-    names = _check(layout, config, files, model, parts)
+    try:
+        layout = layout_of(files.config)
+        files = renamed(files, layout.aliases)
+        entries = files.entries
+        config = CheckedConfig(
+            {**layout.defaults, **decoded(files.config)},
+            len(entries),
+            sum(entry.size // entry.dtype.itemsize for entry in entries.values() if is_real(entry)),
+        )
+        model, parts = structure(layout, config)
+        names = _check(layout, config, files, model, parts)
+    except ValueError as error:  # of a layer, which knows no folder
+        raise ValueError(f"In the folder {folder}: {error}") from error
     _check_dtypes(files, parts, dtype)
     # A tensor that the files do not have has the dtype of most that they have.
     common = collections.Counter(entries[name].dtype for name in names).most_common(1)[0][0]
@@ -138,7 +141,7 @@ def _made(layout: Layout, config: Config, make: Any) -> Any:
     try:
         return make()
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        if "\n  Expected: " in str(error):  # one of ours, which names the size
+        if is_ours(error):  # which names the size
             raise
         raise bad_input(
             f"a config of model_type {layout.model_type!r} of which no model could be made: "
@@ -215,7 +218,7 @@ def _check_dtypes(files: Files, parts: list[Part], dtype: DTypeLike | None) -> N
     for each in wanted:
         if not jnp.issubdtype(each, jnp.floating) or jax.dtypes.canonicalize_dtype(each) != each:
             raise bad_input(
-                f"parameters of dtype {each}.",
+                f"parameters of dtype {each}{'' if dtype else f' in {files.folder}'}.",
                 "floating point numbers of a precision that is enabled.",
                 'pass dtype="float32", or call jax.config.update("jax_enable_x64", True) before.',
             )

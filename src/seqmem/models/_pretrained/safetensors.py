@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._core.errors import bad_input
-from .json_text import parse_json
+from ..._core.json_text import parse_json
 
 MAX_HEADER = 100_000_000
 DTYPES = {

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..._core.errors import bad_input
+from .errors import bad_input
+
+MAX_DEPTH = 100  # of values in values, through which functions recurse
 
 
 def read_json(path: Path, max_size: int) -> dict[str, Any]:
@@ -36,7 +38,8 @@ def parse_json(text: bytes, source: str) -> dict[str, Any]:
         source: what the text is, for messages.
 
     Raises:
-        ValueError: for anything else, and for an object with two entries of one name.
+        ValueError: for anything else, for an object with two entries of one name, and for more than
+            100 values within each other.
     """
 
     twice: list[str] = []
@@ -55,6 +58,12 @@ def parse_json(text: bytes, source: str) -> dict[str, Any]:
             "a JSON object in UTF-8.",
             "copy the file again from where it comes.",
         ) from error
+    if _is_deep(value):
+        raise bad_input(
+            f"{source} holds values in values, more than {MAX_DEPTH} deep.",
+            "the JSON of a description.",
+            "look at what the file holds; no model has so deep a description.",
+        )
     if twice:
         raise bad_input(
             f"{source} names {twice[:5]} twice.", "every name once.", "write the file again."
@@ -66,3 +75,16 @@ def parse_json(text: bytes, source: str) -> dict[str, Any]:
             "copy the file again from where it comes.",
         )
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether there are more values within each other than any function here recurses through."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            entry
+            for outer in level
+            if isinstance(outer, dict | list)
+            for entry in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
