@@ -168,15 +168,15 @@ def test_file_of_a_whole_model_is_read(h5py, tmp_path):
 @pytest.mark.parametrize(
     ("options", "came"),
     [
-        ({"go_backwards": True}, "layer 'memory' with go_backwards=True."),
-        ({"merge_mode": "sum"}, "layer 'memory' with merge_mode='sum'."),
+        ({"go_backwards": True}, "layer 'memory' with go_backwards=True in model.keras."),
+        ({"merge_mode": "sum"}, "layer 'memory' with merge_mode='sum' in model.keras."),
         (
             {"activation": "relu", "recurrent_activation": "sigmoid"},
-            "layer 'memory' with activation='relu'.",
+            "layer 'memory' with activation='relu' in model.keras.",
         ),
         (
             {"layer": {"config": {"recurrent_activation": "hard_sigmoid"}}},
-            "layer 'memory' with recurrent_activation='hard_sigmoid'.",
+            "layer 'memory' with recurrent_activation='hard_sigmoid' in model.keras.",
         ),
     ],
 )

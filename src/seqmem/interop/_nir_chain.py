@@ -34,6 +34,8 @@ def layers_of(graph: Any) -> list[NIRLayer]:
     kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
     following: dict[str, list[str]] = {name: [] for name in kinds}
     for source, target in graph.edges:
+        is_known = {source, target} <= kinds.keys()
+        _check(is_known, f"an edge {(source, target)}", "edges between its nodes")
         following[source].append(target)
     inputs = [name for name, kind in kinds.items() if kind == "Input"]
     _check(len(inputs) == 1, f"{len(inputs)} inputs", "one Input node")
@@ -53,6 +55,8 @@ def layers_of(graph: Any) -> list[NIRLayer]:
         for back in [name for name in following[neuron] if following[name] == [neuron]]:
             _check(kinds[back] in LINEAR, f"a {kinds[back]} from spikes to neurons", "Linear")
             recurrent = _linear(graph.nodes[back])
+            same = recurrent["bias"].shape == arrays["bias"].shape
+            _check(same, f"a recurrent bias of shape {recurrent['bias'].shape}", "one per neuron")
             arrays |= {"recurrent": recurrent["weight"]}
             arrays["bias"] = arrays["bias"] + recurrent["bias"]
             following[neuron] = [name for name in following[neuron] if name != back]
@@ -66,22 +70,35 @@ def layers_of(graph: Any) -> list[NIRLayer]:
 
 
 def _linear(node: Any) -> dict[str, np.ndarray]:
-    weight = np.asarray(node.weight)
-    bias = np.asarray(getattr(node, "bias", np.zeros(len(weight), weight.dtype)))
+    weight = _numbers(node, "weight")
+    _check(weight.ndim == 2, f"a weight of shape {weight.shape}", "matrices")
+    size = len(weight)
+    bias = _numbers(node, "bias") if hasattr(node, "bias") else np.zeros(size, weight.dtype)
+    _check(bias.shape == (size,), f"a bias of shape {bias.shape}", f"{size} numbers")
     return {"weight": weight, "bias": bias}
 
 
 def _neuron(node: Any, kind: str) -> dict[str, np.ndarray]:
-    return {name: np.asarray(getattr(node, name)) for name in FIELDS[kind]}
+    return {name: _numbers(node, name) for name in FIELDS[kind]}
+
+
+def _numbers(node: Any, name: str) -> np.ndarray:
+    array = np.asarray(getattr(node, name, None))
+    _check(array.dtype.kind in "fiu", f"{name}={array!r:.200} of a node", "real numbers")
+    return array
 
 
 def _with_vectors(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays with constants that all neurons share written out for each of them."""
     size = arrays["weight"].shape[0]
-    return {
+    vectors = {
         name: np.broadcast_to(array, (size,)) if array.size == 1 and array.ndim < 2 else array
         for name, array in arrays.items()
     }
+    for name, array in vectors.items():
+        shape = {"weight": array.shape, "recurrent": (size, size)}.get(name, (size,))
+        _check(array.shape == shape, f"{name} of shape {array.shape}", f"{shape}")
+    return vectors
 
 
 def _check(is_right: bool, came: str, expected: str) -> None:

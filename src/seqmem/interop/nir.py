@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from .._cells.spiking.lif import LIF
@@ -51,8 +52,9 @@ def from_nir(
         A `seqmem.LIF` or `seqmem.SynapticLIF`, or a `seqmem.layers.Stack` of them.
 
     Raises:
-        ValueError: for a graph that is no such chain, time constants of at most dt, a reset to
-            another potential than 0, a threshold that is not above 0, or a leak of a CubaLIF.
+        ValueError: for a graph that is no such chain, numbers that are not finite, time constants
+            of at most dt, a reset to another potential than 0, a threshold that is not above 0, or
+            a leak of a CubaLIF.
     """
     check_positive("from_nir", "dt", dt, remedy="pass the time of one step.")
     cells = [_to_cell(layer, dt, surrogate) for layer in layers_of(graph)]
@@ -171,7 +173,15 @@ def _to_cell(layer: NIRLayer, dt: float, surrogate: AbstractSurrogate) -> LIF | 
         if is_wrong:
             raise bad_input(f"{name}={arrays[name]} of node {layer.name!r}.", expected, REMEDY)
     table = _table(layer.kind, dt, "recurrent" in arrays, surrogate)
-    return table.to_ours(arrays)
+    with np.errstate(all="ignore"):
+        cell = table.to_ours(arrays)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(cell)):
+        raise bad_input(
+            f"node {layer.name!r} with numbers that are not finite in the precision of its weight.",
+            "finite numbers, so far from 0 that their quotients are finite.",
+            REMEDY,
+        )
+    return cell
 
 
 def _checked(cell: AbstractLayer) -> LIF | SynapticLIF:
