@@ -67,6 +67,7 @@ def search(seconds: float, seed: int, *, batches: int | None = None, programs=pr
             max_examples=PROGRAMS_AT_ONCE,
             database=None,
             deadline=None,
+            verbosity=hypothesis.Verbosity.quiet,
             suppress_health_check=list(hypothesis.HealthCheck),
             phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
         )(hypothesis.given(programs())(record.check))

@@ -210,7 +210,12 @@ GUIDES = {
     "reinforcement_learning.md": Guide([], check_reinforcement_learning, quotes_prints=True),
     "other_libraries.md": Guide([], check_other_libraries, quotes_prints=True, package="flax"),
     "sequences.md": Guide([], check_sequences, quotes_prints=True),
-    "write_a_cell.md": Guide([], check_write_a_cell, quotes_prints=True),
+    "write_a_cell.md": Guide(
+        [(r"max_examples=50", "max_examples=2, database=None", 1)],
+        check_write_a_cell,
+        quotes_prints=True,
+        package="hypothesis",
+    ),
     "training.md": Guide([(r"steps=(300|1000)\b", "steps=2", 2)], check_training),
     "gradients.md": Guide(
         [
