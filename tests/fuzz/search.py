@@ -16,6 +16,7 @@ from . import cells
 PROGRAMS_IN_MEMORY = 100  # then JAX forgets them, before Linux runs out of memory mappings
 PROGRAMS_AT_ONCE = 10
 RUNS_OF_A_PROGRAM = (1, 40, 40, 40)  # most have many, since compilation takes longer than 40 runs
+SECONDS_TO_SHRINK = 120
 
 
 class Search(NamedTuple):
@@ -90,10 +91,10 @@ class Record:
         self.findings: list[str] = []
 
     def check(self, drawn: tuple[str, list[SequenceRun]]) -> None:
-        if time.monotonic() > self.end and not self.findings:
+        if time.monotonic() > self.end:
             return
         code, runs = drawn
-        self.programs += 1
+        self.programs += not self.findings
         if self.programs % PROGRAMS_IN_MEMORY == 0:
             jax.clear_caches()
         for run in runs:
@@ -103,12 +104,21 @@ class Record:
                 self.refusals[str(refusal).split("\n")[0]] += 1
                 continue
             except Exception as error:
-                reason = str(error).split("\n")[0]
-                self.findings.append(f"# {type(error).__name__}: {reason}\n{run.lines(code)}")
+                self._add(error, run.lines(code))
                 raise
+            if self.findings:
+                continue
             self.runs += 1
             self.arrays += comparison.leaves
             self.skipped += comparison.skipped
+
+    def _add(self, error: Exception, lines: str) -> None:
+        reason = str(error).split("\n")[0]
+        finding = f"# {type(error).__name__}: {reason}\n{lines}"
+        if not self.findings:
+            self.end = time.monotonic() + SECONDS_TO_SHRINK
+            print(f"This run does not agree, and is made smaller:\n{finding}", flush=True)
+        self.findings.append(finding)
 
     def result(self) -> Search:
         """The smallest finding is the last one that was tried."""
