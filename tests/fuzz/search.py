@@ -100,10 +100,10 @@ class Record:
         for run in runs:
             try:
                 comparison = run.check()
-            except ValueError as refusal:
-                self.refusals[str(refusal).split("\n")[0]] += 1
-                continue
             except Exception as error:
+                if type(error) is ValueError:  # JAX's error of dtypes is a subclass
+                    self.refusals[str(error).split("\n")[0]] += 1
+                    continue
                 self._add(error, run.lines(code))
                 raise
             if self.findings:

@@ -91,28 +91,35 @@ def test_difference_counts_where_rounding_does_not_explain_it(
     assert (comparison.leaves, comparison.skipped) == (leaves, skipped)
 
 
+EPS = float(np.finfo(np.float32).eps)
 HALF = values(a=[1.0, 1.5], b=3.0)  # a run in which small numbers become 0
 
 
 @pytest.mark.parametrize(
-    ("got", "same_dtype", "may_overflow", "leaves", "skipped", "difference"),
+    ("got", "single", "may_overflow", "leaves", "skipped", "difference"),
     [
-        (values(a=[1, 2.001], b=3), WANT, False, 2, 0, r"a at \[1\] is 2.001 and not 2"),
-        (values(a=[1, 2.001], b=3), values(a=[1, 2.002], b=3), False, 2, 0, None),
+        (values(a=[1, 2.01], b=3), WANT, False, 2, 0, r"a at \[1\] is 2.01 and not 2"),
+        (values(a=[1, 2.01], b=3), values(a=[1, 2.002], b=3), False, 2, 0, None),
         (values(a=[1, 2.03], b=3), values(a=[1, 2.002], b=3), False, 2, 0, r"a at \[1\] is 2.03"),
         (HALF, HALF, False, 1, 1, None),
         (values(a=[1, 2], b=4), HALF, False, 1, 1, "b is 4 and not 3"),
         (values(a=[1, np.nan], b=3), values(a=[1, np.nan], b=3), False, 2, 0, r"a at \[1\] is nan"),
         (values(a=[1, np.nan], b=4), values(a=[1, np.nan], b=3), True, 0, 2, None),
-        (values(a=[1, np.nan], b=3), HALF, True, 2, 0, r"a at \[1\] is nan"),
+        (values(a=[1, np.nan], b=3), HALF, True, 1, 1, r"a at \[1\] is nan"),
     ],
 )
-def test_errors_of_the_loop_in_the_precision_of_a_run_explain_a_difference(
-    got, same_dtype, may_overflow, leaves, skipped, difference
+def test_errors_of_the_loop_in_float32_explain_a_difference(
+    got, single, may_overflow, leaves, skipped, difference
 ):
-    comparison = compare(got, WANT, STABLE, 2.2e-16, same_dtype, may_overflow=may_overflow)
+    comparison = compare(got, WANT, STABLE, EPS, single, may_overflow=may_overflow)
     if difference is None:
         assert comparison.difference is None
     else:
         assert re.match(difference, comparison.difference)
     assert (comparison.leaves, comparison.skipped) == (leaves, skipped)
+
+
+def test_a_difference_is_rounding_if_products_of_large_inputs_explain_it():
+    got = values(a=[1, 2 + 1e-9], b=3)
+    assert compare(got, WANT, STABLE, eps=2.2e-16).difference is not None
+    assert compare(got, WANT, STABLE, eps=2.2e-16, largest_input=1e3).difference is None

@@ -24,7 +24,7 @@ def uniform(seed, *shape):
     return np.random.default_rng(seed).uniform(size=shape)
 
 
-@pytest.mark.parametrize("cell", [seqmem.GRU, slow(seqmem.LSTM), slow(seqmem.MinGRU)])
+@pytest.mark.parametrize("cell", [seqmem.GRU, seqmem.LRU, slow(seqmem.LSTM), slow(seqmem.MinGRU)])
 def test_forced_cell_is_a_loop_that_forces_the_state_before_each_step(cell):
     cell = cell(3, 5, key=KEY)
     init = cell.init_state(2)

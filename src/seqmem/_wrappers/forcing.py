@@ -1,6 +1,6 @@
 """`with_forcing`: a cell whose state is pulled towards a given one before each step."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,11 @@ class Forced(NamedTuple):
 def force(state: State, target: State, alpha: PyTree) -> State:
     """(1 − α) ∘ s + α ∘ ŝ; whole numbers, such as a count of steps, stay."""
 
-    def blend(s: Array, target: Any, alpha: Any) -> Array:
+    def blend(s: Array, target: Array, alpha: Array) -> Array:
         if not jnp.issubdtype(s.dtype, jnp.inexact):
             return s
-        alpha = alpha.astype(s.real.dtype)
-        return (1 - alpha) * s + alpha * target
+        alpha = alpha.astype(s.dtype)
+        return (1 - alpha) * s + alpha * target.astype(s.dtype)
 
     return jax.tree.map(blend, state, target, alpha)
 
