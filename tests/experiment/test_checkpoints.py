@@ -174,7 +174,7 @@ def test_full_disk_leaves_the_checkpoint_before(checkpoints):
     message = "position 200" + THREE_PARTS + r"(.|\n)*the checkpoint at 100 is complete"
     with max_file_size(50_000), pytest.raises(OSError, match=message):
         checkpoints.save(200, jax.tree.map(jnp.negative, tree), {"epoch": 2})
-    assert [path.name for path in checkpoints.folder.iterdir()] == ["0000000100"]
+    assert [path.name for path in checkpoints.folder.glob("[!.]*")] == ["0000000100"]
     restored, metadata = experiment.Checkpoints(checkpoints.folder).restore(tree)
     assert_same_bits(restored, tree)
     assert metadata == {"epoch": 1}
@@ -189,7 +189,7 @@ def test_remains_of_a_killed_program_are_deleted(checkpoints):
     (checkpoints.folder / "notes").mkdir()
     assert checkpoints.positions() == []
     experiment.Checkpoints(checkpoints.folder)
-    assert [path.name for path in checkpoints.folder.iterdir()] == ["notes"]
+    assert [path.name for path in checkpoints.folder.glob("[!.]*")] == ["notes"]
 
 
 @pytest.mark.parametrize("count", [{"every": 0}, {"keep_last": 0}, {"keep_best": -1}])

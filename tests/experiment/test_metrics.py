@@ -1,6 +1,8 @@
 """Tables of metrics."""
 
 import math
+import pathlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,3 +18,44 @@ def test_row_with_other_columns_is_refused(tmp_path):
                 table.write(row)
         table.write({"loss": -math.inf, "position": 2})
     assert read_table(tmp_path, "table")[1] == {"position": 2, "loss": "-Infinity"}
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("end", [".jsonl", ".csv"])
+def test_full_disk_is_reported_with_what_to_do(tmp_path, end):
+    (tmp_path / f"table{end}").symlink_to("/dev/full")
+    message = f"table{end} could not be written: .*No space" + THREE_PARTS
+    with (
+        experiment.Metrics(tmp_path / "table") as table,
+        pytest.raises(OSError, match=message),
+    ):
+        table.write({"position": 1, "loss": 0.5})
+
+
+def test_row_that_is_written_in_parts_is_complete(tmp_path):
+    with experiment.Metrics(tmp_path / "table") as table:
+        for lines in (table._jsonl, table._csv):
+            file = lines._file
+            lines._file = SimpleNamespace(
+                write=lambda content, file=file: file.write(content[:3]), close=file.close
+            )
+        table.write({"position": 1, "loss": 0.5})
+    assert read_table(tmp_path, "table") == [{"position": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize("end", [".jsonl", ".csv"])
+def test_changed_byte_of_a_kept_row_is_refused(tmp_path, end):
+    with experiment.Metrics(tmp_path / "table") as table:
+        for position in (1, 2):
+            table.write({"position": position, "loss": 0.5})
+        checksums = table.checksums
+        table.write({"position": 3, "loss": 0.5})
+    experiment.Metrics(tmp_path / "table", keep_rows=2, checksums=checksums).close()
+    path = tmp_path / f"table{end}"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"5", b"4", 1))
+    with pytest.raises(ValueError, match=rf"table{end} is damaged" + THREE_PARTS):
+        experiment.Metrics(tmp_path / "table", keep_rows=2, checksums=checksums)
+    path.write_bytes(content)
+    with experiment.Metrics(tmp_path / "table", keep_rows=2, checksums=checksums) as table:
+        assert table.checksums == checksums

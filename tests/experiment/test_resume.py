@@ -132,3 +132,13 @@ def test_tables_with_lost_rows_are_refused(tmp_path):
     (tmp_path / "training.jsonl").write_text('{"position": 1, "loss": 0.5}\n{"positi')
     with pytest.raises(ValueError, match=r"1 complete lines(.|\n)*the 5 lines that were"):
         train(7, tmp_path)
+
+
+def test_run_with_a_changed_table_is_refused_and_resumes_without_tables(tmp_path):
+    train(5, tmp_path)
+    path = tmp_path / "training.csv"
+    path.write_bytes(path.read_bytes().replace(b"2,", b"3,", 1))
+    with pytest.raises(ValueError, match=r"training\.csv is damaged" + THREE_PARTS):
+        train(7, tmp_path)
+    state, _ = train(7, checkpoints=experiment.Checkpoints(tmp_path / "checkpoints"))
+    assert_same_bits(state, train(7)[0])

@@ -1,10 +1,11 @@
 """Checkpoints of a run: written atomically, verified when they are read."""
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -14,6 +15,8 @@ from jaxtyping import PyTree
 from .._core.errors import bad_input
 from .._core.validation import check_count
 from ._arrays import array_like, named_arrays, replace_arrays
+from ._disk import disk_error, make_folder
+from ._lock import FolderLock
 from ._manifest import check_checksums, check_manifest, manifest_of
 from ._orbax import OrbaxFiles
 
@@ -36,7 +39,8 @@ class Checkpoints:
     checkpoint can be restored on other devices than it was saved on.
 
     Args:
-        folder: folder of the checkpoints; made if missing. One run at a time writes there.
+        folder: folder of the checkpoints; made if missing. One run at a time writes there: another
+            one is refused, on systems that lock files.
         every: steps between two checkpoints of `train`, > 0.
         keep_last: how many of the last checkpoints are kept, > 0.
         keep_best: how many checkpoints with the smallest values are kept, >= 0.
@@ -44,6 +48,7 @@ class Checkpoints:
     Raises:
         ImportError: without Orbax: `pip install 'seqmem[train]'`.
         ValueError: where a count is out of range.
+        OSError: where the folder cannot be made.
 
     Example:
         >>> import jax, jax.numpy as jnp, tempfile
@@ -79,8 +84,11 @@ class Checkpoints:
         self.folder, self.every = pathlib.Path(folder).absolute(), every
         self.keep_last, self.keep_best = keep_last, keep_best
         self._files = OrbaxFiles()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._delete_incomplete()
+        make_folder(self.folder)
+        self._lock = FolderLock(self.folder)
+        with self._lock.try_to_hold() as is_held:
+            if is_held:  # otherwise they are what another run is writing
+                self._delete_incomplete()
         self._values = {position: self._read_value(position) for position in self.positions()}
 
     def positions(self) -> list[int]:
@@ -110,8 +118,9 @@ class Checkpoints:
 
         Raises:
             ValueError: where the position is negative or has a checkpoint, or where a number in the
-                tree is no JAX array.
-            OSError: where writing failed. The folder is then as it was.
+                tree is no JAX array, or where another run writes in the folder.
+            OSError: where writing failed; the folder is then as it was. Where an old checkpoint
+                could not be deleted; the new one is complete.
         """
         path, arrays = self._path(position), named_arrays(tree)
         if position < 0 or path.exists():
@@ -123,17 +132,27 @@ class Checkpoints:
         if value is not None and not np.isfinite(value):
             value = None
         header = {"arrays": manifest_of(arrays), "metadata": dict(metadata or {}), "value": value}
-        try:
-            self._files.write(path, header, arrays)
-        except Exception as error:  # Orbax and the system raise many types
-            self._delete_incomplete()
-            raise OSError(
-                f"the checkpoint at position {position} could not be written: {error}\n"
-                f"  Expected: free space, and permission to write, in {self.folder}.\n"
-                f"  What to do: free some space and start again; {self._last_complete()}."
-            ) from error
-        self._values[position] = value
-        self._delete_old()
+        with self.hold():
+            try:
+                self._files.write(path, header, arrays)
+            except Exception as error:  # Orbax and the system raise many types
+                self._delete_incomplete()
+                raise self._error(
+                    f"the checkpoint at position {position} could not be written", error
+                ) from error
+            self._values[position] = value
+            self._delete_old()
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the folder, so that no other process writes there; `train` does so for a whole run.
+        The hold ends with the process, however that ends.
+
+        Raises:
+            ValueError: where another run writes there.
+        """
+        with self._lock.hold() if jax.process_index() == 0 else contextlib.nullcontext():
+            yield
 
     def restore(self, like: Tree, position: int | None = None) -> tuple[Tree, dict[str, Any]]:
         """The tree and the metadata of a checkpoint, each array on the devices of `like`'s.
@@ -173,9 +192,10 @@ class Checkpoints:
     def _path(self, position: int) -> pathlib.Path:
         return self.folder / f"{position:010d}"
 
-    def _last_complete(self) -> str:
+    def _error(self, problem: str, error: Exception) -> OSError:
         positions = self.positions()
-        return f"the checkpoint at {positions[-1]} is complete" if positions else "none yet"
+        last = f"the checkpoint at {positions[-1]} is complete" if positions else "none yet"
+        return disk_error(problem, error, self.folder, f"and start again; {last}")
 
     def _ranking(self) -> list[int]:
         """The positions with a value, best first."""
@@ -189,7 +209,10 @@ class Checkpoints:
             if jax.process_index() == 0:
                 # Renamed first: a deletion that is interrupted leaves no folder like a checkpoint.
                 path = self._path(position)
-                shutil.rmtree(path.rename(path.with_name(f"{path.name}.deleted")))
+                try:
+                    shutil.rmtree(path.rename(path.with_name(f"{path.name}.deleted")))
+                except OSError as error:
+                    raise self._error(f"the old {path} could not be deleted", error) from error
 
     def _delete_incomplete(self) -> None:
         """Delete the remains of a program that was killed."""

@@ -1,14 +1,12 @@
 """The manifest of saved arrays: the shape, dtype and checksum of each."""
 
-import zlib
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from .._core.errors import bad_input
-from ..training._placement import raw_array
+from ._checksums import checksums_of, has_checksum, is_checksum
 
 Manifest = dict[str, list]  # path -> [shape, dtype, checksum]
 MAX_NAMES = 5  # in a message
@@ -16,10 +14,11 @@ MAX_NAMES = 5  # in a message
 
 def manifest_of(arrays: Mapping[str, Array]) -> Manifest:
     """The manifest of some arrays. The dtype of random keys names their kind. An array that is
-    spread over several processes has no checksum.
+    spread over several processes has a checksum for each shard.
     """
+    checksums = checksums_of(arrays)
     return {
-        name: [list(array.shape), str(array.dtype), _checksum(raw_array(array))]
+        name: [list(array.shape), str(array.dtype), checksums[name]]
         for name, array in arrays.items()
     }
 
@@ -63,11 +62,7 @@ def check_checksums(manifest: Manifest, values: Mapping[str, np.ndarray], source
     Raises:
         ValueError: where a checksum differs; the message names the arrays.
     """
-    damaged = [
-        name
-        for name, value in values.items()
-        if manifest[name][2] is not None and _checksum(value) != manifest[name][2]
-    ]
+    damaged = [name for name in values if not has_checksum(values[name], manifest[name][2])]
     if damaged:
         raise damaged_file(source, f"wrong checksum of {', '.join(damaged[:MAX_NAMES])}")
 
@@ -89,18 +84,10 @@ def _is_entry(entry: object) -> bool:
         and isinstance(entry[0], list)
         and all(type(size) is int for size in entry[0])
         and isinstance(entry[1], str)
-        and (entry[2] is None or type(entry[2]) is int)
+        and is_checksum(entry[2], entry[0])
     )
 
 
 def _kind(entry: list) -> str:
     shape, dtype = entry[:2]
     return f"{dtype}{shape}"
-
-
-def _checksum(array: Array | np.ndarray) -> int | None:
-    if isinstance(array, jax.Array) and not (
-        array.is_fully_addressable or array.is_fully_replicated
-    ):
-        return None
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -1,13 +1,16 @@
 """Tables of metrics in files that grow."""
 
 import csv
+import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .._core.errors import bad_input
+from ._disk import make_folder
+from ._growing_file import GrowingFile, read_lines
 
 
 class Metrics:
@@ -20,10 +23,12 @@ class Metrics:
         stem: path of the files, without the suffix; folders are made.
         keep_rows: how many rows of an earlier run are kept; later rows are deleted. With None, the
             files must be new or empty.
+        checksums: `checksums` after these rows, to verify the files; None verifies nothing.
 
     Raises:
         ValueError: where the files hold fewer rows or are no tables; with None, where they hold any
-            row.
+            row; where they are not as they were written. The files are then as they were.
+        OSError: where the files cannot be made.
 
     Example:
         >>> import pathlib, tempfile
@@ -41,45 +46,59 @@ class Metrics:
         3,0.25
     """
 
-    def __init__(self, stem: str | os.PathLike, *, keep_rows: int | None = None):
+    def __init__(
+        self,
+        stem: str | os.PathLike,
+        *,
+        keep_rows: int | None = None,
+        checksums: Sequence[int] | None = None,
+    ):
         stem = pathlib.Path(stem)
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(stem.parent)
         jsonl_path, csv_path = (stem.with_name(stem.name + end) for end in (".jsonl", ".csv"))
         if keep_rows is None:
             _check_empty(jsonl_path, csv_path)
-        keep_rows = keep_rows or 0
-        _truncate(jsonl_path, keep_rows)
-        header = _truncate(csv_path, keep_rows + 1 if keep_rows else 0)
-        self._columns = _columns(header, csv_path) if keep_rows else None
-        self._jsonl = jsonl_path.open("a", encoding="utf-8")
-        self._csv = csv_path.open("a", encoding="utf-8", newline="")
+        jsonl_checksum, csv_checksum = checksums or (None, None)
+        num_lines = keep_rows + 1 if keep_rows else 0
+        jsonl, csv_lines = (
+            read_lines(jsonl_path, keep_rows or 0, jsonl_checksum),
+            read_lines(csv_path, num_lines, csv_checksum),
+        )
+        self._columns = _columns(csv_lines.first, csv_path) if keep_rows else None
+        self._jsonl, self._csv = GrowingFile(jsonl_path, jsonl), GrowingFile(csv_path, csv_lines)
+
+    @property
+    def checksums(self) -> tuple[int, int]:
+        """The checksums of all rows: of the JSON lines, and of the CSV."""
+        return self._jsonl.checksum, self._csv.checksum
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row.
 
         Raises:
             ValueError: where its columns are not those of the first row.
+            OSError: where writing failed.
         """
-        writer = csv.writer(self._csv, lineterminator="\n")
-        if self._columns is None:
-            self._columns = list(row)
-            writer.writerow(self._columns)
-        if set(row) != set(self._columns):
+        is_first = self._columns is None
+        columns = self._columns = list(row) if self._columns is None else self._columns
+        if set(row) != set(columns):
             raise bad_input(
                 f"a row with the columns {', '.join(row)}.",
-                f"the columns of the first row: {', '.join(self._columns)}.",
+                f"the columns of the first row: {', '.join(columns)}.",
                 "return the same metrics at every step, NaN for an unknown value.",
             )
-        row = {name: row[name] for name in self._columns}
+        row = {name: row[name] for name in columns}
         self._jsonl.write(json.dumps({name: _json(value) for name, value in row.items()}) + "\n")
-        writer.writerow(row.values())
-        self._jsonl.flush()
-        self._csv.flush()
+        self._csv.write((_csv_line(columns) if is_first else "") + _csv_line(row.values()))
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk."""
-        os.fsync(self._jsonl.fileno())
-        os.fsync(self._csv.fileno())
+        """Wait until all rows are on the disk.
+
+        Raises:
+            OSError: where writing failed.
+        """
+        self._jsonl.sync()
+        self._csv.sync()
 
     def close(self) -> None:
         """Close the files."""
@@ -91,6 +110,12 @@ class Metrics:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
 
 
 def _json(value: float) -> float | str:
@@ -119,25 +144,3 @@ def _columns(header: bytes, path: pathlib.Path) -> list[str]:
             "the table that was written before the checkpoint.",
             "choose the folder of that run, or a new folder and new checkpoints.",
         ) from error
-
-
-def _truncate(path: pathlib.Path, num_lines: int) -> bytes:
-    """Keep the first `num_lines` lines of a file, and return the first."""
-    if num_lines == 0:
-        path.write_bytes(b"")
-        return b""
-    complete, size, first = 0, 0, b""
-    if path.exists():
-        with path.open("rb") as file:
-            for line in file:
-                if complete == num_lines or not line.endswith(b"\n"):
-                    break
-                first, complete, size = first or line, complete + 1, size + len(line)
-    if complete < num_lines:
-        raise bad_input(
-            f"{path} holds {complete} complete lines.",
-            f"the {num_lines} lines that were written before the checkpoint.",
-            "choose the folder of that run, or a new folder and new checkpoints.",
-        )
-    os.truncate(path, size)
-    return first

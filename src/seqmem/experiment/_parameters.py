@@ -11,9 +11,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from .._core.errors import bad_input
 from .._core.json_text import parse_json
 from ..training._placement import raw_array
 from ._arrays import array_like, named_arrays, replace_arrays
+from ._checksums import is_spread
+from ._disk import disk_error
 from ._manifest import check_checksums, check_manifest, damaged_file, manifest_of
 from ._npy import read_npy
 
@@ -31,7 +34,8 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
         model: a tree of arrays. Functions and the like are omitted.
 
     Raises:
-        ValueError: where a number of the model is no JAX array.
+        ValueError: where a number of the model is no JAX array, or where an array is spread over
+            several processes.
         OSError: where writing failed. The file is then as it was.
 
     Example:
@@ -45,6 +49,13 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
         True
     """
     path, arrays = pathlib.Path(path), named_arrays(model)
+    if spread := [name for name, array in arrays.items() if is_spread(raw_array(array))]:
+        raise bad_input(
+            f"{spread[0]}, which is spread over several processes.",
+            "arrays that this process has in full.",
+            "gather them by jax.experimental.multihost_utils.process_allgather(model, tiled=True), "
+            "or use Checkpoints.",
+        )
     content = io.BytesIO(json.dumps(manifest_of(arrays)).encode() + b"\n")
     content.seek(0, io.SEEK_END)
     eqx.tree_serialise_leaves(content, [raw_array(array) for array in arrays.values()])
@@ -55,6 +66,9 @@ def save_parameters(path: str | os.PathLike, model: PyTree) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        problem, remedy = f"the file {path} could not be written", "and save again"
+        raise disk_error(problem, error, path.parent, remedy) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -73,8 +73,11 @@ def train(
         position (number of steps), validations, best_loss, since_best.
 
     Raises:
-        ValueError: where an argument is out of range, the checkpoint is of another run or damaged,
-            or the tables hold fewer rows than were written before it.
+        ValueError: where an argument is out of range, where another run writes in the folder of
+            the checkpoints, where the checkpoint is of another run or damaged, or where the tables
+            do not hold the rows that were written before it.
+        OSError: where a row or a checkpoint could not be written, such as on a full disk. Start
+            again when there is space.
         FloatingPointError: from the default `on_step`.
 
     Example:
@@ -91,21 +94,26 @@ def train(
     patience = None if validation is None else validation.patience
     is_first_process = jax.process_index() == 0
     state, progress = strip_weak_types(state), Progress()
-    is_resumed = checkpoints is not None and bool(checkpoints.positions())
-    if checkpoints is not None and is_resumed:
-        state, progress = _restore(checkpoints, state, key)
-
     with contextlib.ExitStack() as stack:
+        is_resumed, saved_checksums = False, {}
+        if checkpoints is not None:
+            stack.enter_context(checkpoints.hold())
+            is_resumed = bool(checkpoints.positions())
+            if is_resumed:
+                state, progress, saved_checksums = _restore(checkpoints, state, key)
         tables = {}
         if folder is not None and is_first_process:
-            tables = _open_tables(stack, folder, progress if is_resumed else None)
+            resumed = progress if is_resumed else None
+            tables = _open_tables(stack, folder, resumed, saved_checksums)
 
         def save(value: float | None = None) -> None:
             if checkpoints is not None:
                 for table in tables.values():
                     table.sync()
                 run = {"state": state, "key": key}
-                checkpoints.save(progress.position, run, progress._asdict(), value=value)
+                checksums = {name: table.checksums for name, table in tables.items()}
+                metadata = {"progress": progress._asdict(), "tables": checksums}
+                checkpoints.save(progress.position, run, metadata, value=value)
 
         def prefetch(position: int) -> Any:
             return _send(batch_at(key, position)) if position < steps else None
@@ -143,8 +151,10 @@ def train(
     return state, progress
 
 
-def _restore(checkpoints: Checkpoints, state: State, key: PRNGKeyArray) -> tuple[State, Progress]:
-    """The training state and the progress of the last checkpoint.
+def _restore(
+    checkpoints: Checkpoints, state: State, key: PRNGKeyArray
+) -> tuple[State, Progress, dict[str, list[int]]]:
+    """The training state and the progress of the last checkpoint, and the checksums of the tables.
 
     Raises:
         ValueError: where the run had another key.
@@ -156,18 +166,23 @@ def _restore(checkpoints: Checkpoints, state: State, key: PRNGKeyArray) -> tuple
             "the key that the run started with: it determines the order of the data.",
             "pass that key, or another folder for another run.",
         )
-    return run["state"], Progress(**metadata)
+    return run["state"], Progress(**metadata["progress"]), metadata["tables"]
 
 
 def _open_tables(
-    stack: contextlib.ExitStack, folder: str | os.PathLike, resumed: Progress | None
+    stack: contextlib.ExitStack,
+    folder: str | os.PathLike,
+    resumed: Progress | None,
+    checksums: Mapping[str, Sequence[int]],
 ) -> dict[str, Metrics]:
     """The tables of a run, truncated to the rows before its last checkpoint."""
     keep_rows = {"training": None, "validation": None}
     if resumed is not None:
         keep_rows = {"training": resumed.position, "validation": resumed.validations}
     return {
-        name: stack.enter_context(Metrics(pathlib.Path(folder, name), keep_rows=rows))
+        name: stack.enter_context(
+            Metrics(pathlib.Path(folder, name), keep_rows=rows, checksums=checksums.get(name))
+        )
         for name, rows in keep_rows.items()
     }
 
