@@ -1,4 +1,4 @@
-"""A run that is killed at any moment resumes as if it had not been."""
+"""Runs that are killed, that find a full disk, or whose files are damaged: nothing is lost."""
 
 import os
 import pathlib
@@ -9,19 +9,44 @@ import pytest
 
 from tests.experiment.runs import NO_ORBAX
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
-@pytest.mark.slow
-def test_run_killed_at_ten_moments_ends_with_the_same_bits():
+
+def run(program: str, *arguments: str) -> str:
+    """What a program of this folder prints; it must end well."""
     pytest.importorskip("orbax.checkpoint", reason=NO_ORBAX)
-    root = pathlib.Path(__file__).parent.parent.parent
     result = subprocess.run(
-        [sys.executable, "-m", "tests.experiment.kill_and_resume"],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])},
+        [sys.executable, "-m", f"tests.experiment.{program}", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
     )
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "the same bits" in result.stdout
+    return result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "kills"), [(1, 10), (2, 4)])
+def test_killed_run_ends_with_the_same_bits(processes, kills):
+    output = run("kill_and_resume", f"--kills={kills}", f"--processes={processes}")
+    assert "the same bits" in output
+
+
+@pytest.mark.slow
+def test_flipped_bit_is_found_or_changes_nothing():
+    assert "20 files" in run("flip_bits", "--flips=2")
+
+
+@pytest.mark.slow
+def test_full_disk_loses_nothing():
+    assert "failed calls" in run("full_disk", "--stride=13")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_steps():
+    output = run("memory_stays_flat", "--stream-steps=10000", "--train-steps=300")
+    assert "5 programs of the step, 5 buckets" in output
