@@ -9,6 +9,7 @@ import jax
 import pytest
 
 import seqmem
+from seqmem._core.cpu_cores import available_cores
 from tests.helpers.refusals import assert_refused
 
 SOURCE = pathlib.Path(__file__).parent.parent.parent / "src"
@@ -53,6 +54,16 @@ def test_number_that_jax_did_not_start_with_is_refused():
     message = assert_refused(came, seqmem.use_cpu_cores, count + 1)
     assert message.endswith(f"JAX_NUM_CPU_DEVICES={count + 1}.")
     assert seqmem.use_cpu_cores(count) == count
+
+
+def test_cores_are_those_that_the_process_may_use_where_the_system_says_so(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 11)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7}, raising=False)
+    assert available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert available_cores() == 11
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, "2"])

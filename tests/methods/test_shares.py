@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
 
 import seqmem
+from seqmem._core.mesh import num_shares
 from seqmem._core.problem import Problem
 from seqmem._methods.evaluate import Run, evaluate
 from seqmem._methods.scan.forward import tile_sizes_of
@@ -78,6 +79,15 @@ def test_loop_over_tiles_carries_one_weight_gradient_per_share(axis_type):
 @pytest.mark.parametrize(("axis_type", "batch"), [(AxisType.Auto, 7), (AxisType.Explicit, 8)])
 def test_batch_that_is_not_spread_over_devices_is_one_share(axis_type, batch):
     assert (4, HIDDEN, HIDDEN) in carried_by_the_tile_loop(axis_type, batch, P())
+
+
+def test_batch_is_spread_over_automatic_axes_and_those_that_it_names():
+    mesh = AbstractMesh((3, 5), ("rows", "columns"), axis_types=(AxisType.Auto, AxisType.Explicit))
+    assert num_shares(mesh, P(None, None), (6,)) == 3
+    assert num_shares(mesh, P(None, "columns"), (30, 7)) == 15
+    assert num_shares(mesh, P(None, "columns"), (25,)) == 1  # 15 does not divide it
+    assert num_shares(mesh, P(None), ()) == 1
+    assert num_shares(None, P(None, None), (6,)) == 1
 
 
 def gradients_in_shares(cell, xs, options, shares):

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib
+import importlib.metadata
 import itertools
 import os
 import runpy
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
+# Some tests are of one version of JAX.
+FOLDER = ROOT / "build" / "mutate" / f"jax-{importlib.metadata.version('jax')}"
 LIBRARIES = (
     "beartype", "chex", "equinox", "hypothesis", "jax.experimental.pallas", "jaxtyping", "numpy",
     "optax", "pytest", "xdist",

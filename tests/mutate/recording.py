@@ -9,20 +9,22 @@ from typing import Any
 
 import pytest
 
-from .children import OPTIONS, ROOT
+from .children import FOLDER, OPTIONS, ROOT
 
 SOURCES = ROOT / "src" / "seqmem"
-FOLDER = ROOT / "build" / "mutate" / "lines"
+LINES = FOLDER / "lines"
 
 
-# These tests run other programs, or the whole of the package.
-EXCLUDED = ("benchmarks", "fuzz", "mutate", "package")
+# These tests run other programs, or all pages of the documentation.
+EXCLUDED = ("tests/benchmarks", "tests/fuzz", "tests/mutate", "tests/package")
+INCLUDED = ("tests/package/test_cite.py", "tests/package/test_names.py")
 
 
 def quick_test_files() -> list[str]:
     """The test files that are recorded, and the folders whose examples are."""
     paths = sorted((ROOT / "tests").rglob("test_*.py"))
-    names = [str(path.relative_to(ROOT)) for path in paths if path.parent.name not in EXCLUDED]
+    names = [str(path.relative_to(ROOT)) for path in paths]
+    names = [name for name in names if not name.startswith(EXCLUDED) or name in INCLUDED]
     return ["src/seqmem/_core", "src/seqmem/_methods", *names]
 
 
@@ -80,7 +82,7 @@ def record(test_file: str) -> int:
 
 
 def file_of(test_file: str) -> Path:
-    return FOLDER / (test_file.replace("/", ".") + ".json")
+    return LINES / (test_file.replace("/", ".") + ".json")
 
 
 def digest(files: list[str]) -> str:

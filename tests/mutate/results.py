@@ -7,10 +7,10 @@ import math
 import tomllib
 from pathlib import Path
 
-from .children import ROOT
+from .children import FOLDER, ROOT
 from .mutants import Mutant
 
-FILE = ROOT / "build" / "mutate" / "trials.jsonl"
+FILE = FOLDER / "trials.jsonl"
 EXPLAINED = Path(__file__).with_name("explained.toml")
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from .children import ROOT
-from .recording import FOLDER
+from .recording import LINES
 
 TESTS_OF_ROOM = {
     "_core": ("tests/core", "src/seqmem/_core"),
@@ -16,6 +16,7 @@ TESTS_OF_ROOM = {
     "_unroll.py": ("tests/core",),
     "training": ("tests/training",),
 }
+TESTS_OF_DEFINITIONS = "tests/core/test_definitions.py"
 MOST_TESTS = 30
 MOST_SECONDS = 25.0
 
@@ -23,7 +24,7 @@ MOST_SECONDS = 25.0
 class Lines:
     """The records of all test files: which tests run a line of a source, and how long they take."""
 
-    def __init__(self, folder: Path = FOLDER):
+    def __init__(self, folder: Path = LINES):
         self.seconds: dict[str, float] = {}
         self.tests: dict[str, dict[int, set[str]]] = {}
         for path in sorted(folder.glob("*.json")):
@@ -48,33 +49,42 @@ class Lines:
 
     def chosen(self, file: str, line: int) -> list[str]:
         """Tests of the file's own name first, then one of each test file in turn, those of the
-        room first; within a file those that run many lines of the source in little time.
+        room first; within a file those that run many lines of the source in little time. A
+        definition that no test runs has the tests of its room.
         """
         tests = self.covering(file, line)
-        sizes: dict[str, int] = {}
+        if len(spans((ROOT / file).read_text(encoding="utf-8"), line)) > 1:
+            room = (TESTS_OF_DEFINITIONS,) if tests else _tests_of_room(file)
+            tests |= {test for test in self.seconds if test.startswith(room)}
+        sizes = dict.fromkeys(tests, 0)
         for names in self.tests.get(file, {}).values():
             for name in names & tests:
-                sizes[name] = sizes.get(name, 0) + 1
+                sizes[name] += 1
         groups: dict[str, list[str]] = {}
-        for test in sorted(
-            tests, key=lambda test: (-sizes[test] / (0.5 + self.seconds[test]), test)
-        ):
+        worth = {test: sizes[test] / (0.5 + self.seconds[test]) for test in tests}
+        medium = {test: abs(self.seconds[test] - 1) for test in tests}
+        for test in sorted(tests, key=lambda test: (-worth[test], medium[test], test)):
             groups.setdefault(test.split("::")[0], []).append(test)
         rooms = sorted(groups, key=lambda name: (_distance(name, file), len(groups[name])))
         turns = itertools.zip_longest(*(groups[name] for name in rooms))
         order = [test for turn in turns for test in turn if test is not None]
-        own = [test for test in order if _distance(test.split("::")[0], file) == 0][:8]
+        own = [test for test in order if test.startswith(TESTS_OF_DEFINITIONS)]
+        own += [test for test in order if _distance(test.split("::")[0], file) == 0][:8]
         return _within_limits(dict.fromkeys(own + order), self.seconds)
 
 
 def _distance(test_file: str, file: str) -> int:
     """0: a test of this file by its name; 1: of its room; 2: of another room."""
     path = Path(file)
-    room = path.relative_to("src/seqmem").parts[0]
     stems = {path.stem.strip("_"), path.parent.name}
     if Path(test_file).stem.removeprefix("test_") in stems or test_file == file:
         return 0
-    return 1 if test_file.startswith(TESTS_OF_ROOM.get(room, ())) else 2
+    return 1 if test_file.startswith(_tests_of_room(file)) else 2
+
+
+def _tests_of_room(file: str) -> tuple[str, ...]:
+    room = Path(file).relative_to("src/seqmem").parts[0]
+    return (TESTS_OF_DEFINITIONS, *TESTS_OF_ROOM.get(room, ()))
 
 
 def _within_limits(tests: dict[str, None], seconds: dict[str, float]) -> list[str]:
@@ -98,15 +108,20 @@ def spans(text: str, line: int) -> list[range]:
     """The lines of the statement at a line and, if that is not in a function's body, of all that it
     stands in, from inner to outer; the last is the whole file.
     """
-    outer = [node for node in _statements(text) if node.lineno <= line <= (node.end_lineno or 0)]
-    outer.sort(key=lambda node: (node.end_lineno or 0) - node.lineno)
-    if not outer:
-        return [range(1, text.count("\n") + 2)]
-    inner = outer[0]
-    body = getattr(inner, "body", None)
-    head = range(inner.lineno, body[0].lineno if body else (inner.end_lineno or 0) + 1)
+    every = range(1, text.count("\n") + 2)
+    outer = [node for node in _statements(text) if line in _lines_of(node)]
+    outer.sort(key=lambda node: len(_lines_of(node)))
     functions = [node for node in outer if isinstance(node, ast.FunctionDef)]
+    if not outer:
+        return [every, every]
+    body = getattr(outer[0], "body", None)
+    head = range(_lines_of(outer[0]).start, body[0].lineno) if body else _lines_of(outer[0])
     if any(node.body[0].lineno <= line for node in functions):
         return [head]
-    whole = [range(node.lineno, (node.end_lineno or 0) + 1) for node in outer]
-    return [head, *whole, range(1, text.count("\n") + 2)]
+    return [head, *map(_lines_of, outer), every]
+
+
+def _lines_of(node: ast.stmt) -> range:
+    """With the decorators."""
+    first = min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", []))])
+    return range(first, (node.end_lineno or 0) + 1)
