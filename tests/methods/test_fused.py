@@ -93,7 +93,12 @@ CASES += [(name, True, True) for name in GATED if name in SMALL]
 )
 def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
     cell, xs = learned(name), normal(1, TIME, BATCH, INPUT)
-    flags = {"lengths": LENGTHS, "resets": RESETS.astype(bool)} if has_flags else {}
+    flags = {}
+    if has_flags:
+        perturbations = jax.tree.map(
+            lambda leaf: 0.1 * normal(2, TIME, BATCH, *leaf.shape), cell.init_state()
+        )
+        flags = {"lengths": LENGTHS, "resets": RESETS.astype(bool), "perturbations": perturbations}
     got = everything(EXACT, cell, xs, **flags, reverse=reverse)
     want = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
     if largest_difference(got, want) >= 1e-6:  # some cells amplify the rounding of a CPU
@@ -293,6 +298,12 @@ def test_kernels_run_inside_of_shard_map_without_check_vma():
     want = on_mesh(seqmem.Scan(), check_vma=False)
     assert largest_difference(on_mesh(EXACT, check_vma=False), want) < 1e-6
     assert "check_vma=False" in assert_refused("Fused cannot run LSTM", on_mesh, EXACT, True)
+
+
+def test_batch_without_examples_is_refused():
+    cell = make(seqmem.RNN)
+    assert EXACT.refusal(cell, jnp.ones((TIME, 0, INPUT))) == "the batch has no example"
+    assert EXACT.refusal(cell, jnp.ones((TIME, 1, INPUT))) is None
 
 
 def test_parts_that_differ_between_examples_are_refused():

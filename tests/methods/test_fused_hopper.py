@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from seqmem._methods.fused import hopper_limits
+from seqmem._methods.fused import hopper_gates, hopper_limits
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow, slow_but
 
@@ -43,6 +43,14 @@ class ArcTangent(seqmem.RNN):
 
     def gate(self, state, z):
         return jnp.arctan(z)
+
+
+def test_operations_that_are_rewritten_are_those_of_numpy():
+    x = jnp.float32([1e-9, -1e-8, 1e-4, 0, 0.5, -0.9, 30, np.inf])
+    np.testing.assert_allclose(hopper_gates._log1p(x), np.log1p(np.asarray(x)), rtol=5e-7)
+    for power in (3, 0, -2):
+        got = hopper_gates._integer_pow(jnp.float32([2, -3]), y=power)
+        np.testing.assert_allclose(got, np.float64([2, -3]) ** power, rtol=1e-6)
 
 
 @pytest.fixture

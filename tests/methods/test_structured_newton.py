@@ -146,6 +146,68 @@ def test_newton_gradient_of_65536_steps_matches_scan(cell_type):
         assert float(jnp.max(jnp.abs(got - want)) / jnp.max(jnp.abs(want))) <= 1e-6
 
 
+def of_blocks(state):
+    """Two numbers per unit that read each other."""
+    h, c = state["h"], state["c"]
+    return {"h": jnp.tanh(1.3 * h - 0.7 * c), "c": jnp.sin(h) + 0.5 * c}
+
+
+def of_rows(state):
+    """The same, the two numbers as rows of one array."""
+    new = of_blocks({"h": state[0], "c": state[1]})
+    return jnp.stack([new["h"], new["c"]])
+
+
+def of_entries(state):
+    return jax.tree.map(lambda leaf: jnp.sin(1.3 * leaf) * leaf, state)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("structure", "step"),
+    [
+        (seqmem.BlockJacobian(), of_blocks),
+        (seqmem.BlockJacobian(unit_axes=1), of_rows),
+        (seqmem.DiagonalJacobian(), of_entries),
+    ],
+    ids=["blocks", "rows", "diagonal"],
+)
+def test_structure_solves_the_recurrence_of_its_jacobians(structure, step):
+    """s_t = J_t s_{t−1} + r_t, from the end with transposed Jacobians, beginning again at a cut."""
+    time, cut = 5, np.array([False, False, True, False, False])
+    parts = normal(2, time, 2, 3)
+    states, residuals = parts if step is of_rows else [{"h": p[:, 0], "c": p[:, 1]} for p in parts]
+
+    @jax.jit
+    def solve_both_ways(states, residuals):
+        new, jacobians = jax.vmap(lambda state: structure.linearise(step, state))(states)
+        forth = structure.solve(jacobians, residuals, cut, reverse=False)
+        back = structure.solve(structure.transpose(jacobians), residuals, None, reverse=True)
+        dense = jax.vmap(jax.jacfwd(lambda row: in_order(step(from_order(row)))))(
+            jax.vmap(in_order)(states)
+        )
+        return new, dense, *(jax.vmap(in_order)(leaf) for leaf in (residuals, forth, back))
+
+    def in_order(state):
+        return jnp.concatenate(jax.tree.leaves(state), axis=None)
+
+    def from_order(row):
+        halves = row.reshape(2, 3)
+        return halves if step is of_rows else {"c": halves[0], "h": halves[1]}
+
+    new, J, r, forth, back = solve_both_ways(states, residuals)
+    for one, other in zip(*map(jax.tree.leaves, (new, jax.vmap(step)(states))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    s = np.zeros(6)
+    for t in range(time):
+        s = r[t] if cut[t] else J[t] @ s + r[t]
+        np.testing.assert_allclose(forth[t], s, rtol=1e-10)
+    s = np.zeros(6)
+    for t in reversed(range(time)):
+        s = J[t].T @ s + r[t]
+        np.testing.assert_allclose(back[t], s, rtol=1e-10)
+
+
 class Lopsided(seqmem.ParaLSTM):
     """h and c have different units."""
 

@@ -81,7 +81,7 @@ def try_mutants(mutants: list[Mutant], jobs: int, end: float) -> None:
             if time.monotonic() > end:
                 return
             tests = lines.chosen(mutant.file, mutant.line)
-            limit = min(300.0, 90 + 6 * sum(lines.seconds[test] for test in tests))
+            limit = 60 + 3 * sum(lines.seconds[test] for test in tests)
             work = functools.partial(run_tests, tests, mutant.file, mutant.source)
             if tests:
                 yield children.Task(work, limit, (mutant, tests))

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import itertools
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -38,16 +39,22 @@ def import_libraries() -> None:
 
 @dataclasses.dataclass
 class Task:
-    """A function that a child calls; its result is the exit status. `tag` says whose it is."""
+    """A function that a child calls; its result is the exit status. `tag` says whose it is.
+
+    Seconds are those of a processor, since other programs may be running; a child that waits for
+    nothing is killed, with its process group, after ten times as many.
+    """
 
     work: Callable[[], int]
-    seconds: float  # after which the child and its process group are killed
+    seconds: float
     tag: Any = None
 
 
 @dataclasses.dataclass
 class Ended:
-    """A task that ended: its exit status, negative for a signal, None after too many seconds."""
+    """A task that ended: its exit status, negative for a signal, None after too many seconds.
+    `seconds` are those of the clock.
+    """
 
     tag: Any
     status: int | None
@@ -63,7 +70,7 @@ def run_all(tasks: Iterable[Task], jobs: int) -> Iterator[Ended]:
         while True:
             for task in itertools.islice(waiting, jobs - len(running)):
                 handle, name = tempfile.mkstemp(prefix="mutate-")
-                running[_start(task.work, handle)] = task, time.monotonic(), Path(name)
+                running[_start(task, handle)] = task, time.monotonic(), Path(name)
                 os.close(handle)
             if not running:
                 return
@@ -79,7 +86,7 @@ def run_all(tasks: Iterable[Task], jobs: int) -> Iterator[Ended]:
             _kill(pid)
 
 
-def _start(work: Callable[[], int], output: int) -> int:
+def _start(task: Task, output: int) -> int:
     """The process id of a child in a process group of its own."""
     pid = os.fork()
     if pid:
@@ -89,7 +96,8 @@ def _start(work: Callable[[], int], output: int) -> int:
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        status = int(work())
+        resource.setrlimit(resource.RLIMIT_CPU, (int(task.seconds), resource.RLIM_INFINITY))
+        status = int(task.work())
     except Exception:
         traceback.print_exc()
     finally:
@@ -101,8 +109,9 @@ def _wait(running: dict[int, tuple[Task, float, Path]]) -> tuple[int, int | None
         for pid, (task, start, _) in running.items():
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                return pid, os.waitstatus_to_exitcode(status)
-            if time.monotonic() > start + task.seconds:
+                code = os.waitstatus_to_exitcode(status)
+                return pid, None if code == -signal.SIGXCPU else code
+            if time.monotonic() > start + 10 * task.seconds:
                 _kill(pid)
                 return pid, None
         time.sleep(0.02)

@@ -56,7 +56,7 @@ def is_lstm(problem: Problem) -> bool:
     leaves = jax.tree.leaves(eqx.filter(problem.cell, eqx.is_array))
     state = jax.tree.leaves(problem.init)
     inputs = jax.tree.leaves(problem.inputs)
-    if len(leaves) != 3 or len(state) != 2 or len(inputs) != 1 or not inputs[0].ndim:
+    if not state or len(inputs) != 1 or not inputs[0].ndim:
         return False
     units, features = state[0].size, inputs[0].shape[-1]
     shapes = [(4, units, features), (4, units, units), (4, units), (units,), (units,)]
