@@ -7,6 +7,7 @@ import pytest
 
 import seqmem
 from seqmem._methods.evaluate import evaluate
+from seqmem._methods.series import worst_of
 from seqmem.layers import LayerByLayer, Stack
 from tests.helpers.unrolling import BATCH, TIME, make, normal
 
@@ -77,3 +78,14 @@ def test_stats_pass_through_jit_vmap_and_grad():
     mapped = jax.vmap(jax.grad(loss, has_aux=True), in_axes=(None, 1))(cell, xs)[1]
     assert found.converged.tolist() == mapped.converged.tolist() == [True] * BATCH
     assert found.iterations.tolist() == mapped.iterations.tolist()
+
+
+def test_statistics_of_two_runs_are_those_of_the_worse():
+    first = seqmem.Stats(jnp.array([True, False, True]), jnp.array([3, 5, 7]))
+    second = seqmem.Stats(jnp.array([True, True, False]), jnp.array([5, 2, 7]))
+    both = worst_of(first, second)
+    assert both.converged.tolist() == [True, False, False]
+    assert both.iterations.tolist() == [5, 5, 7]
+    assert worst_of(None, second) is second
+    assert worst_of(first, None) is first
+    assert worst_of(None, None) is None

@@ -99,6 +99,32 @@ def test_structured_gradient_has_no_matrix_and_no_loop_over_all_steps(name):
     assert steps_of_matrix == TIME
 
 
+@pytest.mark.usefixtures("float64")
+def test_adjoint_of_all_steps_at_once_is_that_of_scan():
+    cell, time, batch = make("IndRNN"), 5, 2
+    xs, resets = normal(time, batch, INPUT), np.zeros((time, batch), bool)
+    resets[[0, 2, 4], [0, 1, 0]] = True
+    state = jax.tree.map(lambda leaf: leaf + 0.3, cell.init_state(batch))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradient(method, state, xs):
+        def total(state, xs):
+            options = {"lengths": np.array([5, 3]), "resets": resets, "reverse": True}
+            return sum(
+                jnp.sum(jnp.sin(leaf))
+                for leaf in jax.tree.leaves(
+                    seqmem.unroll(cell, state, xs, method=method, **options)
+                )
+            )
+
+        return jax.grad(total, (0, 1))(state, xs)
+
+    got = gradient(seqmem.Newton(chunk_size=None, fallback=None), state, xs)
+    want = gradient(seqmem.Scan(), state, xs)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["ParaLSTM", "NonlinearRTU", "UnICORNN"])
@@ -195,6 +221,8 @@ def test_structure_solves_the_recurrence_of_its_jacobians(structure, step):
         halves = row.reshape(2, 3)
         return halves if step is of_rows else {"c": halves[0], "h": halves[1]}
 
+    one_state = jax.tree.map(lambda leaf: leaf[0], states)
+    assert structure.entries(one_state) == (6 if step is of_entries else 12)
     new, J, r, forth, back = solve_both_ways(states, residuals)
     for one, other in zip(*map(jax.tree.leaves, (new, jax.vmap(step)(states))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)

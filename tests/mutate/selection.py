@@ -56,6 +56,8 @@ class Lines:
         if len(spans((ROOT / file).read_text(encoding="utf-8"), line)) > 1:
             room = (TESTS_OF_DEFINITIONS,) if tests else _tests_of_room(file)
             tests |= {test for test in self.seconds if test.startswith(room)}
+        if not tests:  # a function that runs only as the module is imported
+            tests = {test for test in self.seconds if not _distance(test.split("::")[0], file)}
         sizes = dict.fromkeys(tests, 0)
         for names in self.tests.get(file, {}).values():
             for name in names & tests:
