@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from seqmem._methods.newton.jacobian_diagonal import diagonal_by_leaf
 from seqmem._testing.compiler import compiled
 from tests.helpers.slow import slow
 from tests.helpers.unrolling import close, normal
@@ -321,3 +322,11 @@ def test_newton_refuses_settings_out_of_range(kind, settings):
     name = next(iter(settings))
     with pytest.raises(ValueError, match=rf"(?s)Newton got {name}=.*Expected: .*What to do: "):
         kind(**settings)
+
+
+def test_diagonal_of_a_complex_state_is_wirtingers_derivative():
+    """Of a s + b s̄, which is not holomorphic, it is a."""
+    a, b = 0.3 + 0.7j, 0.2 - 0.1j
+    moved = lambda place, d: jnp.full(3, a * d + b * np.conj(d), jnp.complex64)  # noqa: E731
+    got = diagonal_by_leaf(jnp.zeros(3, jnp.complex64), moved)
+    np.testing.assert_allclose(got, a, rtol=1e-6)
