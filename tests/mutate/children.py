@@ -30,7 +30,14 @@ OPTIONS = (
 
 
 def import_libraries() -> None:
-    """JAX with the flags of the tests, and what the tests import. JAX starts no threads here."""
+    """JAX with the flags of the tests, and what the tests import. JAX starts no threads here.
+
+    Children share what they compile: most programs of a trial are those of the one before.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(FOLDER / "programs"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     runpy.run_path(str(ROOT / "conftest.py"))
     for name in LIBRARIES:
         importlib.import_module(name)
