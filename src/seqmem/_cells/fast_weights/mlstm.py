@@ -101,4 +101,9 @@ def normalised(
     """C_t q_t / (max(|n_tᵀ q_t|, 1) + ε exp(m_t)), given [C_t; n_t] q_t / exp(m_t) and m_t."""
     scaled, m = reading
     n = jnp.abs(scaled[:, -1:])
-    return scaled[:, :-1] / (jnp.maximum(n, jnp.exp(-m)) + eps)
+    # |n_tᵀ q_t| ≤ 1. exp(−m) may be 0 or infinite; where it is 0, so is `scaled`.
+    is_below_1 = n <= jnp.exp(-m)
+    most = 0.9 * math.log(jnp.finfo(m.dtype).max)
+    scale = jnp.exp(jnp.minimum(jnp.where(is_below_1, m, 0), most))
+    below_1 = scaled[:, :-1] * scale / (1 + eps * scale)
+    return jnp.where(is_below_1, below_1, scaled[:, :-1] / (jnp.where(is_below_1, 1, n) + eps))
