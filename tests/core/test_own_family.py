@@ -93,6 +93,11 @@ def test_own_family_is_held_to_its_promise():
         seqmem.testing.check_cell(Doubled(draw(3, 2)), methods=[seqmem.Scan()])
 
 
+def test_own_family_has_no_kernel_unless_it_says_so():
+    with pytest.raises(ValueError, match=r"its family, '\w+', has no kernel"):
+        seqmem.unroll(Sum(draw(3, 2)), None, draw(8, 5, 2), method=seqmem.Parallel(kernel=True))
+
+
 def test_own_family_runs_on_parallel_newton_and_sharded():
     cell, xs = Sum(draw(3, 2)), draw(8, 5, 2)
     want = np.cumsum(xs @ cell.W.T, 0)

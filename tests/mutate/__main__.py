@@ -42,10 +42,13 @@ def main() -> None:
     if not options.as_recorded:
         update_records(options.jobs)
     mutants = sample(options.names, options.per_file, options.seed)
+    reasons = results.read_explanations()
     done = {
-        key: trial
+        key
         for key, trial in results.read_trials().items()
-        if trial.outcome != "survived" or (trial.tests and not options.survivors)
+        if trial.outcome != "survived"
+        or results.is_explained(trial, reasons)
+        or (trial.tests and not options.survivors)
     }
     try_mutants([m for m in mutants if results.key_of(m) not in done], options.jobs, end)
     keys = {results.key_of(mutant) for mutant in mutants}

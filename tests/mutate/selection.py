@@ -53,11 +53,12 @@ class Lines:
         definition that no test runs has the tests of its room.
         """
         tests = self.covering(file, line)
-        if len(spans((ROOT / file).read_text(encoding="utf-8"), line)) > 1:
+        is_definition = len(spans((ROOT / file).read_text(encoding="utf-8"), line)) > 1
+        if is_definition:
             room = (TESTS_OF_DEFINITIONS,) if tests else _tests_of_room(file)
             tests |= {test for test in self.seconds if test.startswith(room)}
-        if not tests:  # a function that runs only as the module is imported
-            tests = {test for test in self.seconds if not _distance(test.split("::")[0], file)}
+        if is_definition or not tests:  # or a function that runs only as the module is imported
+            tests |= {test for test in self.seconds if not _distance(test.split("::")[0], file)}
         sizes = dict.fromkeys(tests, 0)
         for names in self.tests.get(file, {}).values():
             for name in names & tests:
@@ -78,8 +79,8 @@ class Lines:
 def _distance(test_file: str, file: str) -> int:
     """0: a test of this file by its name; 1: of its room; 2: of another room."""
     path = Path(file)
-    stems = {path.stem.strip("_"), path.parent.name}
-    if Path(test_file).stem.removeprefix("test_") in stems or test_file == file:
+    names = [path.stem.strip("_"), *path.relative_to("src/seqmem").parts[1:-1]]
+    if any(name in Path(test_file).stem for name in names) or test_file == file:
         return 0
     return 1 if test_file.startswith(_tests_of_room(file)) else 2
 

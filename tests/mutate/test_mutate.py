@@ -66,6 +66,7 @@ def test_statement_outside_of_functions_is_tested_with_all_around_it():
     assert field == [range(11, 12), range(11, 12), range(10, 18), range(1, 19)]
     assert head == [range(13, 14), range(13, 18), range(10, 18), range(1, 19)]
     assert body == [range(17, 18)]
+    assert spans("@frozen\nclass Gate:\n    size = 3\n", 1)[:2] == [range(1, 3), range(1, 4)]
 
 
 def test_tests_of_the_file_come_first_and_long_ones_last(tmp_path):
