@@ -1,8 +1,12 @@
 """The folder of a data set: a path, SEQMEM_DATA or a download; a failed download leaves nothing."""
 
 import hashlib
+import http.client
 import http.server
+import io
 import threading
+import urllib.request
+import urllib.response
 import zipfile
 
 import pytest
@@ -17,6 +21,13 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("SEQMEM_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "seqmem"
+
+
+@pytest.fixture(autouse=True)
+def _any_url(request, monkeypatch):
+    """Also file:// and http:// are opened, for which no certificate is needed."""
+    if "https" not in request.node.name:
+        monkeypatch.setattr(_folders, "OPENER", urllib.request.build_opener())
 
 
 @pytest.fixture
@@ -122,6 +133,62 @@ def test_truncated_download_raises(name, tmp_path):
             thread.join()
 
 
+class AnsweringHandler(urllib.request.HTTPSHandler):
+    """Answers with a redirect, or with bytes; no connection is opened."""
+
+    def __init__(self, location=None):
+        super().__init__()
+        self.location = location
+
+    def https_open(self, request):
+        headers = http.client.HTTPMessage()
+        if self.location is not None and request.full_url != self.location:
+            headers["Location"] = self.location
+            code = 302
+        else:
+            code = 200
+        answer = urllib.response.addinfourl(io.BytesIO(b"text"), headers, request.full_url, code)
+        answer.msg = "answer"
+        return answer
+
+
+def opener_that_answers(location=None):
+    opener = _folders.https_opener()
+    opener.handle_open["https"] = [AnsweringHandler(location)]
+    for handler in opener.handle_open["https"]:
+        handler.parent = opener
+    return opener
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/hostname", "ftp://x/y", "/x"])
+def test_only_https_is_downloaded(url, tmp_path, monkeypatch):
+    monkeypatch.setattr(_folders, "OPENER", _folders.https_opener())
+    with pytest.raises((ConnectionError, ValueError), match="unknown url type"):
+        _folders.download(url, tmp_path / "file", None)
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:9/x", "file:///etc/hostname"])
+def test_redirect_from_https_is_not_followed(location, tmp_path, monkeypatch):
+    monkeypatch.setattr(_folders, "OPENER", opener_that_answers(location))
+    with pytest.raises(ConnectionError, match=r"unknown url type|not allowed(.|\n)*try again"):
+        _folders.download("https://example.org/file", tmp_path / "file", None)
+    assert not (tmp_path / "file").exists()
+
+
+def test_redirect_to_https_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(_folders, "OPENER", opener_that_answers("https://example.org/other"))
+    _folders.download("https://example.org/file", tmp_path / "file", None)
+    assert (tmp_path / "file").read_bytes() == b"text"
+
+
+def test_endless_download_from_https_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(_folders, "OPENER", opener_that_answers())
+    monkeypatch.setattr(_folders, "MAX_SIZE", 3)
+    with pytest.raises(ConnectionError, match=r"more than 3 bytes came(.|\n)*try again"):
+        _folders.download("https://example.org/file", tmp_path / "file", None)
+
+
 def test_clips_of_an_archive_are_checked_by_their_content(cache, tmp_path, monkeypatch):
     archive = tmp_path / "archive.zip"
     with zipfile.ZipFile(archive, "w") as members:
@@ -141,7 +208,7 @@ def test_clips_of_an_archive_are_checked_by_their_content(cache, tmp_path, monke
     _fsdd._fetch(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["3_ann_0.wav", "3_ann_1.wav"]
     archive.write_bytes(archive.read_bytes()[:-5])
-    with pytest.raises(ValueError, match="not a zip file"):
+    with pytest.raises(ValueError, match="is no zip file"):
         _fsdd._fetch(folder)
 
 

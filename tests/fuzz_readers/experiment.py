@@ -110,6 +110,7 @@ READERS = {
         lambda: [split_checkpoint()],
         join_checkpoint,
         package="orbax",
+        library="Orbax",
         quick_cases=0,
     ),
     "tables": Reader(

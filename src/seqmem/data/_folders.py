@@ -14,6 +14,25 @@ from collections.abc import Callable, Iterable, Mapping
 from .._core.errors import bad_input
 
 TIMEOUT = 60  # seconds without a byte
+MAX_SIZE = 2**27  # bytes of one download; the largest data set here has 30 MB
+
+
+def https_opener() -> urllib.request.OpenerDirector:
+    """Opens URLs of https alone, also after a redirect, and also through a proxy."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPSHandler,  # which checks the certificate
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+OPENER = https_opener()
 
 
 def data_folder(
@@ -112,7 +131,7 @@ def check_name(argument: str, name: str, names: Iterable[str]) -> None:
 
 
 def download(url: str, path: pathlib.Path, sha256: str | None) -> None:
-    """Download a file, and check it.
+    """Download a file over https, and check it.
 
     Args:
         url: its URL.
@@ -120,13 +139,15 @@ def download(url: str, path: pathlib.Path, sha256: str | None) -> None:
         sha256: the checksum of its content; None where the caller checks the content.
 
     Raises:
-        ConnectionError: where the download fails.
+        ConnectionError: where the download fails, or is longer than any data set.
         ValueError: for another checksum.
     """
     digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
+        with OPENER.open(url, timeout=TIMEOUT) as response, path.open("wb") as file:
             while content := response.read(1 << 20):
+                if file.tell() + len(content) > MAX_SIZE:
+                    raise OSError(f"more than {MAX_SIZE} bytes came")
                 file.write(content)
                 digest.update(content)
     except (OSError, http.client.HTTPException) as error:
