@@ -13,6 +13,8 @@ import pytest
 
 from seqmem import data
 from seqmem.data import _folders, _fsdd, _shakespeare
+from tests.helpers.memory import memory_below
+from tests.helpers.refusals import assert_refused
 
 
 @pytest.fixture
@@ -210,6 +212,47 @@ def test_clips_of_an_archive_are_checked_by_their_content(cache, tmp_path, monke
     archive.write_bytes(archive.read_bytes()[:-5])
     with pytest.raises(ValueError, match="is no zip file"):
         _fsdd._fetch(folder)
+
+
+def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_members_of_an_archive_stay_in_the_folder(tmp_path):
+    names = ["../3_ann_0.wav", "/tmp/3_ann_1.wav", "a/../../3_ann_2.wav", "3_ann_3.wav/../b"]
+    folder = tmp_path / "in" / "clips"
+    folder.mkdir(parents=True)
+    _fsdd.unpack(zip_of(tmp_path / "archive.zip", dict.fromkeys(names, "clip")), folder)
+    assert sorted(path.name for path in folder.iterdir()) == [f"3_ann_{i}.wav" for i in range(3)]
+    assert [path.name for path in folder.parent.iterdir()] == ["clips"]
+
+
+def test_link_in_an_archive_is_a_file(tmp_path):
+    link = zipfile.ZipInfo("3_ann_0.wav")
+    link.external_attr = 0o120777 << 16
+    _fsdd.unpack(zip_of(tmp_path / "archive.zip", {link: "/etc/hostname"}), tmp_path)
+    assert not (tmp_path / "3_ann_0.wav").is_symlink()
+    assert (tmp_path / "3_ann_0.wav").read_text() == "/etc/hostname"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_clips_that_are_larger_than_their_archive_are_refused(method, tmp_path):
+    archive = zip_of(tmp_path / "archive.zip", {"3_ann_0.wav": bytes(10**7)}, method)
+    with memory_below(5 * 2**20):
+        assert_refused(_fsdd.URL, _fsdd.unpack, archive, tmp_path)
+
+
+@pytest.mark.parametrize("bit", [0x1, 0x20])
+def test_encrypted_archive_is_refused(bit, tmp_path):
+    archive = zip_of(tmp_path / "archive.zip", {"3_ann_0.wav": "clip"})
+    content = bytearray(archive.read_bytes())
+    content[6] |= bit
+    content[content.index(b"PK\1\2") + 8] |= bit
+    archive.write_bytes(content)
+    assert_refused(_fsdd.URL, _fsdd.unpack, archive, tmp_path)
 
 
 def test_missing_folder_is_refused(tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from seqmem import data
+from tests.helpers.memory import memory_below
+from tests.helpers.refusals import assert_refused
 
 
 def idx(array, code):
@@ -68,6 +70,22 @@ def test_read_idx_refuses_a_damaged_gzip_file(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="decompressed"):
         data.read_idx(path)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1, 2**32 - 1), (1,) * 65])
+def test_read_idx_refuses_shapes_that_no_array_has(shape, tmp_path):
+    path, content = tmp_path / "array", b"" if 0 in shape else b"7"
+    path.write_bytes(struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape) + content)
+    assert_refused(f"{path} has the shape {shape[:2]}"[:-1], data.read_idx, path)
+
+
+def test_read_idx_takes_memory_in_proportion_to_the_file(tmp_path):
+    path, header = tmp_path / "array", struct.pack(">BBBBI", 0, 0, 8, 1, 2**30)
+    bomb = gzip.compress(header + bytes(10**7))
+    for content in (header + bytes(5), gzip.compress(header), bomb):
+        path.write_bytes(content)
+        with memory_below(5 * 2**20):
+            assert_refused(f"{path} has ", data.read_idx, path)
 
 
 @pytest.mark.parametrize("read", [data.mnist, data.fashion_mnist])

@@ -1,5 +1,6 @@
 """WAV files, log-mel features and spoken digits."""
 
+import struct
 import wave
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from seqmem import data
 from seqmem.data import spoken_digits
 from seqmem.data._sound import mel_weights
+from tests.helpers.memory import memory_below
+from tests.helpers.refusals import assert_refused
 
 
 def write_wav(path, samples, *, channels=1, width=2, rate=8000):
@@ -39,6 +42,22 @@ def test_read_wav_refuses_a_truncated_file(size, tmp_path):
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ValueError, match=r"a.wav(.|\n)*Expected(.|\n)*What to do"):
         data.read_wav(path)
+
+
+def test_read_wav_refuses_a_chunk_beyond_the_file(tmp_path):
+    path = write_wav(tmp_path / "a.wav", range(97))
+    content = path.read_bytes()
+    path.write_bytes(content[:12] + b"LIST" + struct.pack("<I", 10**6) + content[12:])
+    assert_refused(f"{path} cannot be read", data.read_wav, path)
+
+
+def test_read_wav_takes_memory_in_proportion_to_the_file(tmp_path):
+    path = write_wav(tmp_path / "a.wav", range(97))
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = struct.pack("<I", 2**31)
+    path.write_bytes(content)
+    with memory_below(2**20):
+        assert_refused(f"{path} has 194 bytes of samples", data.read_wav, path)
 
 
 def test_read_wav_refuses_a_missing_file(tmp_path):

@@ -47,3 +47,9 @@ def test_segment_text_refuses_a_text_shorter_than_one_segment():
     for length, time, batch in [(21, 7, 3), (22, 0, 3), (22, 7, 0)]:
         ids = np.arange(length)
         assert_refused("segment_text got", data.segment_text, ids, time=time, batch=batch)
+
+
+def test_read_text_refuses_other_bytes_than_utf_8(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"caf\xe9")
+    assert_refused(f"{path} is not UTF-8", data.read_text, path)

@@ -4,6 +4,7 @@ import pytest
 
 from seqmem import data
 from seqmem.data import WordVocabulary, multi30k, tiny_shakespeare
+from tests.helpers.refusals import assert_refused
 
 EN = "a dog runs .\na cat and a dog .\n"
 DE = "ein hund rennt .\neine katze und ein hund .\n"
@@ -93,3 +94,9 @@ def test_multi30k_has_the_published_number_of_sentences(data):
 def test_tiny_shakespeare_has_the_published_length(data):
     text = tiny_shakespeare(data / "tinyshakespeare")
     assert (len(text), len(set(text))) == (1_115_394, 65)
+
+
+def test_multi30k_refuses_other_bytes_than_utf_8(folder):
+    path = folder / "val.lc.norm.tok.de"
+    path.write_bytes(b"k\xe4se\n")
+    assert_refused(f"{path} is not UTF-8", data.multi30k, "val", folder)
