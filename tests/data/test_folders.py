@@ -222,7 +222,13 @@ def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
 
 
 def test_members_of_an_archive_stay_in_the_folder(tmp_path):
-    names = ["../3_ann_0.wav", "/tmp/3_ann_1.wav", "a/../../3_ann_2.wav", "3_ann_3.wav/../b"]
+    names = [
+        "../3_ann_0.wav",
+        "/tmp/3_ann_1.wav",
+        "a/../../3_ann_2.wav",
+        "3_ann_3.wav/../b",
+        "3_ann_4.wav.py",
+    ]
     folder = tmp_path / "in" / "clips"
     folder.mkdir(parents=True)
     _fsdd.unpack(zip_of(tmp_path / "archive.zip", dict.fromkeys(names, "clip")), folder)
@@ -238,9 +244,11 @@ def test_link_in_an_archive_is_a_file(tmp_path):
     assert (tmp_path / "3_ann_0.wav").read_text() == "/etc/hostname"
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_clips_that_are_larger_than_their_archive_are_refused(method, tmp_path):
-    archive = zip_of(tmp_path / "archive.zip", {"3_ann_0.wav": bytes(10**7)}, method)
+@pytest.mark.parametrize(
+    ("method", "size"), [(zipfile.ZIP_DEFLATED, 10**7), (zipfile.ZIP_BZIP2, 7)]
+)
+def test_clips_of_an_unknown_or_too_large_size_are_refused(method, size, tmp_path):
+    archive = zip_of(tmp_path / "archive.zip", {"3_ann_0.wav": bytes(size)}, method)
     with memory_below(5 * 2**20):
         assert_refused(_fsdd.URL, _fsdd.unpack, archive, tmp_path)
 
