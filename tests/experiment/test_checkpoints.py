@@ -1,7 +1,9 @@
 """Checkpoints: complete, verified, and restored bit for bit."""
 
+import json
 import re
 import sys
+import zlib
 
 import equinox as eqx
 import jax
@@ -12,6 +14,7 @@ import pytest
 from seqmem import experiment
 from tests.experiment.runs import NO_ORBAX, THREE_PARTS
 from tests.experiment.trees import assert_same_bits, make_tree, max_file_size, raw_leaves
+from tests.helpers.refusals import assert_refused
 from tests.helpers.training_losses import draw, draw_parameters
 
 
@@ -190,6 +193,34 @@ def test_remains_of_a_killed_program_are_deleted(checkpoints):
     assert checkpoints.positions() == []
     experiment.Checkpoints(checkpoints.folder)
     assert [path.name for path in checkpoints.folder.glob("[!.]*")] == ["notes"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{}",
+        '{"arrays": 3, "metadata": {}, "value": null}',
+        '{"arrays": {}, "metadata": [], "value": null}',
+        '{"arrays": {}, "metadata": {}, "value": "small"}',
+        '{"arrays": {}, "metadata": {}, "value": NaN}',
+        '{"arrays": {"x": 3}, "metadata": {}, "value": null}',
+        '{"x":' * 200 + "1" + "}" * 200,
+    ],
+)
+def test_header_that_seqmem_does_not_write_is_refused(checkpoints, header):
+    """Its checksum may be right."""
+    checkpoints.save(1, {"x": jnp.ones(3)}, value=1.0)
+    path = checkpoints.folder / "0000000001"
+    (file,) = (file for file in (path / "header").iterdir() if b'"text"' in file.read_bytes())
+    file.write_text(json.dumps({"text": header, "checksum": zlib.crc32(header.encode())}))
+    came = f"the checkpoint {path} is damaged"
+    assert_refused(came, experiment.Checkpoints(checkpoints.folder).restore, {"x": jnp.zeros(3)})
+
+
+def test_names_that_are_no_positions_are_no_checkpoints(checkpoints):
+    for name in ("5", "²", "٣", "0000000005.x", "00000000005"):
+        (checkpoints.folder / name).mkdir()
+    assert experiment.Checkpoints(checkpoints.folder).positions() == []
 
 
 @pytest.mark.parametrize("count", [{"every": 0}, {"keep_last": 0}, {"keep_best": -1}])

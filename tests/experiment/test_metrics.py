@@ -8,6 +8,7 @@ import pytest
 
 from seqmem import experiment
 from tests.experiment.runs import THREE_PARTS, read_table
+from tests.helpers.refusals import assert_refused
 
 
 def test_row_with_other_columns_is_refused(tmp_path):
@@ -59,3 +60,12 @@ def test_changed_byte_of_a_kept_row_is_refused(tmp_path, end):
     path.write_bytes(content)
     with experiment.Metrics(tmp_path / "table", keep_rows=2, checksums=checksums) as table:
         assert table.checksums == checksums
+
+
+@pytest.mark.parametrize("header", [b"position,\xff\n", b'"position\n', b'"position"x,loss\n'])
+def test_table_without_columns_is_refused(tmp_path, header):
+    path = tmp_path / "table.csv"
+    path.write_bytes(header + b"1,0.5\n")
+    path.with_suffix(".jsonl").write_text("{}\n")
+    came = f"the first line of {path} names no columns"
+    assert_refused(came, experiment.Metrics, tmp_path / "table", keep_rows=1)

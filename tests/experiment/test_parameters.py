@@ -1,15 +1,19 @@
 """Files of parameters: complete, verified, and restored bit for bit."""
 
+import io
 import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import seqmem
 from seqmem import experiment
 from tests.experiment.runs import THREE_PARTS
 from tests.experiment.trees import assert_same_bits, make_lstm, make_tree, max_file_size
+from tests.helpers.memory import memory_below
+from tests.helpers.refusals import assert_refused
 from tests.helpers.training_losses import draw_parameters
 
 
@@ -56,3 +60,50 @@ def test_full_disk_leaves_the_old_parameters(tmp_path):
         experiment.save_parameters(tmp_path / "file", new)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert_same_bits(experiment.load_parameters(tmp_path / "file", new), old)
+
+
+def spoiled(content, **changes):
+    """A file with another manifest, in which the arrays are as they were."""
+    manifest, arrays = content.split(b"\n", 1)
+    text = changes["text"] if "text" in changes else json.dumps(json.loads(manifest) | changes)
+    return text.encode() + b"\n" + arrays
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda content: content + b"x", "more bytes follow"),
+        (lambda content: spoiled(content, text="[" * 10**5), "no JSON object"),
+        (lambda content: spoiled(content, text='{"x":' * 200 + "1" + "}" * 200), "no JSON object"),
+        (lambda content: spoiled(content, text='["x"]'), "no JSON object"),
+        (lambda content: spoiled(content, **{"['x']": 3}), "lacks the shape"),
+        (lambda content: spoiled(content, **{"['x']": [[2, 3], "float32"]}), "lacks the shape"),
+        (lambda content: spoiled(content, **{"['x']": [2, "float32", 3]}), "lacks the shape"),
+        (lambda content: content.replace(b"(2, 3)", b"(9e9,)"), "an array"),
+        (lambda content: content.replace(b"'descr'", b"\x7fdescr'"), "no header of an array"),
+        (lambda content: content.replace(b"<f4", b"|O8"), "an array"),
+        (lambda content: content.replace(b"\x93NUMPY\1", b"\x93NUMPY\2"), "version (2, 0)"),
+    ],
+)
+def test_damage_of_a_file_of_parameters_is_named(spoil, reason, tmp_path):
+    tree, path = {"x": jnp.arange(6.0).reshape(2, 3)}, tmp_path / "file"
+    experiment.save_parameters(path, tree)
+    path.write_bytes(spoil(path.read_bytes()))
+    assert reason in assert_refused(f"the file {path} is damaged", load, path, tree)
+
+
+def load(path, tree):
+    """Read parameters, in memory in proportion to the file."""
+    with memory_below(2**22):
+        return experiment.load_parameters(path, tree)
+
+
+def test_array_in_the_order_of_fortran_is_read(tmp_path):
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    experiment.save_parameters(tmp_path / "file", {"x": jnp.asarray(values)})
+    content = io.BytesIO()
+    np.save(content, np.asfortranarray(values))
+    manifest = (tmp_path / "file").read_bytes().split(b"\n", 1)[0]
+    (tmp_path / "file").write_bytes(manifest + b"\n" + content.getvalue())
+    restored = experiment.load_parameters(tmp_path / "file", {"x": jnp.zeros((2, 3))})
+    np.testing.assert_array_equal(restored["x"], values)

@@ -20,6 +20,7 @@ from tests.experiment.runs import (
     train,
     validation_metrics,
 )
+from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow
 
 
@@ -104,6 +105,13 @@ def test_key_of_another_run_is_refused(tmp_path):
     train(3, tmp_path)
     with pytest.raises(ValueError, match="another key" + THREE_PARTS):
         train(5, tmp_path, key=jax.random.key(4))
+
+
+def test_checkpoint_of_another_program_is_not_resumed(tmp_path):
+    pytest.importorskip("orbax.checkpoint", reason=NO_ORBAX)
+    checkpoints = experiment.Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(4, {"state": init_state(), "key": KEY}, {"epoch": 3})
+    assert_refused("the metadata {'epoch': 3} of the last checkpoint", train, 5, tmp_path)
 
 
 def test_tables_of_another_run_are_refused_and_unchanged(tmp_path):

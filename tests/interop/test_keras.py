@@ -1,6 +1,8 @@
 """The recurrent layers of Keras and ours with their weights compute the same."""
 
+import itertools
 import json
+import re
 import sys
 import zipfile
 
@@ -19,6 +21,7 @@ from tests.helpers.interop import (
     cell_of,
     reference_of,
 )
+from tests.helpers.memory import memory_below
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow_but
 
@@ -202,3 +205,108 @@ def test_file_without_h5py_is_refused_in_three_parts(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"(?s)h5py.+\n  Expected: .+\n  What to do: pip install"):
         read_keras(tmp_path / "model.keras", "memory")
+
+
+# Files that anybody may have written.
+
+GROUP = "layers/gru/cell/vars"
+
+
+def outer_link(h5py, file, folder):
+    (folder / "other.h5").write_bytes((folder / "model.weights.h5").read_bytes())
+    file["layers/other"] = h5py.ExternalLink("other.h5", "/layers/gru")
+
+
+def inner_link(h5py, file, folder):
+    file["layers/other"] = h5py.SoftLink("/layers/gru")
+
+
+def cycle(h5py, file, folder):
+    file["layers/gru/layers"] = file["layers"]
+
+
+def numbers_of_another_file(h5py, file, folder):
+    (folder / "secret").write_bytes(bytes(60))
+    del file[f"{GROUP}/0"]
+    external = [(str(folder / "secret"), 0, 60)]
+    file[GROUP].create_dataset("0", (3, 5), "f4", external=external)
+
+
+def view_of_another_file(h5py, file, folder):
+    layout = h5py.VirtualLayout((3, 5), "f4")
+    layout[:] = h5py.VirtualSource(folder / "other.h5", "x", (3, 5))
+    del file[f"{GROUP}/0"]
+    file[GROUP].create_virtual_dataset("0", layout)
+
+
+def shape_without_numbers(h5py, file, folder):
+    del file[f"{GROUP}/0"]
+    file[GROUP].create_dataset("0", (10**5, 10**5), "f4")
+
+
+def compressed(h5py, file, folder):
+    del file[f"{GROUP}/0"]
+    file[GROUP].create_dataset("0", data=np.zeros((300, 50), "f4"), compression="gzip")
+
+
+def strings(h5py, file, folder):
+    del file[f"{GROUP}/0"]
+    file[f"{GROUP}/0"] = ["a", "b"]
+
+
+def group_in_place_of_numbers(h5py, file, folder):
+    del file[f"{GROUP}/0"]
+    file.create_group(f"{GROUP}/0")
+
+
+SPOILS = {
+    outer_link: "/layers/other of .+ is a link",
+    inner_link: "/layers/other of .+ is a link",
+    cycle: "/layers/gru/layers of .+ has another path too",
+    numbers_of_another_file: "which is not stored as it is in a file",
+    view_of_another_file: "which is not stored as it is in a file",
+    shape_without_numbers: r"with shape \(100000, 100000\)",
+    compressed: "which is not stored as it is in a file",
+    strings: "and dtype object",
+    group_in_place_of_numbers: "cannot be read",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_file_that_leads_elsewhere_or_holds_other_numbers_is_refused(h5py, tmp_path, spoil):
+    path = write_weights(h5py, tmp_path / "model.weights.h5", LAYERS)
+    with h5py.File(path, "r+") as file:
+        spoil(h5py, file, tmp_path)
+    with memory_below(2**22):
+        message = assert_refused("", read_keras, path, "memory")
+    assert re.search(SPOILS[spoil], message)
+    assert str(path) in message
+
+
+def test_groups_of_two_paths_each_are_no_tree(h5py, tmp_path):
+    """There would be 2^40 paths."""
+    path = write_weights(h5py, tmp_path / "model.weights.h5", LAYERS)
+    with h5py.File(path, "r+") as file:
+        groups = [file.create_group(f"g{i}") for i in range(41)]
+        for outer, inner in itertools.pairwise(groups):
+            outer["a"] = outer["b"] = inner
+    assert "has another path too" in assert_refused("", read_keras, path, "memory")
+
+
+def test_damaged_file_of_keras_is_refused(h5py, tmp_path):
+    path = write_weights(h5py, tmp_path / "model.weights.h5", LAYERS)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert_refused(f"{path} cannot be read", read_keras, path, "memory")
+    path = tmp_path / "model.keras"
+    config = json.dumps({"config": {"name": "memory", "layer": 3}})
+    for members, came in [
+        ({}, f"{path} without ['config.json', 'model.weights.h5']"),
+        ({"config.json": "[" * 10**5}, f"config.json of {path} is not JSON"),
+        ({"config.json": config}, f"{path} cannot be read"),
+        ({"config.json": " " * 10**7}, f"{path} is no zip file that can be read"),
+    ]:
+        files = {"model.weights.h5": "no HDF5"} | members if members else {}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        assert_refused(came, read_keras, path, "memory")

@@ -1,6 +1,7 @@
 """NIR: its graphs as networks that spike, and back."""
 
 import pathlib
+import types
 
 import jax
 import jax.numpy as jnp
@@ -137,6 +138,34 @@ GRAPHS = {
     ),
     "a NIR graph with other nodes, ['rec']": lambda: without(("cuba", "rec"), ("rec", "cuba")),
 }
+
+
+NUMBERS = {
+    "v_leak=array([inf": ("lif", {"v_leak": np.full(HIDDEN, np.inf)}),
+    "r=array('x'": ("lif", {"r": np.array("x")}),
+    "r of shape (7,)": ("lif", {"r": np.ones(7)}),
+    "a weight of shape (5,)": ("fc", {"weight": np.ones(5)}),
+    "a bias of shape (3,)": ("fc2", {"bias": np.ones(3)}),
+    "a recurrent bias of shape (3,)": ("rec", {"weight": np.ones((3, 5)), "bias": np.ones(3)}),
+}
+
+
+@pytest.mark.parametrize("came", NUMBERS)
+def test_numbers_that_are_no_layer_are_refused(came):
+    (name, numbers), nodes = NUMBERS[came], make_nodes(np.random.default_rng(5))
+    vars(nodes[name]).update(numbers)
+    graph = types.SimpleNamespace(nodes=nodes, edges=EDGES)
+    assert_refused(f"a NIR graph with {came}", from_nir, graph, dt=DT)
+
+
+def test_weights_beyond_the_precision_are_refused():
+    graph = changed("lif", r=1e300, v_threshold=1e-300)
+    assert_refused("node 'lif' with numbers that are not finite", from_nir, graph, dt=DT)
+
+
+def test_edge_of_a_node_that_does_not_exist_is_refused():
+    graph = without(more=[("cuba", "x")])
+    assert_refused("a NIR graph with an edge ('cuba', 'x')", from_nir, graph, dt=DT)
 
 
 @pytest.mark.parametrize("came", GRAPHS)

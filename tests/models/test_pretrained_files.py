@@ -201,6 +201,15 @@ def config_of_a_gigabyte(folder):
         file.truncate(2**30)
 
 
+def deep_config(folder):
+    """As deep as the parser of JSON goes, which is deeper than other functions do."""
+    (folder / "config.json").write_text('{"x":' * 400 + "1" + "}" * 400)
+
+
+def config_without_a_number(folder):
+    change(folder, expand={"__float__": "many"})
+
+
 def config_that_is_a_list(folder):
     (folder / "config.json").write_text("[1, 2]")
 
@@ -248,6 +257,8 @@ def no_weights(folder):
         (missing_config, "has no file config.json"),
         (config_of_a_gigabyte, "has 1073741824 bytes"),
         (config_that_is_a_list, "holds a list"),
+        (deep_config, "more than 100 deep"),
+        (config_without_a_number, "{'__float__': 'many'}"),
         (link_out_of_the_folder, "leads to"),
         (pipe, "has no file config.json"),
         (pickle_only, "can hold any program"),
@@ -472,8 +483,13 @@ def test_tokenizer_is_that_of_the_package(tmp_path):
     model = tokenizers.models.WordLevel({"one": 0, "two": 1, "?": 2}, unk_token="?")
     tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).encode("two").ids == [1]
-    (tmp_path / "tokenizer.json").write_text("{}")
-    assert_refused(f"{tmp_path / 'tokenizer.json'} holds no tokenizer", load_tokenizer, tmp_path)
+    panic = {"type": "BPE", "vocab": {"a": 0, "x": 1, "ax": 2}, "merges": [["a", "x"]]}
+    panic |= {"continuing_subword_prefix": "long"}  # longer than a token, on which Rust panics
+    panic = {"version": "1.0", "added_tokens": [], "model": panic}
+    for text in ("{}", json.dumps(panic)):
+        path = tmp_path / "tokenizer.json"
+        path.write_text(text)
+        assert_refused(f"{path} holds no tokenizer", load_tokenizer, tmp_path)
 
 
 def test_download_takes_neither_pickles_nor_programs(tmp_path, monkeypatch):

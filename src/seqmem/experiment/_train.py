@@ -157,7 +157,7 @@ def _restore(
     """The training state and the progress of the last checkpoint, and the checksums of the tables.
 
     Raises:
-        ValueError: where the run had another key.
+        ValueError: where the run had another key, or was none of `train`.
     """
     run, metadata = checkpoints.restore({"state": state, "key": key})
     if not np.array_equal(jax.random.key_data(run["key"]), jax.random.key_data(key)):
@@ -166,7 +166,15 @@ def _restore(
             "the key that the run started with: it determines the order of the data.",
             "pass that key, or another folder for another run.",
         )
-    return run["state"], Progress(**metadata["progress"]), metadata["tables"]
+    progress, tables = metadata.get("progress"), metadata.get("tables")
+    is_ours = isinstance(progress, dict) and progress.keys() == set(Progress._fields)
+    if not is_ours or not isinstance(tables, dict):
+        raise bad_input(
+            f"the metadata {metadata} of the last checkpoint in {checkpoints.folder}.",
+            f"tables, and progress with {', '.join(Progress._fields)}, which train writes.",
+            "pass another folder; this one has checkpoints of another program.",
+        )
+    return run["state"], Progress(**progress), tables
 
 
 def _open_tables(

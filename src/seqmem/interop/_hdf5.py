@@ -15,8 +15,12 @@ from .._core.errors import bad_input
 REMEDY = "save the model again with Keras 3; the file is damaged, or is of another program."
 
 
-def walk(file: Any) -> dict[str, Any]:
-    """Every group and dataset below a group of h5py, by the path.
+def walk(file: Any, source: pathlib.Path) -> dict[str, Any]:
+    """Every group and dataset of a file of h5py, by its path in the file.
+
+    Args:
+        file: the open file.
+        source: the file, in messages.
 
     Raises:
         ValueError: for a link, and for a group with two paths.
@@ -28,15 +32,11 @@ def walk(file: Any) -> dict[str, Any]:
         for name in group:
             child = f"{path}/{name}"
             if type(group.get(name, getlink=True)) is not h5py.HardLink:
-                raise bad_input(
-                    f"{child} of {file.filename} is a link.", "groups and datasets.", REMEDY
-                )
+                raise bad_input(f"{child} of {source} is a link.", "groups and datasets.", REMEDY)
             objects[child] = item = group[name]
             if isinstance(item, h5py.Group):
                 if (address := _address(item)) in addresses:
-                    raise bad_input(
-                        f"{child} of {file.filename} has another path too.", "a tree.", REMEDY
-                    )
+                    raise bad_input(f"{child} of {source} has another path too.", "a tree.", REMEDY)
                 addresses.add(address)
                 groups.append((child, item))
     return objects

@@ -67,7 +67,7 @@ def read_keras(path: str | os.PathLike[str], layer: str) -> dict[str, Any]:
     try:
         with h5py.File(source, "r") as file:
             read = functools.partial(read_array, size=size, path=path)
-            return _weights(walk(file), layer, path, read)
+            return _weights(walk(file, path), layer, path, read)
     except Exception as error:  # h5py raises many types
         if is_ours(error):
             raise

@@ -84,7 +84,8 @@ def _neuron(node: Any, kind: str) -> dict[str, np.ndarray]:
 
 def _numbers(node: Any, name: str) -> np.ndarray:
     array = np.asarray(getattr(node, name, None))
-    _check(array.dtype.kind in "fiu", f"{name}={array!r:.200} of a node", "real numbers")
+    is_finite = array.dtype.kind in "fiu" and bool(np.isfinite(array).all())
+    _check(is_finite, f"{name}={array!r:.200} of a node", "finite real numbers")
     return array
 
 
