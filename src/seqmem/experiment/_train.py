@@ -167,8 +167,11 @@ def _restore(
             "pass that key, or another folder for another run.",
         )
     progress, tables = metadata.get("progress"), metadata.get("tables")
-    is_ours = isinstance(progress, dict) and progress.keys() == set(Progress._fields)
-    if not is_ours or not isinstance(tables, dict):
+    if (
+        not isinstance(progress, dict)
+        or progress.keys() != set(Progress._fields)
+        or not isinstance(tables, dict)
+    ):
         raise bad_input(
             f"the metadata {metadata} of the last checkpoint in {checkpoints.folder}.",
             f"tables, and progress with {', '.join(Progress._fields)}, which train writes.",
