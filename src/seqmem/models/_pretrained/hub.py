@@ -13,7 +13,7 @@ PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "*.txt", "*.md")
 def download(repo: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """Download a published model with `huggingface_hub`, without its pickles and programs.
 
-    Nothing else in seqmem opens a connection.
+    Nothing else in `seqmem.models` opens a connection.
 
     Args:
         repo: "owner/name" on the hub.
