@@ -174,6 +174,18 @@ def test_flow_of_an_ode_lstm_without_weights_is_a_line():
     np.testing.assert_allclose(cell.flow(h, jnp.asarray(2.0)), h + 2, rtol=1e-14)
 
 
+def test_ltc_of_no_capacitance_keeps_its_state_and_has_finite_gradients_over_no_time():
+    cell = seqmem.LTC(3, 4, key=jax.random.key(0))
+    cell = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), cell)
+    no_capacitance = jnp.array([-50, -80, -120, 0], jnp.float32)  # the softplus of the third is 0
+    cell = eqx.tree_at(lambda cell: cell.neurons.cm, cell, no_capacitance)
+    state = jnp.array([0.5, -0.5, 1.0, 2.0], jnp.float32)
+    steps = cell.project(seqmem.Timed(jnp.zeros(3, jnp.float32), jnp.float32(0)))
+    np.testing.assert_array_equal(cell.update(state, steps), state)
+    gradients = jax.grad(lambda cell: cell.update(state, steps).sum())(cell)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
 def test_unusable_arguments_are_refused():
     assert_refused("GRUD got a mean of shape (2,)", seqmem.GRUD, 3, 5, mean=jnp.ones(2), key=KEY)
     assert_refused("CfC got num_layers=0", seqmem.CfC, 3, 5, num_layers=0, key=KEY)

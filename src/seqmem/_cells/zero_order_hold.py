@@ -1,7 +1,7 @@
 """Exact discretisation of a linear system whose input is constant over a step."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Complex, Float
 
 SMALL = 0.02  # for |z| below it, the first terms of the series are exact to rounding
 
@@ -13,16 +13,12 @@ def zero_order_hold(
     ds/dt = a s + x after a time Δ. At a = 0 the second is its limit, Δ.
     """
     delta = delta.astype(a.dtype)
-    return jnp.exp(delta * a), delta * _phi(delta * a)
-
-
-def _phi(z: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
-    """(exp(z) − 1) / z. Its derivative by the quotient is a difference of nearly equal numbers
-    where z is small, and NaN at 0.
-    """
+    z = delta * a
+    # The derivative of the quotient is a difference of nearly equal numbers where z is small, and
+    # NaN at 0.
     is_small = jnp.abs(z) < SMALL
-    series = jnp.ones_like(z)
+    series, small = jnp.ones_like(z), jnp.where(is_small, z, 0)
     for n in range(7, 1, -1):
-        series = 1 + series * z / n
-    large = jnp.where(is_small, 1, z)
-    return jnp.where(is_small, series, jnp.expm1(large) / large)
+        series = 1 + series * small / n
+    quotient = jnp.expm1(jnp.where(is_small, 1, z)) / jnp.where(is_small, 1, a)
+    return jnp.exp(z), jnp.where(is_small, delta * series, quotient)

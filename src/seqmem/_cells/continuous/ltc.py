@@ -135,7 +135,10 @@ class LTC(AbstractCell):
         def step(v: Array, _: None) -> tuple[Array, None]:
             current, conductance = _inflow(self.synapses, v)
             numerator = C * v + delta * (constant + current)
-            return numerator / (C + delta * (G + sensory_conductance + conductance)), None
+            denominator = C + delta * (G + sensory_conductance + conductance)
+            # Where neither C nor δ is a number with a square, nothing moves.
+            stays = denominator < jnp.finfo(v.dtype).tiny ** 0.5
+            return jnp.where(stays, v, numerator / jnp.where(stays, 1, denominator)), None
 
         return jax.lax.scan(step, v, length=self.num_steps)[0]
 
