@@ -1,7 +1,7 @@
 """A flipped bit in a file of a run is found, or changes nothing.
 
     python -m tests.experiment.flip_bits [--flips 20] [--seed SEED]
-    python -m tests.experiment.flip_bits --flips 1000                # about five minutes
+    python -m tests.experiment.flip_bits --flips 500                 # about five minutes
 
 A small run is trained to its end. Then one bit of one file is flipped, the run is resumed, and the
 bit is flipped back: so many random bits of each file of the last checkpoint, of each table, and of

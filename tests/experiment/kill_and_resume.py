@@ -1,7 +1,7 @@
 """A run that is killed at random moments ends with the bits of one that is not.
 
     python -m tests.experiment.kill_and_resume [--seed SEED] [--kills 10] [--processes 2]
-    python -m tests.experiment.kill_and_resume --kills 100              # about six minutes
+    python -m tests.experiment.kill_and_resume --kills 100              # about ten minutes
 
 A small character model with an LSTM, Adam, a carried state and random replacement of inputs is
 trained in a process, which is killed by SIGKILL and started again. The kill comes a random time

@@ -29,7 +29,7 @@ def run(program: str, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "kills"), [(1, 10), (2, 4)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 10), (2, 2)])
 def test_killed_run_ends_with_the_same_bits(processes, kills):
     output = run("kill_and_resume", f"--kills={kills}", f"--processes={processes}")
     assert "the same bits" in output
