@@ -55,6 +55,9 @@ POSITIVE = ("MesaNet", "GatedKalmaNet")
 
 # They sort numbers, which saturated gates make equal; rounding then decides their order.
 SORTING = ("DNC",)
+# They divide by the norm of a memory. Newton's method finds its entries to within a rounding of the
+# largest number in the state, which may be larger than all of the memory.
+DIVIDING = ("GatedKalmaNet",)
 
 
 def cell_codes() -> dict[str, str]:
@@ -62,9 +65,11 @@ def cell_codes() -> dict[str, str]:
     return {cls.__name__: _code(cls) for cls in cell_types()}
 
 
-def sorts_equal_numbers(code: str, run: SequenceRun) -> bool:
-    """Whether rounding may decide the order of numbers in a run of the cell of a code."""
-    return run.is_extreme and any(f"seqmem.{name}(" in code for name in SORTING)
+def is_decided_by_rounding(code: str, run: SequenceRun) -> bool:
+    """Whether a rounding may change a run of the cell of a code beyond all bounds."""
+    has_newton = type(run.method).__name__.endswith("Newton")
+    names = (*SORTING, *(DIVIDING if has_newton else ())) if run.is_extreme else ()
+    return any(f"seqmem.{name}(" in code for name in names)
 
 
 @functools.cache
