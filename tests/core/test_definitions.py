@@ -23,6 +23,10 @@ def test_records_and_methods_cannot_be_changed():
     assert not [value for value in records if not value.__dataclass_params__.frozen]
 
 
+def test_newton_stops_after_100_iterations_by_default():
+    assert {method().max_iters for method in (seqmem.Newton, seqmem.QuasiNewton)} == {100}
+
+
 def test_problem_and_tiles_without_options_are_the_plain_ones():
     xs = np.zeros((7, 3))
     cell = seqmem.GRU(3, 5, key=jax.random.key(0))

@@ -1,9 +1,9 @@
 """The mutation score of the quick tests: `python -m tests.mutate _core _methods --per-file 5`.
 
 Each mutant changes one operator, number or truth value of one file. A child process imports the
-mutated file, and runs tests that run its line: at most 30, of at most 25 seconds. A mutant that no
-test catches has survived; `explained.toml` says of some why no test can see them. Trials are kept
-in build/mutate, and a later command continues there. Needs `pip install -e '.[mutate]'`.
+mutated file, and runs tests that run its line: at most 30, which take `--test-seconds`. A mutant
+that no test catches has survived; `explained.toml` says of some why no test can see them. Trials
+are kept in build/mutate, and a later command continues there. Needs `pip install -e '.[mutate]'`.
 """
 
 import argparse
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--per-file", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--test-seconds", type=float, default=25, help="of the tests of a mutant")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--survivors", action="store_true", help="try those that survived again")
     parser.add_argument("--as-recorded", action="store_true", help="record no test file again")
@@ -50,7 +51,8 @@ def main() -> None:
         or results.is_explained(trial, reasons)
         or (trial.tests and not options.survivors)
     }
-    try_mutants([m for m in mutants if results.key_of(m) not in done], options.jobs, end)
+    waiting = [mutant for mutant in mutants if results.key_of(mutant) not in done]
+    try_mutants(waiting, options.test_seconds, options.jobs, end)
     keys = {results.key_of(mutant) for mutant in mutants}
     trials = [trial for key, trial in results.read_trials().items() if key in keys]
     if options.check:
@@ -75,9 +77,9 @@ def sample(names: list[str], per_file: int, seed: int) -> list[Mutant]:
     return [mutant for turn in turns for mutant in turn if mutant is not None]
 
 
-def try_mutants(mutants: list[Mutant], jobs: int, end: float) -> None:
+def try_mutants(mutants: list[Mutant], test_seconds: float, jobs: int, end: float) -> None:
     """Writes a line for each trial as it ends."""
-    lines = Lines()
+    lines = Lines(test_seconds)
 
     def tasks() -> Iterator[children.Task]:
         for mutant in mutants:

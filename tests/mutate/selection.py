@@ -18,13 +18,13 @@ TESTS_OF_ROOM = {
 }
 TESTS_OF_DEFINITIONS = "tests/core/test_definitions.py"
 MOST_TESTS = 30
-MOST_SECONDS = 25.0
 
 
 class Lines:
     """The records of all test files: which tests run a line of a source, and how long they take."""
 
-    def __init__(self, folder: Path = LINES):
+    def __init__(self, most_seconds: float, folder: Path = LINES):
+        self.most_seconds = most_seconds
         self.seconds: dict[str, float] = {}
         self.tests: dict[str, dict[int, set[str]]] = {}
         for path in sorted(folder.glob("*.json")):
@@ -73,7 +73,7 @@ class Lines:
         order = [test for turn in turns for test in turn if test is not None]
         own = [test for test in order if test.startswith(TESTS_OF_DEFINITIONS)]
         own += [test for test in order if _distance(test.split("::")[0], file) == 0][:8]
-        return _within_limits(dict.fromkeys(own + order), self.seconds)
+        return _within_limits(dict.fromkeys(own + order), self.seconds, self.most_seconds)
 
 
 def _distance(test_file: str, file: str) -> int:
@@ -90,11 +90,13 @@ def _tests_of_room(file: str) -> tuple[str, ...]:
     return (TESTS_OF_DEFINITIONS, *TESTS_OF_ROOM.get(room, ()))
 
 
-def _within_limits(tests: dict[str, None], seconds: dict[str, float]) -> list[str]:
+def _within_limits(
+    tests: dict[str, None], seconds: dict[str, float], most_seconds: float
+) -> list[str]:
     chosen: list[str] = []
     total = 0.0
     for test in tests:
-        if len(chosen) < 5 or total + seconds[test] <= MOST_SECONDS:
+        if len(chosen) < 5 or total + seconds[test] <= most_seconds:
             chosen.append(test)
             total += seconds[test]
         if len(chosen) == MOST_TESTS:

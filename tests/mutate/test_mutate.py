@@ -83,7 +83,7 @@ def test_tests_of_the_file_come_first_and_long_ones_last(tmp_path):
         "lines": {"src/seqmem/_core/packing.py": lines},
     }
     (tmp_path / "all.json").write_text(json.dumps(record))
-    chosen = Lines(tmp_path).chosen("src/seqmem/_core/packing.py", 146)
+    chosen = Lines(25, tmp_path).chosen("src/seqmem/_core/packing.py", 146)
     assert chosen == [names[1], names[3], names[0], names[2]]
 
 
