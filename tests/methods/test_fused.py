@@ -103,7 +103,8 @@ def test_kernels_give_the_numbers_of_scan(name, reverse, has_flags):
     want = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
     if largest_difference(got, want) >= 1e-6:  # some cells amplify the rounding of a CPU
         with jax.enable_x64(True):
-            cell, xs = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (cell, xs))
+            widen = functools.partial(seqmem.as_precision, dtype=jnp.dtype(jnp.float64))
+            cell, xs, flags = widen(cell), widen(xs), widen(flags)
             exact = everything(seqmem.Scan(), cell, xs, **flags, reverse=reverse)
         assert largest_difference(got, exact) < 2 * largest_difference(want, exact)
 

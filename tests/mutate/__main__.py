@@ -16,17 +16,17 @@ from collections.abc import Iterator
 
 from . import children, results, table
 from .mutants import Mutant, files_of, mutants_of
-from .recording import is_fresh, quick_test_files, record
+from .recording import ROOMS, is_fresh, quick_test_files, record
 from .results import Trial
 from .selection import Lines
 from .trial import failed_tests, run_tests
 
-ROOMS = ["_core", "_methods", "_unroll.py", "_cells", "training"]
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=ROOMS, help="rooms or files of src/seqmem")
+    parser.add_argument(
+        "names", nargs="*", default=list(ROOMS), help="rooms or files of src/seqmem"
+    )
     parser.add_argument("--per-file", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3600)

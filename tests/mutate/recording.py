@@ -17,6 +17,7 @@ LINES = FOLDER / "lines"
 
 # These tests run other programs, or all pages of the documentation.
 EXCLUDED = ("tests/benchmarks", "tests/fuzz", "tests/mutate", "tests/package")
+ROOMS = ("_core", "_methods", "_unroll.py", "_cells", "training")  # whose examples are tests
 INCLUDED = ("tests/package/test_cite.py", "tests/package/test_names.py")
 
 
@@ -25,7 +26,7 @@ def quick_test_files() -> list[str]:
     paths = sorted((ROOT / "tests").rglob("test_*.py"))
     names = [str(path.relative_to(ROOT)) for path in paths]
     names = [name for name in names if not name.startswith(EXCLUDED) or name in INCLUDED]
-    return ["src/seqmem/_core", "src/seqmem/_methods", *names]
+    return [*(f"src/seqmem/{room}" for room in ROOMS), *names]
 
 
 class Recorder:

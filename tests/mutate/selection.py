@@ -14,7 +14,7 @@ TESTS_OF_ROOM = {
     "_methods": ("tests/methods", "src/seqmem/_methods"),
     "_cells": ("tests/cells", "tests/papers", "tests/laws"),
     "_unroll.py": ("tests/core",),
-    "training": ("tests/training",),
+    "training": ("tests/training", "src/seqmem/training"),
 }
 TESTS_OF_DEFINITIONS = "tests/core/test_definitions.py"
 MOST_TESTS = 30

@@ -46,7 +46,13 @@ def write(folder: str, trials: list[Trial]) -> None:
         for name, score in table.items()
     ]
     survivors = [
-        {"file": trial.file, "line": trial.line, "before": trial.before, "after": trial.after}
+        {
+            "file": trial.file,
+            "line": trial.line,
+            "before": trial.before,
+            "after": trial.after,
+            "is_explained": is_explained(trial, read_explanations()),
+        }
         for trial in trials
         if trial.outcome == "survived"
     ]
