@@ -107,11 +107,12 @@ def test_key_of_another_run_is_refused(tmp_path):
         train(5, tmp_path, key=jax.random.key(4))
 
 
-def test_checkpoint_of_another_program_is_not_resumed(tmp_path):
+@pytest.mark.parametrize("metadata", [{"epoch": 3}, {"progress": {"epoch": 3}, "tables": {}}])
+def test_checkpoint_of_another_program_is_not_resumed(tmp_path, metadata):
     pytest.importorskip("orbax.checkpoint", reason=NO_ORBAX)
     checkpoints = experiment.Checkpoints(tmp_path / "checkpoints")
-    checkpoints.save(4, {"state": init_state(), "key": KEY}, {"epoch": 3})
-    assert_refused("the metadata {'epoch': 3} of the last checkpoint", train, 5, tmp_path)
+    checkpoints.save(4, {"state": init_state(), "key": KEY}, metadata)
+    assert_refused(f"the metadata {metadata} of the last checkpoint", train, 5, tmp_path)
 
 
 def test_tables_of_another_run_are_refused_and_unchanged(tmp_path):
