@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,15 @@ from .trees import with_nan
 PER_STEP = ("ys", "gradient of xs")
 LARGE = float(np.finfo(np.float32).max) ** 0.5  # its square is infinite in float32
 PER_SEQUENCE = ("final state", "gradient of the state")
+
+
+class Numbers(NamedTuple):
+    """All numbers of a run, for a flat batch."""
+
+    cell: AbstractCell
+    state: PyTree
+    xs: PyTree
+    cotangents: Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,25 +134,14 @@ class SequenceRun:
         return SequenceFlags("", np.asarray(lengths, int), resets, mask)
 
     def _compare(self) -> Comparison:
-        rng = np.random.default_rng(self.seed)
-        dtype = jnp.dtype(self.dtype)
-        rounded = functools.partial(_rounded, dtype=dtype)
-        cell = rounded(self._draw_parameters(rng))
-        xs = rounded(self._draw_inputs(rng, self.time))
-        state = rounded(self._reach_states(rng, cell)) if self.has_state else None
-        shapes = jax.eval_shape(step, cell, compiled(initial_state)(cell), _first(xs))
-        d_state, d_ys = inexact_shapes(shapes)
-        cotangents = rounded(
-            Values(
-                self._normal(rng, d_state, self.count),
-                self._normal(rng, d_ys, self.time, self.count),
-            )
-        )
-        flags = self.flags()
-        loop = functools.partial(self._run_loop, flags)
-        wants = loop(cell, state, xs, cotangents), loop(*nudged(rng, (cell, state, xs)), cotangents)
-        in_dtype = as_precision((cell, state, xs, cotangents), dtype)
-        got = self._evaluate(*in_dtype, flags)
+        rng, dtype, flags = np.random.default_rng(self.seed), jnp.dtype(self.dtype), self.flags()
+        numbers = self._draw(rng, dtype)
+        cell, state, xs, cotangents = numbers
+        near_cell, near_state, near_xs = nudged(rng, (cell, state, xs))
+        nudged_numbers = Numbers(near_cell, near_state, near_xs, cotangents)
+        wants = self._run_loop(numbers, flags), self._run_loop(nudged_numbers, flags)
+        numbers_in_dtype = as_precision(numbers, dtype)
+        got = self._evaluate(numbers_in_dtype, flags)
         eps = float(jnp.finfo(dtype).eps)
         if isinstance(self.method, AbstractNewton):
             # They find all states to within a rounding of the largest entry of them.
@@ -152,20 +150,14 @@ class SequenceRun:
         comparison = compare(got, *wants, eps, largest_input=size)
         if comparison.difference is None:
             return comparison
-        if self.is_extreme and not self._has_finite_steps(flags, *in_dtype):
+        if self.is_extreme and not self._has_finite_steps(numbers_in_dtype, flags):
             return Comparison(None, 0, len(jax.tree.leaves(got)))
-        single = loop(*as_precision((cell, state, xs, cotangents), jnp.dtype("float32")))
+        single = self._run_loop(as_precision(numbers, jnp.dtype("float32")), flags)
         may_overflow = dtype == jnp.float32 and (self.is_extreme or largest(wants) > LARGE)
         return compare(got, *wants, eps, single, largest_input=size, may_overflow=may_overflow)
 
-    def _run_loop(
-        self,
-        flags: SequenceFlags,
-        cell: AbstractCell,
-        state: PyTree,
-        xs: PyTree,
-        cotangents: Values,
-    ) -> dict[str, PyTree]:
+    def _run_loop(self, numbers: Numbers, flags: SequenceFlags) -> dict[str, PyTree]:
+        cell, state, xs, cotangents = numbers
         return without_states(
             run_reference(cell, state, xs, flags, cotangents, reverse=self.reverse)
         )
@@ -174,14 +166,7 @@ class SequenceRun:
         assert flags.mask is not None
         return ~(flags.mask & (np.arange(self.time)[:, None] < flags.lengths))
 
-    def _has_finite_steps(
-        self,
-        flags: SequenceFlags,
-        cell: AbstractCell,
-        state: PyTree,
-        xs: PyTree,
-        cotangents: Values,
-    ) -> bool:
+    def _has_finite_steps(self, numbers: Numbers, flags: SequenceFlags) -> bool:
         """Whether steps with x = 0 in place of padding are finite, as a cell promises for numbers
         that are not extreme. A run computes them and drops their results, where the loop leaves
         them out.
@@ -193,11 +178,25 @@ class SequenceRun:
             mask = is_step.reshape(is_step.shape + (1,) * (leaf.ndim - 2))
             return np.where(mask, leaf, np.zeros_like(leaf))
 
-        full = flags._replace(
-            lengths=np.full_like(flags.lengths, self.time), mask=np.ones_like(is_step)
+        lengths = np.full_like(flags.lengths, self.time)
+        numbers = numbers._replace(xs=jax.tree.map(without_padding, numbers.xs))
+        results = self._run_loop(
+            numbers, flags._replace(lengths=lengths, mask=np.ones_like(is_step))
         )
-        results = self._run_loop(full, cell, state, jax.tree.map(without_padding, xs), cotangents)
         return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
+
+    def _draw(self, rng: np.random.Generator, dtype: jnp.dtype) -> Numbers:
+        """Numbers in float64 that are numbers of another dtype."""
+        rounded = functools.partial(_rounded, dtype=dtype)
+        cell = rounded(self._draw_parameters(rng))
+        xs = rounded(self._draw_inputs(rng, self.time))
+        state = rounded(self._reach_states(rng, cell)) if self.has_state else None
+        shapes = jax.eval_shape(step, cell, compiled(initial_state)(cell), _first(xs))
+        d_state, d_ys = inexact_shapes(shapes)
+        cotangents = Values(
+            self._normal(rng, d_state, self.count), self._normal(rng, d_ys, self.time, self.count)
+        )
+        return Numbers(cell, state, xs, rounded(cotangents))
 
     def _draw_parameters(self, rng: np.random.Generator) -> AbstractCell:
         def draw(leaf: Any) -> Any:
@@ -236,15 +235,9 @@ class SequenceRun:
 
         return jax.tree.map(draw, shapes)
 
-    def _evaluate(
-        self,
-        cell: AbstractCell,
-        state: PyTree,
-        xs: PyTree,
-        cotangents: Values,
-        flags: SequenceFlags,
-    ) -> dict[str, PyTree]:
+    def _evaluate(self, numbers: Numbers, flags: SequenceFlags) -> dict[str, PyTree]:
         """The run by `seqmem.solve`, with the batch axes flattened again."""
+        cell, state, xs, cotangents = numbers
         is_padding = self._is_padding(flags)
         if is_padding.any():
             xs = with_nan(xs, is_padding)
