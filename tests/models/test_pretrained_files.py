@@ -483,6 +483,10 @@ def test_tokenizer_is_that_of_the_package(tmp_path):
     model = tokenizers.models.WordLevel({"one": 0, "two": 1, "?": 2}, unk_token="?")
     tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).encode("two").ids == [1]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tokenizer.json").symlink_to(tmp_path / "tokenizer.json")
+    assert_refused("leads to", load_tokenizer, other)
     panic = {"type": "BPE", "vocab": {"a": 0, "x": 1, "ax": 2}, "merges": [["a", "x"]]}
     panic |= {"continuing_subword_prefix": "long"}  # longer than a token, on which Rust panics
     panic = {"version": "1.0", "added_tokens": [], "model": panic}

@@ -46,9 +46,9 @@ def read_files(folder: Path) -> Files:
             if is_repository
             else "pass the path of a folder on this machine.",
         )
-    config = read_json(_inside(folder, CONFIG), MAX_CONFIG)
+    config = read_json(file_inside(folder, CONFIG), MAX_CONFIG)
     if (folder / WEIGHTS).exists():
-        return Files(folder, config, read_header(_inside(folder, WEIGHTS)))
+        return Files(folder, config, read_header(file_inside(folder, WEIGHTS)))
     if not (folder / INDEX).exists():
         raise _no_weights(folder)
     return Files(folder, config, _read_shards(folder))
@@ -71,7 +71,7 @@ def _no_weights(folder: Path) -> ValueError:
 
 def _read_shards(folder: Path) -> dict[str, Entry]:
     """The tensors of all shards, each of which stands where the index says."""
-    places = read_json(_inside(folder, INDEX), MAX_INDEX).get("weight_map")
+    places = read_json(file_inside(folder, INDEX), MAX_INDEX).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise bad_input(
             f"{folder / INDEX} has weight_map={str(places)[:200]}.",
@@ -79,7 +79,7 @@ def _read_shards(folder: Path) -> dict[str, Entry]:
             "copy the file again from where it comes.",
         )
     entries: dict[str, Entry] = {}
-    paths = {shard: _inside(folder, shard) for shard in sorted(set(places.values()))}
+    paths = {shard: file_inside(folder, shard) for shard in sorted(set(places.values()))}
     for shard, path in paths.items():
         header = read_header(path)
         names = {name for name, place in places.items() if place == shard}
@@ -94,7 +94,7 @@ def _read_shards(folder: Path) -> dict[str, Entry]:
     return entries
 
 
-def _inside(folder: Path, name: str) -> Path:
+def file_inside(folder: Path, name: str) -> Path:
     """The file of a name in the folder.
 
     Links may lead within the folder, or from a snapshot of the cache of `huggingface_hub` to the

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._core.errors import bad_input
+from .folder import file_inside
 
 PATTERNS = ("*.safetensors", "*.json", "tokenizer.model", "*.txt", "*.md")
 
@@ -46,7 +47,8 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Any:
 
     Raises:
         ModuleNotFoundError: without the package; it is in `pip install 'seqmem[hub]'`.
-        ValueError: for a folder without the file, and for a file that holds no tokenizer.
+        ValueError: for a folder without the file, for a link out of the folder, and for a file that
+            holds no tokenizer.
     """
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
@@ -55,6 +57,7 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Any:
             "the folder of a model that was saved with its tokenizer.",
             "save it there: AutoTokenizer.from_pretrained(…).save_pretrained(folder).",
         )
+    path = file_inside(Path(folder), path.name)
     tokenizers = _required("tokenizers")
     try:
         return tokenizers.Tokenizer.from_file(str(path))
