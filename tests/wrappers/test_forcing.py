@@ -37,8 +37,8 @@ def test_forced_cell_is_a_loop_that_forces_the_state_before_each_step(cell):
     expected = init
     for t in range(7):
         expected = jax.tree.map(
-            lambda s, target, alpha, t=t: (1 - alpha[t]) * s + alpha[t] * target[t],
-            expected,
+            lambda s, target, alpha, t=t: s + (alpha[t] * (target[t] - s)).astype(s.dtype),
+            jax.tree.map(np.asarray, expected),
             targets,
             alphas,
         )
