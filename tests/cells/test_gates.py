@@ -207,3 +207,19 @@ def test_gate_access_refuses_unknown_gates_and_shapes():
     min_gru = make(seqmem.MinGRU)  # its update gate scales the candidate, a GRU's the old state
     assert_refused("MinGRU has the gates", seqmem.with_chrono_bias, min_gru, 100, key=key)
     assert_refused("RNN has the gates", seqmem.with_chrono_bias, rnn, 100, key=key)
+
+
+def test_slstm_has_finite_gradients_where_its_normaliser_nearly_underflows():
+    cell = seqmem.SLSTM(3, 4, num_heads=2, key=jax.random.key(0))
+    cell = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), cell)
+    state = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), cell.init_state())
+    z = jnp.zeros((4, 4), jnp.float32).at[0].set(jnp.array([-10, -60, -80, -120], jnp.float32))
+    z = z.at[2].set(1)
+
+    def output(z):
+        return cell.gate(state, z).h
+
+    np.testing.assert_allclose(output(z), [*[0.5 * np.tanh(1)] * 3, 0], rtol=1e-6)
+    gradient = jax.jacobian(output)(z)
+    assert jnp.isfinite(gradient).all()
+    np.testing.assert_allclose(gradient[2, 2, 2], 0.5 / np.cosh(1) ** 2, rtol=1e-5)

@@ -98,8 +98,12 @@ class SLSTM(AbstractGatedCell):
         decay, gain = jnp.exp(log_decay - m), jnp.exp(i - m)
         c = decay * state.c + gain * jnp.tanh(z)
         n = decay * state.n + gain
-        # n is 0 where exp(ĩ) underflowed at every step so far.
-        return SLSTMState(sigmoid(o) * c / jnp.where(n == 0, 1, n), c, n, m)
+        # n is 0 where exp(ĩ) underflowed at every step so far. Where its square would, in the
+        # derivative of c / n, both are multiplied by a power of two.
+        root = float(jnp.finfo(n.dtype).tiny) ** 0.5
+        factor = jnp.where(n < root, 1 / root, 1)
+        h = sigmoid(o) * (c * factor) / jnp.where(n == 0, 1, n * factor)
+        return SLSTMState(h, c, n, m)
 
     def readout(self, state, u):
         return state.h
