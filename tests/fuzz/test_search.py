@@ -44,7 +44,8 @@ def test_search_shrinks_a_run_that_does_not_agree():
     assert result.finding is not None
     assert "resets=((1, 0),)" in result.finding
     assert "time=2" in result.finding
-    for option in ("batch=", "reverse=", "remat_every=", "padding=", "dtype=", "param_scale="):
+    # A mask without padding may be left, since Hypothesis would have to change two draws at once.
+    for option in ("batch=", "reverse=", "remat_every=", "padding=((", "dtype=", "param_scale="):
         assert option not in result.finding
     assert result.finding.count("\n") < 10
 
