@@ -224,7 +224,7 @@ def zip_of(path, members, method=zipfile.ZIP_DEFLATED):
 def test_members_of_an_archive_stay_in_the_folder(tmp_path):
     names = [
         "../3_ann_0.wav",
-        "/tmp/3_ann_1.wav",
+        "/absolute/3_ann_1.wav",
         "a/../../3_ann_2.wav",
         "3_ann_3.wav/../b",
         "3_ann_4.wav.py",

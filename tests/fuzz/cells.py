@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 import seqmem
 from seqmem._core.shapes import zeros_like_input
+from seqmem._methods.newton.iteration import AbstractNewton
 from seqmem.testing import SequenceRun
 from tests.helpers.cells_table import cell_types
 
@@ -67,8 +68,9 @@ def cell_codes() -> dict[str, str]:
 
 def is_decided_by_rounding(code: str, run: SequenceRun) -> bool:
     """Whether a rounding may change a run of the cell of a code beyond all bounds."""
-    has_newton = type(run.method).__name__.endswith("Newton")
-    names = (*SORTING, *(DIVIDING if has_newton else ())) if run.is_extreme else ()
+    if not run.is_extreme:
+        return False
+    names = SORTING + (DIVIDING if isinstance(run.method, AbstractNewton) else ())
     return any(f"seqmem.{name}(" in code for name in names)
 
 

@@ -63,7 +63,7 @@ def archive(rng: random.Random, parts: Parts) -> Parts:
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
     with zipfile.ZipFile(content, "w", method) as members:
         for name, clip in parts.items():
-            start = rng.choice(("a/", "a/", "", "../", "/", "/tmp/", "a/../../", "C:\\"))
+            start = rng.choice(("a/", "a/", "", "../", "/", "/absolute/", "a/../../", "C:\\"))
             members.writestr(zipfile.ZipInfo(start + name), clip, method)
     return {"clips.zip": content.getvalue()}
 

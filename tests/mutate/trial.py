@@ -20,7 +20,7 @@ class MutantFinder:
         self.loader.source = source
 
     def pytest_sessionstart(self) -> None:
-        """pytest puts a finder of its own first, which reads the files that it is told to test."""
+        """pytest puts a finder of its own first, which reads the files of the tests."""
         sys.meta_path.insert(0, self)
 
     def find_spec(

@@ -69,7 +69,7 @@ def compare(
         eps: the precision of the run.
         single: those of the loop in float32, which may explain a difference.
         largest_input: the largest number among parameters and inputs.
-        may_overflow: whether NaN in one of them explains all differences of a run in float32.
+        may_overflow: whether NaN in `single` explains all differences of a run in float32.
     """
     if jax.tree.structure(got) != jax.tree.structure(want):
         structures = jax.tree.structure(got), jax.tree.structure(want)

@@ -24,9 +24,9 @@ from .runs import RunOptions, StepInputs, Values, evaluate, without_states
 from .trees import with_nan
 
 PER_STEP = ("ys", "gradient of xs")
-LARGE = float(np.finfo(np.float32).max) ** 0.5  # its square is infinite in float32
-ROUNDINGS_INSIDE = 100.0  # numbers inside of a step may be so much larger, where they are extreme
 PER_SEQUENCE = ("final state", "gradient of the state")
+LARGE = float(np.finfo(np.float32).max) ** 0.5  # its square is infinite in float32
+EXTREME_ROUNDING = 100.0  # how much more rounding is allowed where numbers are extreme
 
 
 class Numbers(NamedTuple):
@@ -145,9 +145,9 @@ class SequenceRun:
         got = self._evaluate(numbers_in_dtype, flags)
         eps = float(jnp.finfo(dtype).eps)
         if self.is_extreme:
-            eps *= ROUNDINGS_INSIDE
+            eps *= EXTREME_ROUNDING
         if isinstance(self.method, AbstractNewton):
-            # They find all states to within a rounding of the largest entry of them.
+            # Newton's methods find a state to within a rounding of its largest entry.
             eps *= max(1.0, largest(wants[0]["final state"]))
         size = largest((cell, xs))
         comparison = compare(got, *wants, eps, largest_input=size)

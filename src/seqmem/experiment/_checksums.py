@@ -19,8 +19,11 @@ def checksums_of(arrays: Mapping[str, Array]) -> dict[str, Checksum]:
     """The checksum of each array, or those of its shards where no process has all of it. Then all
     processes that share it call this.
     """
-    return {name: _shard_checksums(raw) if is_spread(raw) else _crc(raw)
-            for name, raw in zip(arrays, map(raw_array, arrays.values()), strict=True)}  # fmt: skip
+    raw = {name: raw_array(array) for name, array in arrays.items()}
+    return {
+        name: _shard_checksums(array) if is_spread(array) else _crc(array)
+        for name, array in raw.items()
+    }
 
 
 def has_checksum(value: np.ndarray, checksum: Any) -> bool:

@@ -101,7 +101,8 @@ def normalised(
     """C_t q_t / (max(|n_tᵀ q_t|, 1) + ε exp(m_t)), given [C_t; n_t] q_t / exp(m_t) and m_t."""
     scaled, m = reading
     n = jnp.abs(scaled[:, -1:])
-    # |n_tᵀ q_t| ≤ 1. exp(−m) may be 0 or infinite; where it is 0, so is `scaled`.
+    # |n_tᵀ q_t| ≤ 1. Where exp(−m) is 0, this means n = 0, as for a query of 0, whose reading is 0
+    # at any scale; the bound keeps exp(m) finite there.
     is_below_1 = n <= jnp.exp(-m)
     most = 0.9 * math.log(jnp.finfo(m.dtype).max)
     scale = jnp.exp(jnp.minimum(jnp.where(is_below_1, m, 0), most))
