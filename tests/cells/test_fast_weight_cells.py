@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.cells.test_fast_weights import assert_trees_close
+from tests.helpers.fast_weights import assert_trees_close
 
 TIME, INPUT = 1000, 3
 LENGTHS = np.array([0, 1, 2, 63, 64, 65, 200, 1000])

@@ -11,8 +11,8 @@ import pytest
 
 import seqmem
 from seqmem._cells.fast_weights.chunkwise import schedule
-from tests.cells.test_fast_weights import assert_trees_close, outputs_and_gradients
 from tests.helpers.cells import CELLS
+from tests.helpers.fast_weights import assert_trees_close, outputs_and_gradients
 from tests.helpers.given_writes import HEADS, KINDS, VALUE, draw_cell, gentle, strong
 from tests.helpers.laws import check_laws_of_time
 from tests.helpers.programs import lowered

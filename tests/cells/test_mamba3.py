@@ -16,7 +16,7 @@ import seqmem
 from seqmem._cells.fast_weights.mamba3 import trapezoid
 from seqmem._cells.fast_weights.mamba3_steps import Mamba3Rotation, Step, StepPair, mamba3_sizes
 from seqmem.layers import LayerByLayer, Stack
-from tests.cells.test_fast_weights import assert_trees_close
+from tests.helpers.fast_weights import assert_trees_close
 from tests.helpers.slow import slow_but
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "mamba3_recurrences.npz") as file:

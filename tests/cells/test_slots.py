@@ -13,8 +13,8 @@ import pytest
 
 import seqmem
 from seqmem.layers import LayerByLayer
-from tests.cells.test_fast_weights import assert_trees_close
 from tests.helpers.cells import CELLS
+from tests.helpers.fast_weights import assert_trees_close
 from tests.helpers.laws import check_laws_of_time
 from tests.helpers.slow import slow_but
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.cells.test_fast_weights import assert_trees_close
+from tests.helpers.fast_weights import assert_trees_close
 
 with np.load(pathlib.Path(__file__).parent.parent / "reference" / "solvers.npz") as file:
     REFERENCE = dict(file)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.cells.test_fast_weights import assert_trees_close
+from tests.helpers.fast_weights import assert_trees_close
 from tests.helpers.given_writes import GivenWrites
 from tests.helpers.refusals import assert_refused
 from tests.helpers.slow import slow

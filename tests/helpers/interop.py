@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import seqmem
+from seqmem.interop._kernels import nest
 
 REFERENCE = pathlib.Path(__file__).parent.parent / "reference" / "interop.npz"
 TIME, BATCH, INPUT, HIDDEN = 3, 2, 3, 5
@@ -148,3 +149,8 @@ def reference_of(case: str, kind: str) -> dict[str, np.ndarray]:
 def _arrays() -> dict[str, np.ndarray]:
     with np.load(REFERENCE) as file:
         return dict(file)
+
+
+def as_keras(parameters: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The weights of a layer of Keras, of which a bidirectional one has two groups."""
+    return nest({name.replace(":", "."): array for name, array in parameters.items()})

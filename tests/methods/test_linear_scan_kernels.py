@@ -1,10 +1,9 @@
-"""`Parallel(kernel=...)`: the states of a diagonal recurrence by a kernel, and what it refuses.
+"""`Parallel(kernel=...)`: the states of a diagonal recurrence by a kernel, values and derivatives.
 
-No accelerator runs here: kernels are interpreted, and lowered for a TPU and for an H200.
+No accelerator runs here: kernels are interpreted.
 """
 
 import functools
-import importlib
 import itertools
 import math
 
@@ -12,32 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, PartitionSpec as P
 
 import seqmem
-from seqmem._core.problem import Problem
-from seqmem._methods.linear_scan import choice
 from seqmem._methods.linear_scan.states import states_by_kernel
 from seqmem._methods.linear_scan.tpu import TPUKernel
 from seqmem._methods.recurrence import diagonal_states, in_chunks
 from tests.helpers.cells import CELLS as LISTED
-from tests.helpers.refusals import assert_refused
+from tests.helpers.linear_scan import CELLS, HAS_HOPPER, INTERPRETED
 from tests.helpers.slow import slow, slow_but
 from tests.helpers.unrolling import close, normal
-
-KEY = jax.random.key(0)
-INTERPRETED = seqmem.Parallel(kernel="interpret")
-CELLS = {
-    "LRU": lambda size: seqmem.LRU(2, size, key=KEY),
-    "MinGRU": lambda size: seqmem.MinGRU(2, size, key=KEY),
-    "S5": lambda size: seqmem.S5(2, size, key=KEY),
-    "RGLRU": lambda size: seqmem.RGLRU(size, key=KEY),
-}
-HAS_HOPPER = pytest.mark.skipif(
-    jax.__version__ not in choice.HOPPER_VERSIONS,
-    reason=f"the kernel for Hopper is for jax {', '.join(choice.HOPPER_VERSIONS)}",
-)
-
 
 # Recurrences
 
@@ -65,6 +47,7 @@ SHAPES = [
     ((4, 9, 256), None),
     ((3, 40, 512), 2),
 ]
+
 # In all ways for one shape; what a direction and cuts make of a run is the same code for others.
 KINDS = [
     (shape, is_complex, reverse, is_cut)
@@ -234,155 +217,3 @@ def test_interpreter_of_gpus_finds_no_race(monkeypatch, is_complex, chunk_size, 
     kernel = hopper.HopperKernel(InterpretGPUParams(detect_races=True))
     assert_states(kernel, chunk_size, maps, reverse)
     assert not get_races().races_found  # the interpreters of newer versions raise
-
-
-# Lowering, layouts
-
-
-def lowered(platform, name, time, size, **options):
-    """The gradient of an unroll by the kernel, lowered for a platform."""
-    with jax.enable_x64(False):
-        cell = CELLS[name](size)
-    xs = jax.ShapeDtypeStruct((time, 4, 2), jnp.float32)
-
-    def loss(cell, xs):
-        ys = seqmem.unroll(cell, None, xs, method=seqmem.Parallel(kernel=True), **options)[1]
-        return jnp.sum(ys**2)
-
-    with seqmem.target_platform(platform):
-        traced = jax.jit(jax.grad(loss)).trace(cell, xs)
-    lowering = {"tpu": "tpu", "gpu": "cuda"}[platform]
-    return traced.lower(lowering_platforms=(lowering,)).as_text()
-
-
-@pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize(
-    ("platform", "call"),
-    [("tpu", "@tpu_custom_call"), pytest.param("gpu", "@mosaic_gpu_v2", marks=HAS_HOPPER)],
-)
-def test_gradient_is_a_kernel_each_way_or_two_where_a_step_is_small(platform, call, x64):
-    resets = np.zeros((256, 4), bool)
-    with jax.enable_x64(x64):
-        whole = lowered(platform, "MinGRU", 256, 4096)
-        split = lowered(platform, "LRU", 256, 128, resets=resets, reverse=True)
-    assert (whole.count(call), split.count(call)) == (2, 4)
-
-
-@pytest.mark.parametrize("module", ["tpu", pytest.param("hopper", marks=HAS_HOPPER)])
-@pytest.mark.parametrize("num_planes", [3, 7])
-def test_layouts_cover_all_steps_within_the_fast_memory(module, num_planes):
-    module = importlib.import_module(f"seqmem._methods.linear_scan.{module}")
-    kernel = module.TPUKernel() if hasattr(module, "TPUKernel") else module.HopperKernel()
-    times, rests = (
-        (1, 2, 63, 64, 130, 4097),
-        ((), (0, 5), (1,), (3, 5), (8, 1536), (16, 256), (9, 384)),
-    )
-    for time, rest, chunk_size in itertools.product(times, rests, (None, 1, 3, 100, 5000)):
-        layout = kernel.layout_of((time, *rest), num_planes, chunk_size)
-        assert (layout.chunks - 1) * layout.chunk < time <= layout.chunks * layout.chunk
-        assert layout.columns >= math.prod(rest)
-        assert layout.step[-1] % layout.block[-1] == 0
-        entries = layout.tile * math.prod(layout.block) * num_planes
-        if module.__name__.endswith("tpu"):
-            assert layout.block[0] % 8 == layout.block[1] % 128 == 0
-            assert 2 * 4 * entries <= 2**23
-            assert -layout.chunks * layout.step[0] % layout.block[0] < 8  # rows of padding
-        else:
-            assert min(4, layout.tiles) * 4 * entries <= 112 * 2**10
-        if chunk_size is None:
-            fills = math.prod(rest) >= (1024 if module.__name__.endswith("tpu") else 66 * 128)
-            assert not (fills and layout.chunks > 1)
-            assert fills or layout.chunks > 1 or time < 128
-
-
-# What is refused
-
-
-def unroll_by_kernel(cell, platform="tpu", kernel=True, **options):
-    (width,) = cell.input_shape
-    with seqmem.target_platform(platform):
-        return seqmem.unroll(
-            cell, None, jnp.ones((5, 2, width)), method=seqmem.Parallel(kernel=kernel), **options
-        )
-
-
-def test_kernel_on_a_cpu_is_refused():
-    message = assert_refused(
-        "Parallel(kernel=True) cannot run MinGRU: there is no kernel for a CPU",
-        unroll_by_kernel,
-        CELLS["MinGRU"](5),
-        "cpu",
-    )
-    assert "seqmem.Parallel()" in message
-    assert "seqmem.Scan()" in message
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        seqmem.DepthwiseConv(2, width=3, key=KEY),
-        seqmem.layers.RMSNorm(2),
-    ],
-    ids=lambda cell: cell.family.name,
-)
-@pytest.mark.parametrize("kernel", [True, "interpret"])
-def test_family_without_a_kernel_is_refused(cell, kernel):
-    message = assert_refused("Parallel(kernel=", unroll_by_kernel, cell, "tpu", kernel)
-    assert cell.family.name in message
-    assert "seqmem.Parallel()" in message
-
-
-def test_kernel_of_a_gpu_is_refused_with_another_version_of_jax(monkeypatch):
-    monkeypatch.setattr(choice, "HOPPER_VERSIONS", ("0.0.1", "0.0.2"))
-    message = assert_refused(
-        "Parallel(kernel=True) cannot run LRU", unroll_by_kernel, CELLS["LRU"](5), "gpu"
-    )
-    assert f"0.0.1, 0.0.2, and this is jax {jax.__version__}" in message
-
-
-@pytest.mark.usefixtures("float64")
-def test_kernel_is_refused_for_states_of_float64_unless_it_is_interpreted():
-    cell = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), CELLS["LRU"](5))
-    assert_refused(
-        "Parallel(kernel=True) cannot run LRU: its state is complex128", unroll_by_kernel, cell
-    )
-    unroll_by_kernel(cell, kernel="interpret")
-
-
-def test_kernel_is_refused_where_the_batch_is_symbolic_or_spread_over_devices():
-    cell = CELLS["LRU"](5)
-
-    def run(xs):
-        return seqmem.unroll(cell, None, xs, method=INTERPRETED)[1]
-
-    xs = jnp.ones((7, 2, 2))
-    for shape in ("(7, b, 2)", "(t, 2, 2)"):
-        specs = jax.export.symbolic_args_specs(xs, shape)
-        message = assert_refused("Parallel(", jax.export.export(jax.jit(run)), specs)
-        assert "is symbolic" in message
-    init = cell.init_state()
-    state = jnp.broadcast_to(init, (2, *init.shape))
-    problem = Problem(cell, init, state, xs, batch_axes=1, shares=2)
-    assert "over devices" in assert_refused("Parallel(", INTERPRETED.run, problem)
-
-
-def test_kernel_inside_of_shard_map_is_lowered_for_a_tpu_and_refused_elsewhere():
-    cell, mesh = CELLS["LRU"](5), jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-
-    def lower(platform, kernel):
-        def loss(cell, xs):
-            method = seqmem.Parallel(kernel=kernel)
-            return jax.lax.psum(jnp.sum(seqmem.unroll(cell, None, xs, method=method)[1]), "data")
-
-        specs = P(), P(None, "data")
-        run = jax.shard_map(jax.grad(loss), mesh=mesh, in_specs=specs, out_specs=P())
-        with seqmem.target_platform(platform):
-            return jax.jit(run).trace(cell, jnp.ones((7, 2, 2))).lower(lowering_platforms=("tpu",))
-
-    assert lower("tpu", True).as_text().count("@tpu_custom_call") == 2
-    assert "shard_map" in assert_refused("Parallel(", lower, "tpu", "interpret")
-
-
-@pytest.mark.parametrize("kernel", ["tpu", None, 2, "True"])
-def test_another_kernel_is_refused(kernel):
-    assert_refused(f"Parallel got kernel={kernel!r}", seqmem.Parallel, kernel=kernel)

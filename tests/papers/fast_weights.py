@@ -1,36 +1,14 @@
-"""The equations of the fast-weight cells' papers as loops over heads and steps, in NumPy.
+"""The equations of the papers on linear attention as loops over heads and steps, in NumPy.
 
 A loop is `paper(cell, state, xs) -> (state, ys)`, given a cell of NumPy arrays. PAPERS has the loop
-of every cell, and the arguments of the cell other than its input size and key.
+of each cell, and the arguments of the cell other than its input size and key.
 """
 
 import numpy as np
 
 import seqmem
 from tests.papers.gated import sigmoid
-
-HEADS, WRITES = 3, 2
-
-
-def silu(x):
-    return x * sigmoid(x)
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
-
-
-def unit(x):
-    return x / np.sqrt((x * x).sum() + 1e-6)
-
-
-def split_heads(cell, x):
-    """One array per head."""
-    return np.split(x, cell.num_heads)
-
-
-def with_matrices(memory, matrices):
-    return memory._replace(matrix=np.stack(matrices))
+from tests.papers.heads import HEADS, SIZES, silu, softplus, split_heads, with_matrices
 
 
 def linear_attention(cell, memory, xs):
@@ -146,134 +124,6 @@ def mlstm(cell, memory, xs):
     return memory._replace(matrix=np.stack(C), log_scale=m[:, None]), ys
 
 
-def delta_rule(cell, memory, xs):
-    """Yang et al. 2024, section 2.2; β up to 2 as in Grazzi et al. 2024."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
-        for h in range(cell.num_heads):
-            key = unit(k[h])
-            old = S[h] @ key
-            S[h] = S[h] - beta[h] * np.outer(old - v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, S), ys
-
-
-def gated_delta_rule(cell, memory, xs):
-    """Yang, Kautz & Hatamizadeh 2024, third version, equation 10."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
-        alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.b))
-        for h in range(cell.num_heads):
-            key = unit(k[h])
-            transition = alpha[h] * (np.eye(len(key)) - beta[h] * np.outer(key, key))
-            S[h] = S[h] @ transition + beta[h] * np.outer(v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, S), ys
-
-
-def gated_delta_rule_2(cell, memory, xs):
-    """Hatamizadeh, Choi & Kautz 2026: decay, read what is erased, write what is new."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        leaves = (silu(W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
-        q, k, v = (split_heads(cell, leaf) for leaf in leaves)
-        b = split_heads(cell, cell.beta_max * sigmoid(cell.W_b @ x))
-        w = split_heads(cell, sigmoid(cell.W_w @ x))
-        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.dt_bias))
-        for h in range(cell.num_heads):
-            key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
-            decayed = S[h] * alpha
-            S[h] = decayed + np.outer(w[h] * v[h] - decayed @ (b[h] * key), key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, S), ys
-
-
-def momentum_delta_rule(cell, memory, xs):
-    """Behrouz et al. 2024, equations 11 to 15 with M(k) = W k, in our letters."""
-    S, M = np.split(memory.matrix, 2, -1)
-    S, M, ys = list(S), list(M), []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        alpha = sigmoid(cell.W_alpha @ x + cell.b_alpha)
-        eta = sigmoid(cell.W_eta @ x + cell.b_eta)
-        theta = sigmoid(cell.W_theta @ x + cell.b_theta)
-        for h in range(cell.num_heads):
-            key = unit(k[h])
-            gradient = np.outer(S[h] @ key - v[h], key)
-            M[h] = eta[h] * M[h] - theta[h] * gradient
-            S[h] = alpha[h] * S[h] + M[h]
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, [np.hstack(pair) for pair in zip(S, M, strict=True)]), ys
-
-
-def delta_product(cell, memory, xs):
-    """Siems et al. 2025, without a forget gate."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        for j in range(len(cell.W_k)):
-            k, v = (split_heads(cell, silu(W[j] @ x)) for W in (cell.W_k, cell.W_v))
-            beta = cell.beta_max * sigmoid(cell.W_beta[j] @ x)
-            for h in range(cell.num_heads):
-                key = unit(k[h])
-                reflection = np.eye(len(key)) - beta[h] * np.outer(key, key)
-                S[h] = S[h] @ reflection + beta[h] * np.outer(v[h], key)
-        q = split_heads(cell, silu(cell.W_q @ x))
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, S), ys
-
-
-def comba(cell, memory, xs):
-    """Hu et al. 2025, with the value read before the decay."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        leaves = (silu(W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
-        q, k, v = (split_heads(cell, leaf) for leaf in leaves)
-        beta, b = sigmoid(cell.W_beta @ x), sigmoid(cell.b_0)
-        alpha = np.exp(-np.exp(cell.A_log) * softplus(cell.W_alpha @ x + cell.dt_bias))
-        y = []
-        for h in range(cell.num_heads):
-            key = unit(k[h])
-            error = v[h] - S[h] @ (b[h] * key)
-            S[h] = alpha[h] * S[h] + beta[h] * np.outer(error, key)
-            y.append(S[h] @ (unit(q[h]) - cell.d[h] * key))
-        ys.append(np.concatenate(y))
-    return with_matrices(memory, S), ys
-
-
-def kda(cell, memory, xs):
-    """Kimi Team 2025, equation 1 and section 4; β up to 2 as in Grazzi et al. 2024."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        beta = cell.beta_max * sigmoid(cell.W_beta @ x)
-        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
-        for h in range(cell.num_heads):
-            key, alpha = unit(k[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
-            decayed = S[h] * alpha
-            S[h] = decayed - beta[h] * np.outer(decayed @ key - v[h], key)
-        ys.append(np.concatenate([S[h] @ unit(q[h]) for h in range(cell.num_heads)]))
-    return with_matrices(memory, S), ys
-
-
-def gated_oja_rule(cell, memory, xs):
-    """Hu, "Operator Derivation for Gated OJA Rule", section 1.3. The state holds Mᵀ."""
-    M, ys = [head.T for head in memory.matrix], []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        beta = sigmoid(cell.W_beta @ x)
-        step = split_heads(cell, softplus(cell.W_alpha @ cell.V_alpha @ x + cell.b))
-        for h in range(cell.num_heads):
-            value, alpha = unit(v[h]), np.exp(-np.exp(cell.A_log[h]) * step[h])
-            removal = np.eye(len(value)) - beta[h] * np.outer(value, value)
-            M[h] = removal @ np.diag(alpha) @ M[h] + beta[h] * np.outer(value, k[h])
-        ys.append(np.concatenate([M[h] @ q[h] / np.sqrt(len(q[h])) for h in range(cell.num_heads)]))
-    return with_matrices(memory, [head.T for head in M]), ys
-
-
 def rwkv6(cell, memory, xs):
     """Peng et al. 2024, as in RWKV-LM: the memory is read before the write."""
     S, ys = [head[:, :-1] for head in memory.matrix], []
@@ -292,130 +142,6 @@ def rwkv6(cell, memory, xs):
     return with_matrices(memory, [np.c_[S[h], readings[h]] for h in range(cell.num_heads)]), ys
 
 
-def gsa(cell, memories, xs):
-    """Zhang et al. 2024, with the activations of the authors' flash-linear-attention."""
-    keys, values = cell.layers
-    K, V = ([head.T for head in memory.matrix] for memory in memories)
-    ys = []
-    for x in xs:
-        leaves = (silu(W @ x) for W in (keys.W_q, keys.W_k, values.W_v))
-        q, k, v = (split_heads(keys, leaf) for leaf in leaves)
-        alpha = split_heads(keys, sigmoid(keys.W_alpha @ x) ** (1 / 8))
-        y = []
-        for h in range(keys.num_heads):
-            K[h] = np.diag(alpha[h]) @ K[h] + np.outer(1 - alpha[h], k[h])
-            V[h] = np.diag(alpha[h]) @ V[h] + np.outer(1 - alpha[h], v[h])
-            y.append(V[h].T @ softmax(K[h] @ q[h]))
-        ys.append(np.concatenate(y))
-    return slot_states(memories, (K, V)), ys
-
-
-def abc(cell, state, xs):
-    """Peng et al. 2021, ABC_MLP in its causal form, with means that are updated in place."""
-    slots, keys, values = cell.layers
-    n, *memories = state
-    n = list(n)
-    K, V = ([(head / n[h]).T for h, head in enumerate(memory.matrix)] for memory in memories)
-    ys = []
-    for x in xs:
-        q, k, v = (split_heads(keys, W @ x) for W in (keys.W_q, keys.W_k, values.W_v))
-        e = split_heads(keys, np.exp(slots.W_c @ x))
-        y = []
-        for h in range(keys.num_heads):
-            n[h] = n[h] + e[h]
-            K[h] = K[h] + np.diag(e[h] / n[h]) @ (k[h] - K[h])
-            V[h] = V[h] + np.diag(e[h] / n[h]) @ (v[h] - V[h])
-            y.append(V[h].T @ softmax(K[h] @ q[h] / np.sqrt(len(q[h]))))
-        ys.append(np.concatenate(y))
-    sums = ([n[h][:, None] * head for h, head in enumerate(heads)] for heads in (K, V))
-    return (np.stack(n), *slot_states(memories, sums)), ys
-
-
-def softmax(x):
-    return np.exp(x) / np.exp(x).sum()
-
-
-def slot_states(memories, matrices):
-    return tuple(
-        with_matrices(memory, [head.T for head in heads])
-        for memory, heads in zip(memories, matrices, strict=True)
-    )
-
-
-def rwkv7(cell, memory, xs):
-    """Peng et al. 2025, equations 4 to 20, and their reading without its norm."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        k = cell.W_k @ x
-        w = np.exp(-np.exp(-0.5) * sigmoid(cell.w_0 + cell.W_w @ np.tanh(cell.V_w @ x)))
-        a = sigmoid(cell.a_0 + cell.W_a @ cell.V_a @ x)
-        written_key = k * (1 + (a - 1) * cell.alpha)
-        leaves = (cell.W_r @ x, cell.W_v @ x, written_key, cell.xi * k, w, a, cell.rho)
-        r, v, written_key, kappa, w, a, rho = (split_heads(cell, leaf) for leaf in leaves)
-        y = []
-        for h in range(cell.num_heads):
-            removed = unit(kappa[h])
-            transition = np.diag(w[h]) - np.outer(removed, a[h] * removed)
-            S[h] = S[h] @ transition + np.outer(v[h], written_key[h])
-            y.append(S[h] @ r[h] + (r[h] @ (rho[h] * written_key[h])) * v[h])
-        ys.append(np.concatenate(y))
-    return with_matrices(memory, S), ys
-
-
-def conjugate_gradients(A, b, steps):
-    x, r, p = np.zeros_like(b), b, b
-    for _ in range(steps):
-        alpha = (r @ r) / (p @ A @ p)
-        x, new_r = x + alpha * p, r - alpha * A @ p
-        p, r = new_r + (new_r @ new_r) / (r @ r) * p, new_r
-    return x
-
-
-def mesa_net(cell, memory, xs):
-    """von Oswald et al. 2025, as in flash-linear-attention: conjugate gradients from 0."""
-    S, size, ys = list(memory.matrix), cell.ridge.shape[1], []
-    for x in xs:
-        q, k, v = (split_heads(cell, W @ x) for W in (cell.W_q, cell.W_k, cell.W_v))
-        gamma = sigmoid(cell.W_gamma @ x + cell.b_gamma)
-        beta = sigmoid(cell.W_beta @ x + cell.b_beta)
-        y = []
-        for h in range(cell.num_heads):
-            key = unit(silu(k[h]))
-            S[h] = gamma[h] * S[h] + beta[h] * np.outer(np.concatenate([key, v[h]]), key)
-            A = S[h][:size] + np.diag(0.25 + softplus(cell.ridge[h]))
-            y.append(S[h][size:] @ conjugate_gradients(A, unit(silu(q[h])), cell.solver.steps))
-        ys.append(np.concatenate(y))
-    return with_matrices(memory, S), ys
-
-
-def gated_kalma_net(cell, memory, xs):
-    """Peng et al. 2025: Chebyshev iteration from 2 / (a + b) q, as in the authors' program."""
-    S, ys = list(memory.matrix), []
-    for x in xs:
-        q, k, v = (split_heads(cell, silu(W @ x)) for W in (cell.W_q, cell.W_k, cell.W_v))
-        gamma = np.exp(-np.exp(cell.A_log) * softplus(cell.W_gamma @ x + cell.b_gamma))
-        beta = sigmoid(cell.W_beta @ x + cell.b_beta)
-        alpha = sigmoid(cell.W_alpha @ x + cell.b_alpha)
-        y = []
-        for h in range(cell.num_heads):
-            key, query = beta[h] * unit(k[h]), unit(q[h])
-            S[h] = gamma[h] * S[h] + np.outer(np.concatenate([key, beta[h] * v[h]]), key)
-            H, U = S[h][: len(key)], S[h][len(key) :]
-            norm = np.linalg.norm(H)
-            A, omega = H + cell.ridge * norm * np.eye(len(key)), 2
-            size = 2 / ((1 + 2 * cell.ridge) * norm)
-            before, solution = np.zeros_like(query), size * query
-            for _ in range(cell.solver.steps):
-                omega = 1 / (1 - (size * norm / 4) ** 2 * omega)
-                step = omega * (solution - size * (A @ solution - query))
-                before, solution = solution, step - (omega - 1) * before
-            query = alpha[h] * solution + (1 - alpha[h]) * query
-            y.append(U @ query / np.sqrt(len(key)))
-        ys.append(np.concatenate(y))
-    return with_matrices(memory, S), ys
-
-
-SIZES = {"hidden_size": 6, "num_heads": HEADS}
 PAPERS = {
     seqmem.LinearAttention: (linear_attention, SIZES | {"key_size": 5}),
     seqmem.RetNet: (ret_net, SIZES | {"key_size": 5}),
@@ -427,21 +153,5 @@ PAPERS = {
     seqmem.HGRN2: (hgrn2, SIZES | {"lower_bound": 0.25}),
     seqmem.SSD: (ssd, {"hidden_size": 12, "num_heads": 6, "key_size": 5, "num_groups": HEADS}),
     seqmem.MLSTM: (mlstm, SIZES),
-    seqmem.DeltaRule: (delta_rule, SIZES | {"key_size": 5, "beta_max": 2.0}),
-    seqmem.GatedDeltaRule: (gated_delta_rule, SIZES | {"key_size": 5}),
-    seqmem.GatedDeltaRule2: (gated_delta_rule_2, SIZES | {"key_size": 5, "beta_max": 2.0}),
-    seqmem.MomentumDeltaRule: (momentum_delta_rule, SIZES | {"key_size": 5}),
-    seqmem.DeltaProduct: (delta_product, SIZES | {"key_size": 5, "num_writes": WRITES}),
-    seqmem.Comba: (comba, SIZES | {"key_size": 5}),
-    seqmem.KDA: (kda, SIZES | {"key_size": 5, "beta_max": 2.0}),
-    seqmem.GatedOjaRule: (gated_oja_rule, SIZES | {"key_size": 5}),
     seqmem.RWKV6: (rwkv6, SIZES | {"key_size": 5, "rank": 7}),
-    seqmem.MesaNet: (mesa_net, SIZES | {"key_size": 5, "solver": seqmem.ConjugateGradients(2)}),
-    seqmem.GatedKalmaNet: (
-        gated_kalma_net,
-        SIZES | {"key_size": 5, "solver": seqmem.Chebyshev(3), "ridge": 0.5},
-    ),
-    seqmem.GSA: (gsa, SIZES | {"key_size": 5, "num_slots": 7}),
-    seqmem.ABC: (abc, SIZES | {"key_size": 5, "num_slots": 7}),
-    seqmem.RWKV7: (rwkv7, SIZES | {"rank": 5}),
 }

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 import seqmem
-from tests.papers.fast_weights import silu, unit
 from tests.papers.gated import sigmoid
+from tests.papers.heads import silu, unit
 
 BATCH = 3  # steps of a mini-batch: 7 steps are two, and one step of a third
 erf = np.vectorize(math.erf)

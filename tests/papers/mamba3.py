@@ -5,7 +5,8 @@ step and complex numbers.
 import numpy as np
 
 import seqmem
-from tests.papers.fast_weights import sigmoid, softplus
+from tests.papers.gated import sigmoid
+from tests.papers.heads import softplus
 
 
 def normed(x, eps):

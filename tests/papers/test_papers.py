@@ -15,6 +15,7 @@ from tests.papers import (
     block_diagonal,
     continuous,
     convolutional,
+    delta_rules,
     diagonal,
     external,
     fast_weights,
@@ -23,6 +24,8 @@ from tests.papers import (
     mamba3,
     neuroscience,
     oscillatory,
+    slots,
+    solvers,
     spiking,
     structured,
     windows,
@@ -32,6 +35,7 @@ from tests.papers import (
 TIME, INPUT, HIDDEN = 7, 3, 5
 SIZES = {"input_size": INPUT, "hidden_size": HIDDEN, "state_size": HIDDEN, "size": HIDDEN}
 PAPERS = gated.PAPERS | diagonal.PAPERS | fast_weights.PAPERS | windows.PAPERS
+PAPERS |= delta_rules.PAPERS | slots.PAPERS | solvers.PAPERS
 PAPERS |= oscillatory.PAPERS
 PAPERS |= convolutional.PAPERS
 PAPERS |= external.PAPERS
