@@ -8,8 +8,6 @@ import seqmem
 from seqmem import training
 from seqmem._core.errors import bad_input
 
-OPTION = "that share each batch; default: every core of a CPU, or every accelerator"
-
 
 def devices_for(batch: int, count: int | None) -> training.DataParallel:
     """So many devices, or all of them, which share a batch. To be called before JAX computes.

@@ -32,8 +32,8 @@ import numpy as np
 
 from seqmem import experiment, models
 
-from ..common.devices import OPTION, devices_for, on_first_device
-from ..common.options import positive_float, positive_int
+from ..common.devices import devices_for, on_first_device
+from ..common.options import positive_float, positive_int, training_parser
 from ..common.records import (
     Row,
     markdown_table,
@@ -66,7 +66,7 @@ COMPARED_SEEDS = 3
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--cell", choices=CELLS, default="GRU")
     add("--hidden", type=positive_int, default=256, help="entries of the state")
@@ -74,10 +74,8 @@ def parse_options() -> argparse.Namespace:
     limit.add_argument("--minutes", type=positive_float, default=2.5, help="of training")
     limit.add_argument("--steps", type=positive_int, help="of training")
     add("--seed", type=int, default=0)
-    add("--devices", type=positive_int, help=OPTION)
     add("--dtype", choices=DTYPES, default="float32", help="of the computation")
     add("--compare-dtypes", action="store_true", help="both dtypes, three seeds each")
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 

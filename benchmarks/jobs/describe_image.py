@@ -30,9 +30,9 @@ import optax
 
 from seqmem import experiment, tasks, training
 
-from ..common.devices import OPTION, devices_for, on_first_device
+from ..common.devices import devices_for, on_first_device
 from ..common.machine import track_other_load
-from ..common.options import positive_int
+from ..common.options import positive_int, training_parser
 from ..common.records import Row, provenance, write_csv, write_record
 from .scene_figure import draw
 from .scene_models import Describer, Encoder, describing_loss, naming_loss
@@ -47,7 +47,7 @@ ROW_EVERY = 50  # steps between two rows of the CSV
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--images", help="a folder of Fashion-MNIST's four IDX files, or digits")
     stages = ("NAMING", "DESCRIBING")
@@ -55,8 +55,6 @@ def parse_options() -> argparse.Namespace:
     add("--batch", type=positive_int, default=64, help="images, or scenes, of one step")
     add("--tested", type=positive_int, default=5000, help="test scenes, and as many of the longest")
     add("--seed", type=int, default=0)
-    add("--devices", type=positive_int, help=OPTION)
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 

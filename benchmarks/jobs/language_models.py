@@ -25,8 +25,8 @@ import numpy as np
 
 from seqmem import models
 
-from ..common.devices import OPTION, devices_for, on_first_device
-from ..common.options import positive_float, positive_int
+from ..common.devices import devices_for, on_first_device
+from ..common.options import positive_float, positive_int, training_parser
 from ..common.records import Row, markdown_table, provenance, versions_text, write_csv, write_record
 from .character_model import steps_within, train
 from .character_training import Job, Settings
@@ -41,7 +41,7 @@ BITS = 1 / np.log(2)
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--text", choices=TEXTS, default="shakespeare")
     add("--memories", nargs="+", choices=MIXERS, default=COMPARED)
@@ -52,8 +52,6 @@ def parse_options() -> argparse.Namespace:
     add("--size", type=positive_int, default=128, help="features of a vector")
     add("--layers", type=positive_int, default=4)
     add("--seed", type=int, default=0)
-    add("--devices", type=positive_int, help=OPTION)
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 

@@ -28,8 +28,8 @@ import seqmem
 from seqmem import data, training
 
 from ..common.curves import group_rows
-from ..common.devices import OPTION, devices_for
-from ..common.options import positive_int
+from ..common.devices import devices_for
+from ..common.options import positive_int, training_parser
 from ..common.records import Row, markdown_table, provenance, versions_text, write_record
 from .speech_features import BANDS, BATCH, HOP, Features, evaluation_batches, features_of
 from .speech_model import scores, train_word_model
@@ -142,14 +142,12 @@ def report(record: Row) -> str:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     add("--seeds", type=positive_int, default=3, help="models of each cell")
     add("--epochs", type=positive_int, default=20)
     add("--width", type=positive_int, default=128, help="units of a layer")
-    add("--devices", type=positive_int, help=OPTION)
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 

@@ -24,9 +24,9 @@ import jax
 
 from seqmem import data, models, training
 
-from ..common.devices import OPTION, devices_for
+from ..common.devices import devices_for
 from ..common.machine import track_other_load
-from ..common.options import positive_float, positive_int
+from ..common.options import positive_float, training_parser
 from ..common.records import Row, provenance, write_csv, write_record
 from .translation_data import Languages, Pairs
 from .translation_model import DECODERS, Sizes, translate_sentences
@@ -38,14 +38,12 @@ SAMPLES = 5  # translations in the report
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--direction", choices=("en-de", "de-en"), default="en-de")
     add("--minutes", type=positive_float, default=20.0, help="of training, for each model")
     add("--models", nargs="+", choices=DECODERS, default=["dot", "none"])
     add("--seed", type=int, default=0)
-    add("--devices", type=positive_int, help=OPTION)
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 

@@ -30,8 +30,8 @@ from matplotlib.figure import Figure
 
 from seqmem import data, gradients, models
 
-from ..common.devices import OPTION, devices_for, on_first_device
-from ..common.options import positive_float, positive_int
+from ..common.devices import devices_for, on_first_device
+from ..common.options import positive_float, positive_int, training_parser
 from ..common.plots import COLOURS, STYLE
 from ..common.records import Row, markdown_table, provenance, versions_text, write_record
 from ..jobs.character_model import steps_within, train
@@ -52,7 +52,7 @@ SEGMENT = 256  # tokens that are read at once
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     add = parser.add_argument
     add("--model", type=pathlib.Path, help="folder of a published model")
     add("--text", type=pathlib.Path, help="file with a text that the model has not seen")
@@ -66,8 +66,6 @@ def parse_options() -> argparse.Namespace:
     add("--context", type=positive_int, default=65_536, help="tokens read for the last panel")
     add("--streams", type=positive_int, default=8, help="texts that each mean is over")
     add("--seed", type=int, default=0)
-    add("--devices", type=positive_int, help=OPTION)
-    add("--out", default="benchmarks/results", help="folder for the results")
     return parser.parse_args()
 
 
