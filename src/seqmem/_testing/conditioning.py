@@ -38,6 +38,31 @@ class Comparison(NamedTuple):
     skipped: int
 
 
+class Results(NamedTuple):
+    """One array, as the run and the loops compute it: see `compare`."""
+
+    name: str
+    run: np.ndarray
+    loop: np.ndarray
+    loop_nudged: np.ndarray
+    loop_single: np.ndarray
+
+
+class Verdict(NamedTuple):
+    """How one array of a run compares with the loop.
+
+    Attributes:
+        is_compared: whether the array counts as compared; otherwise it is skipped.
+        excess: the largest difference, as a multiple of what rounding explains; 0 where the array
+            agrees.
+        difference: the end of a sentence; None where the array agrees.
+    """
+
+    is_compared: bool
+    excess: float = 0.0
+    difference: str | None = None
+
+
 def nudged(rng: np.random.Generator, tree: PyTree) -> PyTree:
     """A tree whose numbers are changed by a relative `NUDGE`, up or down."""
 
@@ -76,51 +101,69 @@ def compare(
         return Comparison(f"the tree is {structures[0]} instead of {structures[1]}", 0, 0)
     if may_overflow and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(single)):
         return Comparison(None, 0, len(jax.tree.leaves(want)))
+    names = [label(path) for path, _ in jax.tree.leaves_with_path(got)]
+    single = want if single is None else single
+    columns = names, arrays(got), arrays(want), arrays(want_nudged), arrays(single)
+    results = [Results(*row) for row in zip(*columns, strict=True)]
+    for name, run, loop, *_ in results:
+        if run.shape != loop.shape:
+            return Comparison(f"{name} has shape {run.shape}, not {loop.shape}", 0, 0)
     # A small number may be the difference of large ones, as in the derivative of a saturated gate,
     # and these the products of others.
-    floor = max(1.0, largest(want)) * max(1.0, largest_input)
-    leaves = skipped = 0
-    worst: tuple[float, str] | None = None
-    rows = zip(
-        jax.tree.leaves_with_path(got),
-        jax.tree.leaves(want),
-        jax.tree.leaves(want_nudged),
-        jax.tree.leaves(want if single is None else single),
-        strict=True,
+    rounding = ROUNDINGS * eps * max(1.0, largest(want)) * max(1.0, largest_input)
+    verdicts = [judge(result, eps, rounding) for result in results]
+    compared = sum(verdict.is_compared for verdict in verdicts)
+    worst = max(verdicts, key=lambda verdict: verdict.excess, default=Verdict(True))
+    return Comparison(worst.difference, compared, len(verdicts) - compared)
+
+
+def judge(results: Results, eps: float, rounding: float) -> Verdict:
+    """The rule, for one array.
+
+    * It is skipped where the loop is not finite, or where the run is finite and rounding errors may
+      grow to more than a tenth of the largest entry.
+    * It disagrees where an entry differs by more than rounding explains, or is NaN.
+    * It agrees otherwise.
+
+    In both cases it counts as compared only if rounding explains at most a tenth of the largest
+    entry.
+
+    Args:
+        results: of the run and of the loops.
+        eps: the precision of the run.
+        rounding: the error of a run whose errors do not grow.
+    """
+    name, run, loop, loop_nudged, loop_single = results
+    if not (np.isfinite(loop).all() and np.isfinite(loop_nudged).all()):
+        return Verdict(is_compared=False)
+    wide = np.result_type(loop, np.float64)
+    run_wide, loop = run.astype(wide), loop.astype(wide)
+    scale = np.abs(loop).max(initial=0.0)
+    change = np.abs(loop_nudged - loop).max(initial=0.0)
+    error = np.nan_to_num(np.abs(loop_single - loop), nan=0.0, posinf=0.0).max(initial=0.0)
+    growth = ROUNDINGS * eps * (change / NUDGE) + ERRORS_OF_THE_LOOP * error * eps / EPS_OF_SINGLE
+    explained = growth + rounding
+
+    is_sensitive = scale > 0 and max(growth, change) > ILL_CONDITIONED * scale
+    if is_sensitive and np.isfinite(run).all():
+        return Verdict(is_compared=False)
+    is_compared = bool(scale == 0 or explained <= ILL_CONDITIONED * scale)
+    apart = np.abs(run_wide - loop)
+    if not apart.size or apart.max() <= explained:  # NaN is larger than everything
+        return Verdict(is_compared)
+
+    place = np.unravel_index(np.argmax(apart), apart.shape)
+    where = f" at {[int(i) for i in place]}" if place else ""
+    return Verdict(
+        is_compared,
+        float(np.nan_to_num(apart[place] / explained, nan=np.inf)),
+        f"{name}{where} is {run[place]:.9g} and not {loop[place]:.9g}; rounding explains "
+        f"{explained:.2g}",
     )
-    for (path, one), other, other_nudged, in_single in rows:
-        one, other, other_nudged = (np.asarray(leaf) for leaf in (one, other, other_nudged))
-        if one.shape != other.shape:
-            return Comparison(f"{label(path)} has shape {one.shape}, not {other.shape}", leaves, 0)
-        if not (np.isfinite(other).all() and np.isfinite(other_nudged).all()):
-            skipped += 1
-            continue
-        wide = np.result_type(other, np.float64)
-        other = other.astype(wide)
-        scale = np.abs(other).max(initial=0.0)
-        growth = np.abs(other_nudged - other).max(initial=0.0) / NUDGE
-        error = np.nan_to_num(np.abs(in_single - other), nan=0.0, posinf=0.0).max(initial=0.0)
-        explained = ROUNDINGS * eps * growth + ERRORS_OF_THE_LOOP * error * eps / EPS_OF_SINGLE
-        allowed = explained + ROUNDINGS * eps * floor
-        is_sensitive = max(explained, growth * NUDGE) > ILL_CONDITIONED * scale
-        if scale > 0 and is_sensitive and np.isfinite(one).all():
-            skipped += 1
-            continue
-        tells = bool(scale == 0 or allowed <= ILL_CONDITIONED * scale)
-        leaves, skipped = leaves + tells, skipped + (not tells)
-        apart = np.abs(one.astype(wide) - other)
-        if not apart.size or apart.max() <= allowed:  # NaN is larger than everything
-            continue
-        place = np.unravel_index(np.argmax(apart), apart.shape)
-        ratio = float(np.nan_to_num(apart[place] / allowed, nan=np.inf))
-        if worst is None or ratio > worst[0]:
-            where = f" at {[int(i) for i in place]}" if place else ""
-            worst = (
-                ratio,
-                f"{label(path)}{where} is {one[place]:.9g} and not {other[place]:.9g}; rounding "
-                f"explains {allowed:.2g}",
-            )
-    return Comparison(worst and worst[1], leaves, skipped)
+
+
+def arrays(tree: PyTree) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def largest(tree: PyTree) -> float:
