@@ -2,7 +2,7 @@
 
 The cost, the sequential part and the source come from a cell's docstring, the size of the state
 from a cell that is made with sizes that all differ, and the methods from its family. Only what
-other libraries have stands here: `ELSEWHERE`.
+other libraries have is written by hand: `ELSEWHERE`.
 """
 
 import collections
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import seqmem
+from tests.helpers.elsewhere import ELSEWHERE
 from tests.helpers.inputs import ones_like_inputs
 
 PATH = pathlib.Path(__file__).parent.parent.parent / "docs" / "cells.md"
@@ -46,86 +47,6 @@ SIZES = {
     "context_size": 67,
     "depth": 7,
 }
-
-# Libraries whose lists of cells or layers were read in November 2026.
-CORE = "Equinox, Flax, Haiku, Keras, PyTorch, memax"
-FLA = "flash-linear-attention"
-JLA = "jax-linear-attention"
-ELSEWHERE = {
-    "RNN": "Flax, Haiku, Keras, PyTorch, memax",
-    "LSTM": CORE,
-    "GRU": CORE,
-    "MGU": "memax, torchrecurrent",
-    "ResetAfterMGU": "Flax",
-    "IndRNN": "memax, torchrecurrent",
-    "ConvLSTM": "Flax, Haiku, Keras",
-    "ParaGRU": "ml-pararnn, pararnn-torch",
-    "ParaLSTM": "ml-pararnn, pararnn-torch",
-    "EchoState": "reservoirpy",
-    "PeepholeLSTM": "torchrecurrent",
-    "ProjectedLSTM": "PyTorch",
-    "ResetBeforeGRU": "Haiku, Keras, memax",
-    "SLSTM": "xlstm",
-    "AntisymmetricRNN": "torchrecurrent",
-    "GatedAntisymmetricRNN": "torchrecurrent",
-    "CoRNN": "torchrecurrent",
-    "UnICORNN": "torchrecurrent",
-    "LEM": "torchrecurrent (reads the memory before the step)",
-    "LIF": "norse, snntorch",
-    "AdaptiveLIF": "norse (another form)",
-    "SynapticLIF": "norse, snntorch",
-    "LRU": "discretax, memax",
-    "S4D": "discretax, s4",
-    "S5": "S5, discretax",
-    "S6": f"{FLA}, {JLA}, mamba, memax",
-    "RGLRU": "recurrentgemma",
-    "GILR": "memax",
-    "RTU": "rtus",
-    "NonlinearRTU": "rtus",
-    "SHM": "SHM",
-    "CfC": "ncps",
-    "LTC": "ncps",
-    "GRUD": "pypots (another gate)",
-    "ODELSTM": "ode-lstms",
-    "LinOSSIM": "discretax, linoss",
-    "LinOSSIMEX": "discretax, linoss",
-    "DLinOSS": "discretax, damped-linoss",
-    "HGRN": FLA,
-    "LinearAttention": f"{FLA}, memax",
-    "LightningAttention": f"{FLA} (another slope), transformers",
-    "RetNet": FLA,
-    "GLA": f"{FLA}, {JLA}",
-    "HGRN2": FLA,
-    "SSD": f"{FLA}, {JLA}, mamba",
-    "Mamba3": f"{FLA}, {JLA}, mamba",
-    "MLSTM": f"{JLA}, mlstm_kernels, xlstm",
-    "DeltaRule": f"{FLA}, {JLA}, discretax, memax",
-    "GatedDeltaRule": f"{FLA}, {JLA}, memax",
-    "GatedDeltaRule2": f"{FLA}, {JLA}",
-    "DeltaProduct": f"{FLA}, memax",
-    "Comba": FLA,
-    "KDA": f"{FLA}, {JLA}",
-    "RWKV6": FLA,
-    "RWKV7": f"{FLA}, {JLA}",
-    "GatedOjaRule": FLA,
-    "GSA": FLA,
-    "ABC": FLA,
-    "MesaNet": FLA,
-    "GatedKalmaNet": "hybrid-model-factory",
-    "TTTLinear": "ttt-lm-jax, ttt-lm-pytorch",
-    "TTTMLP": "ttt-lm-jax, ttt-lm-pytorch",
-    "Titans": "titans-pytorch",
-    "NTM": "pytorch-ntm",
-    "DNC": "dnc, pytorch-dnc",
-    "SlidingWindowAttention": "memax (without a window)",
-    "CausalAttention": "memax",
-} | dict.fromkeys(
-    (
-        *("JANET", "MinimalRNN", "RAN", "UGRNN", "LiGRU", "CFN", "STAR", "BRC", "NBRC", "ATR"),
-        *("FastRNN", "FastGRNN", "SCRN", "MUT1", "MUT2", "MUT3", "MultiplicativeLSTM"),
-    ),
-    "torchrecurrent",
-)
 
 PAGE = """# Cells
 

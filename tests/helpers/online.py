@@ -1,10 +1,13 @@
-"""Gradients of an online cell, summed over a sequence, and those through time."""
+"""Gradients of an online cell, summed over a sequence, and those through time; its trace."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import seqmem
+
+TIME, INPUT, HIDDEN = 7, 3, 5
+KEY = jax.random.key(0)
 
 
 @jax.jit
@@ -36,3 +39,14 @@ def assert_close(tree, expected):
     assert jax.tree.structure(tree) == jax.tree.structure(expected)
     for leaf, expected_leaf in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(leaf, expected_leaf, rtol=1e-10, atol=1e-10)
+
+
+def draw(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def trace_of(online, xs):
+    """The trace after a run, complete: for each parameter [n, *p]."""
+    traced, _ = seqmem.unroll(online, None, xs)
+    rows = jnp.eye(jax.tree.leaves(traced.state)[0].size)
+    return jax.vmap(lambda row: online.gradient(traced, row))(rows)
