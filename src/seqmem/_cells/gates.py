@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.parametrization import is_parametrization
@@ -45,6 +46,7 @@ def gate(cell: AbstractCell, name: str) -> Gate:
     return Gate(*(None if leaf is None else leaf[index] for leaf in fields))  # pyright: ignore
 
 
+@makes_layer
 @functools.singledispatch
 def with_gate(
     cell: AbstractCell,
@@ -101,6 +103,7 @@ def with_gate(
     return cell
 
 
+@makes_layer
 def with_chrono_bias(cell: AbstractCell, longest_lag: int, *, key: PRNGKeyArray) -> AbstractCell:
     """A copy of the cell with gate biases for lags up to `longest_lag`: chrono initialisation.
 

@@ -129,7 +129,7 @@ def check_construction(function: Callable[P, T], owner: Any, *, skip: int = 0) -
 
 
 def makes_layer(function: Callable[P, T]) -> Callable[P, T]:
-    """A decorator for functions that make a layer: see `check_construction`."""
+    """A decorator for functions that make a layer, or change one: see `check_construction`."""
     return check_construction(function, function)
 
 
@@ -169,7 +169,7 @@ def construction_remedy(call: Call) -> str:
         return "leave it out, and pass xs with time first: jax.numpy.swapaxes(xs, 0, 1)."
     if unknown:
         return unknown_remedy(call)
-    if call.args and all(hasattr(type(value), "init_state") for value in call.args):
+    if len(call.args) > 1 and all(hasattr(type(value), "init_state") for value in call.args):
         return f"write {call.name}([{', '.join(map(describe, call.args))}])."
     if "key" in parameters and "key" not in call.options:
         if any(map(is_key, call.args)):

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell, readout
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
@@ -27,6 +28,7 @@ class DeltaT(AbstractWrapper):
         return readout(cell, state, drive[0])
 
 
+@makes_layer
 def with_delta_t(cell: AbstractCell) -> AbstractCell:
     """A cell whose inputs are `seqmem.Timed(x, delta_t)`: the time Δt since the previous input
     scales its step, in units of the cell's own.

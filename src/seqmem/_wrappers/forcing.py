@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell, readout, update
 from .._core.problem import State
 from .wrapper import AbstractWrapper, WrappedCell
@@ -58,6 +59,7 @@ class Forcing(AbstractWrapper):
         return readout(cell, state, drive.x)
 
 
+@makes_layer
 def with_forcing(cell: AbstractCell) -> AbstractCell:
     """A cell with teacher forcing of its state: its inputs are `seqmem.Forced(x, state, alpha)`.
 

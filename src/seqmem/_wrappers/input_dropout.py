@@ -6,6 +6,7 @@ from typing import ClassVar
 from jaxtyping import Array, PRNGKeyArray
 
 from .._core.batching import PerExample
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell, AbstractLayer
 from .._core.container import AbstractContainer
 from .._core.errors import bad_input
@@ -25,6 +26,7 @@ class InputDropout(AbstractWrapper):
         return cell.project(apply_mask(self.mask, x))
 
 
+@makes_layer
 def with_input_dropout(
     cell: AbstractLayer, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray
 ) -> AbstractLayer:

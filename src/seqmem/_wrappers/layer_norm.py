@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._cells.gated.family import GATED
 from .._cells.normalisation import layer_norm
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision, state_dtype
@@ -64,6 +65,7 @@ class LayerNormed(AbstractWrapper):
         return cell.gate(state, jax.tree.map(jnp.add, normed, from_input))
 
 
+@makes_layer
 def with_layer_norm(cell: AbstractCell, *, eps: float = 1e-5) -> AbstractCell:
     """A gated cell with layer normalisation of its pre-activations, those from the state and those
     from the input separately.

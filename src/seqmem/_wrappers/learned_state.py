@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.precision import as_precision, keep_inexact, precision
@@ -25,6 +26,7 @@ class LearnedState(AbstractWrapper):
         return eqx.combine(as_precision(self.state, precision(state)), state)
 
 
+@makes_layer
 def with_learned_state(cell: AbstractCell, state: State | None = None) -> AbstractCell:
     """A cell whose initial state is a parameter, in the family of the given cell.
 

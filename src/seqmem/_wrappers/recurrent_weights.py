@@ -11,11 +11,13 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._cells.spectral_radius import spectral_radius_of
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .wrapper import WrappedCell
 
 
+@makes_layer
 def with_gain(cell: AbstractCell, gain: float) -> AbstractCell:
     """A copy of the cell with its recurrent weights multiplied by a number.
 
@@ -41,6 +43,7 @@ def with_gain(cell: AbstractCell, gain: float) -> AbstractCell:
     return _with_each("with_gain", cell, lambda _, name, U: U * jnp.asarray(gain, U.dtype))
 
 
+@makes_layer
 def with_spectral_radius(cell: AbstractCell, radius: float) -> AbstractCell:
     """A copy of the cell with its recurrent matrices scaled to a spectral radius, that of each gate
     by itself.
@@ -90,6 +93,7 @@ def with_spectral_radius(cell: AbstractCell, radius: float) -> AbstractCell:
     return _with_each(owner, cell, scale)
 
 
+@makes_layer
 def with_recurrent_weights(
     cell: AbstractCell, initialiser: Callable[..., Array], *, key: PRNGKeyArray
 ) -> AbstractCell:

@@ -7,6 +7,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._cells.gated.family import GATED
 from .._core.batching import PerExample
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.precision import precision
@@ -26,6 +27,7 @@ class VariationalDropout(AbstractWrapper):
         return cell.mix(apply_mask(self.masks, state), drive)
 
 
+@makes_layer
 def with_variational_dropout(
     cell: AbstractCell, rate: float, batch_shape: tuple[int, ...], *, key: PRNGKeyArray
 ) -> AbstractCell:

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.parametrization import evaluate_parametrizations
@@ -12,6 +13,7 @@ from .masks import dropout_mask
 from .wrapper import WrappedCell
 
 
+@makes_layer
 def with_weight_dropout(cell: AbstractCell, rate: float, *, key: PRNGKeyArray) -> AbstractCell:
     """A cell with dropout of its recurrent weights (DropConnect), for one training step: one mask
     for all steps and all sequences.

@@ -161,6 +161,6 @@ def _(cell: WrappedCell, name: str) -> Gate:
     return gate(cell.cell, name)
 
 
-@with_gate.register
+@with_gate.register  # pyright: ignore[reportFunctionMemberAccess]
 def _(cell: WrappedCell, name: str, **parameters: Any) -> AbstractCell:
     return eqx.tree_at(lambda tree: tree.cell, cell, with_gate(cell.cell, name, **parameters))

@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax
 from jaxtyping import Array
 
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell, readout, update
 from .wrapper import AbstractWrapper, WrappedCell
 
@@ -43,6 +44,7 @@ class Zoneout(AbstractWrapper):
         return readout(cell, state, drive[0])
 
 
+@makes_layer
 def with_zoneout(cell: AbstractCell) -> AbstractCell:
     """A cell with zoneout: its inputs are (x, k), where the mask k selects the entries of the state
     that do not change in this step.

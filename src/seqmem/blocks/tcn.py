@@ -154,6 +154,7 @@ def tcn(
     return Stack(layers)
 
 
+@makes_layer
 def with_channel_dropout(net: Stack, rate: float, *, key: PRNGKeyArray) -> Stack:
     """The network with channel dropout, for one training step: whole channels of each convolution
     are set to 0, the others scaled by 1/(1 − rate).

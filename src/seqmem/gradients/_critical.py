@@ -9,6 +9,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from .._cells.gated.rnn import RNN
 from .._cells.gates import with_gate
+from .._core.calls import makes_layer
 from .._core.cell import AbstractCell
 from .._core.errors import bad_input
 from .._core.problem import State
@@ -80,6 +81,7 @@ def critical(
     return with_gain(cell, _gain_of_zero("critical", growth))
 
 
+@makes_layer
 def with_unit_growth(
     cell: AbstractCell, state: State | None, xs: PyTree, *, key: PRNGKeyArray
 ) -> AbstractCell:

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._core.calls import makes_layer
 from .._core.container import AbstractContainerCell
 from .._core.errors import bad_input
 from .._core.problem import Solution
@@ -91,6 +92,7 @@ class Dropout(AbstractContainerCell):
         return structure.unflatten(scaled)
 
 
+@makes_layer
 def with_dropout_keys(net: Any, key: PRNGKeyArray) -> Any:
     """The same network for one step of training: every `Dropout` in it gets a key of its own.
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._core.arguments import check_lengths
+from .._core.calls import construction_remedy, refuse_misfits
 from .._core.errors import bad_input
 from .._core.precision import as_precision, precision
 from .._core.validation import check_sizes
@@ -21,6 +22,7 @@ Outputs = Float[Array, "time *batch size"]
 Lengths = Int[Array | np.ndarray, "*batch"]
 
 
+@refuse_misfits("pooling.last", construction_remedy)
 def last(ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch size"]:
     """The last valid step: y_T.
 
@@ -42,6 +44,7 @@ def last(ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch si
     return jnp.where((steps == lengths - 1)[..., None], ys, 0).sum(0)
 
 
+@refuse_misfits("pooling.mean", construction_remedy)
 def mean(ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch size"]:
     """The mean over the valid steps: Σ_t y_t / T.
 
@@ -81,10 +84,12 @@ class Attention(eqx.Module):
 
     query: Float[Array, " size"]
 
+    @refuse_misfits("pooling.Attention", construction_remedy, skip=1)
     def __init__(self, size: int):
         check_sizes("Attention", size=size)
         self.query = jnp.zeros(size)
 
+    @refuse_misfits("Attention", construction_remedy, skip=1)
     def __call__(self, ys: Outputs, lengths: Lengths | None = None) -> Float[Array, "*batch size"]:
         """The pooled vector.
 
