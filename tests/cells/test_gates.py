@@ -104,22 +104,6 @@ def test_gru_state_stays_where_the_update_gate_is_1(cell_type):
     np.testing.assert_allclose(cell(start, jnp.ones(INPUT))[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cell_type", slow_but(WITHOUT_SMALL, RECURRENT))
-def test_recurrent_matrix_of_each_gate_is_orthogonal_at_the_start(cell_type):
-    cell = make(cell_type)
-    matrices = [seqmem.gate(cell, name).U for name in cell.gates]
-    if isinstance(cell, IMAGES):  # the matrix of a convolution: all places of the kernel in a row
-        matrices = [U.reshape(HIDDEN, -1) for U in matrices]
-    for U in matrices:
-        np.testing.assert_allclose(np.linalg.svd(U, compute_uv=False), 1, rtol=0, atol=1e-6)
-    assert not np.allclose(matrices[0], matrices[-1])  # the gates' matrices differ
-
-
-def test_rnn_recurrent_matrix_is_orthogonal_at_the_start():
-    singular = np.linalg.svd(make(seqmem.RNN).U, compute_uv=False)
-    np.testing.assert_allclose(singular, 1, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (5, 5)])
 def test_orthogonal_matrices_are_uniform_over_the_rotations_and_reflections(shape):
     """Haar: every entry has mean 0 and variance 1/n, and the determinant takes both signs."""

@@ -101,13 +101,6 @@ def test_signs_of_units_stay_through_a_large_step_of_training():
         np.testing.assert_array_equal(np.sign(U), expected)
 
 
-@pytest.mark.slow
-def test_excitation_and_inhibition_are_balanced_at_the_start():
-    U = seqmem.Dale(0.75)(KEY, (400, 400)).value()
-    assert abs(U.sum(1).mean()) < 0.1  # of 8 to either side
-    np.testing.assert_allclose((U**2).sum(1).mean(), 1, rtol=0.01)
-
-
 def test_recurrent_weights_are_not_drawn_with_the_numbers_of_the_input_weights():
     cell = seqmem.RNN(40, 40, recurrent=seqmem.Antisymmetric(), key=KEY)
     correlation = np.corrcoef(cell.W.ravel(), cell.U.parameters.ravel())[0, 1]

@@ -105,6 +105,9 @@ class AbstractCell(AbstractLayer):
     and their derivatives are finite at x = 0, since padded inputs are replaced by zeros.
     `seqmem.testing.check_cell` tests all of it.
 
+    Where the docstring of a cell of seqmem says nothing else, its matrices are normal at the start,
+    of variance 1/columns, and its biases 0.
+
     Attributes:
         input_shape: the shape of one input, as for `seqmem.AbstractLayer`; by default any vector.
         gates: the names of the gates along the first axis of the parameters `W`, `U` and `b`.

@@ -44,8 +44,8 @@ class GRUD(AbstractCell):
     three products, one after the other.
     Source: Che et al. 2016, arXiv:1606.01865; the paper's text was not read, and the equations are
     those of github.com/subramen/GRU-D with a diagonal decay of the input. Differs: δ and the last
-    observation are inputs there, and are computed here from Δt and m; each U is orthogonal at the
-    start.
+    observation are inputs there, and are computed here from Δt and m; at the start each U is
+    orthogonal, w uniform in [0, 1) and D in [0, 1/input), and β and e are 0.
 
     Args:
         input_size: features of one input, > 0.

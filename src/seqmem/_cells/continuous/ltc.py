@@ -75,8 +75,9 @@ class LTC(AbstractCell):
     `implicit_param_constraints`, from which the equations are taken; the paper's text was not read.
     Differs: numerator and denominator are multiplied by δ, so that Δt may be 0, and the 10⁻⁸ that
     ncps adds to the denominator is left out; softplus of the initial w, cm and gleak is uniform in
-    the ranges in which ncps draws the parameters themselves; E is 1 or −1 with equal
-    probability at the start.
+    the ranges in which ncps draws the parameters themselves, [0.001, 1) for w and gleak and [0.4,
+    0.6) for cm; E is 1 or −1 with equal probability at the start. As there, v_leak starts uniform
+    in [−0.2, 0.2), μ in [0.3, 0.8) and σ in [3, 8), and w_in and w_out are 1.
 
     Args:
         input_size: features of one input, > 0.

@@ -48,7 +48,7 @@ class PhasedLSTM(AbstractGatedCell):
     those of the authors' program, dannyneil/public_plstm (plstm.py), but for the sign of s, which
     that program adds to t. Differs: no peepholes, which are optional there; a closed gate saves no
     computation. At the start τ is log-uniform in [period_min, period_max), s uniform in [0, τ), and
-    each U is orthogonal.
+    each U is orthogonal, and the bias of the forget gate is 1.
 
     Args:
         input_size: features of one input, > 0.

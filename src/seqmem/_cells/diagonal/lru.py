@@ -23,8 +23,9 @@ class LRU(AbstractDiagonalCell):
     conjugate of what optimisers expect. Cost per step: O(input · hidden), of which O(hidden) is
     sequential.
     Source: Orvieto et al. 2023, arXiv:2303.06349, sections 3.2 to 3.4. Differs: none. At the start
-    λ is uniform on the ring r_min <= |λ| <= r_max with phases in [0, max_phase), and exp(γ) =
-    √(1 − |λ|²), so that the state has the variance of B x for white noise x.
+    λ is uniform on the ring r_min <= |λ| <= r_max with phases in [0, max_phase), and exp(γ) = √(1 −
+    |λ|²), so that the state has the variance of B x for white noise x; the parts of B and C are
+    normal with the variances 1/(2 input) and 1/hidden, and D with the variance 1.
 
     Args:
         input_size: features of one input and of one output, > 0.

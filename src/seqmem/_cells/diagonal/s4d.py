@@ -25,8 +25,8 @@ class S4D(AbstractDiagonalCell):
     of it sequential.
     Source: Gu et al. 2022, arXiv:2206.11893, S4D-Lin by zero-order hold, with B = 1 (only the
     product of B and C counts, and C is learned) and a real part of A that stays below 0. As in
-    their code, state-spaces/s4, A[d, n] = −½ + iπn at the start, log Δ is uniform, and E|C|² = 1.
-    Differs: none.
+    their code, state-spaces/s4, A[d, n] = −½ + iπn at the start, Δ is log-uniform in [0.001, 0.1),
+    C is normal with E|C|² = 1, and D is standard normal. Differs: none.
 
     Args:
         input_size: channels: features of one input and of one output, > 0.

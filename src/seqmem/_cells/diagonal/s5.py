@@ -28,12 +28,13 @@ class S5(AbstractDiagonalCell):
 
     Shapes: x and y (input,), s, Λ and Δ (hidden,), B (hidden, input), C (input, hidden). Cost per
     step: O(input · hidden), of which O(hidden) is sequential.
-    Source: Smith et al. 2023, arXiv:2208.04933, and their code, lindermanlab/S5. At the start log Δ
-    is uniform, Λ are the eigenvalues of HiPPO-N (the normal part of HiPPO-LegS), and B and C are
-    random matrices in the basis of its eigenvectors V: V* B and C V. Differs: the random matrices
-    are normal, not truncated normal, and B has variance 1 / input, its fan-in, not 1 / (2 hidden).
-    The real parts of Λ are unconstrained, as in the code without `clip_eigs`: an entry whose real
-    part becomes positive grows from step to step.
+    Source: Smith et al. 2023, arXiv:2208.04933, and their code, lindermanlab/S5. At the start Δ is
+    log-uniform in [0.001, 0.1), D is standard normal, Λ are the eigenvalues of HiPPO-N (the normal
+    part of HiPPO-LegS), and B and C are random matrices in the basis of its eigenvectors V: V* B
+    and C V. Differs: the random matrices are normal, not truncated normal, and B has variance 1 /
+    input, its fan-in, not 1 / (2 hidden), as the real and the imaginary part of C have. The real
+    parts of Λ are unconstrained, as in the code without `clip_eigs`: an entry whose real part
+    becomes positive grows from step to step.
 
     Args:
         input_size: features of one input and of one output, > 0.

@@ -21,10 +21,11 @@ class S6(AbstractDiagonalCell):
     Shapes: x, y and Δ (input,), s (input, state), B_t and C_t (state,). Cost per step: O(input ·
     (state + rank)), of which O(input · state) is sequential. The drive has 2 (input + state)
     entries; arrays as large as the state exist within a step only.
-    Source: Gu & Dao 2023, arXiv:2312.00752, algorithm 2 and section 3.6: the block between
-    Mamba's convolution and its gate. Differs from the paper as its code does: B is discretised by
-    Euler's rule, Δ_t B_t, not by zero-order hold (equation 4), and softplus(b) is log-uniform in
-    [0.001, 0.1] at the start, not uniform. A is −1, ..., −state at the start.
+    Source: Gu & Dao 2023, arXiv:2312.00752, algorithm 2 and section 3.6: the block between Mamba's
+    convolution and its gate. Differs from the paper as its code does: B is discretised by Euler's
+    rule, Δ_t B_t, not by zero-order hold (equation 4), and softplus(b) is log-uniform in [0.001,
+    0.1] at the start, not uniform. At the start A is −1, ..., −state, D is 1, and the matrices are
+    uniform in ±1/√columns.
 
     Args:
         input_size: channels: features of one input and of one output, > 0.

@@ -28,9 +28,11 @@ class SHM(AbstractDiagonalCell):
     arrays as large as the memory exist within a step only.
     Source: Le et al. 2024, arXiv:2410.10132, as in the authors' code, thaihungle/SHM, from which
     the equations are taken; the paper itself was not read beyond its introduction. Differs: θ is
-    one learned vector. The paper draws it at each step from the rows of a learned matrix; in
-    the code (shm.py) the row is always the first, since a number from [0, 1) is rounded down. The
-    layer norm before the cell and the projection after it are left to the network around it.
+    one learned vector. The paper draws it at each step from the rows of a learned matrix; in the
+    code (shm.py) the row is always the first, since a number from [0, 1) is rounded down. The layer
+    norm before the cell and the projection after it are left to the network around it. At the
+    start, as there, W and w are uniform in ±1/√input, and θ in ±√(6/(128 + hidden)), as a row of
+    the matrix.
 
     Args:
         input_size: features of one input, > 0.

@@ -58,8 +58,8 @@ class NTM(AbstractCell):
     heads see; the output layer is left to the network around the cell; K is linear in vectors
     shorter than 10⁻³, where its derivative would grow without bound. M_0, r_0 and w_0 (the softmax
     of `w_0`) are parameters: M_0 starts at 10⁻⁶ everywhere, as in Collier & Beel 2018,
-    arXiv:1807.08518, and w_0 with nearly all weight on the first slot, where the paper says "bias
-    values".
+    arXiv:1807.08518, r_0 is normal with the standard deviation 0.01, and w_0 is (10, 0, ..., 0),
+    with nearly all weight on the first slot, where the paper says "bias values".
 
     Args:
         input_size: features of one input, > 0.

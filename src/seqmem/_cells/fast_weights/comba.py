@@ -31,8 +31,9 @@ class Comba(AbstractFastWeightCell):
     scalar plus a matrix of low rank and the two corrections, and the equations in the kernel for
     single steps of flash-linear-attention at commit bc3b101, ops/comba. What is fed back, there
     p_t, is b k_t here. Differs: d starts at 0.02, which the authors' summary has for small models,
-    and b_0 at 1, as in that library's layer; the short convolutions before SiLU, and the output
-    norm, gate and projection, are in `seqmem.blocks.comba_block`.
+    and b_0 at 1, as in that library's layer; softplus(dt_bias) starts log-uniform on [0.001, 0.1]
+    and exp(A_log) uniform on [1, 16]; the short convolutions before SiLU, and the output norm, gate
+    and projection, are in `seqmem.blocks.comba_block`.
 
     Args:
         input_size: features of one input, > 0.

@@ -26,9 +26,10 @@ class GatedDeltaRule(AbstractFastWeightCell):
     projections, none of it sequential, and O(hidden · key) for the memory, sequential from chunk to
     chunk only.
     Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464, equation 10 of its third version; α as
-    in Mamba-2 and in their code, NVlabs/GatedDeltaNet. Differs: exp(A_log) starts uniform on
-    [1, 16], as in Mamba-2, instead of [0, 16]; the short convolutions before SiLU and the output
-    norm, gate and projection are in `seqmem.blocks.gated_delta_net_block`.
+    in Mamba-2 and in their code, NVlabs/GatedDeltaNet. Differs: exp(A_log) starts uniform on [1,
+    16], as in Mamba-2, instead of [0, 16], and softplus(b) log-uniform on [0.001, 0.1]; the short
+    convolutions before SiLU and the output norm, gate and projection are in
+    `seqmem.blocks.gated_delta_net_block`.
 
     Args:
         input_size: features of one input, > 0.

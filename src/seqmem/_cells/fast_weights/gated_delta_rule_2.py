@@ -31,7 +31,8 @@ class GatedDeltaRule2(AbstractFastWeightCell):
     sequential, and O(hidden · key) for the memory, sequential from chunk to chunk only.
     Source: Hatamizadeh, Choi & Kautz 2026, arXiv:2605.22791; its equations were not read in the
     paper but in the reference program of flash-linear-attention at commit bc3b101, ops/gdn2, and
-    the parameters in its layer there. Differs: the short convolutions before SiLU, and the output
+    the parameters in its layer there. At the start softplus(dt_bias) is log-uniform on [0.001, 0.1]
+    and exp(A_log) uniform on [1, 16]. Differs: the short convolutions before SiLU, and the output
     norm, gate and projection, are in `seqmem.blocks.gated_delta_net_2_block`.
 
     Args:

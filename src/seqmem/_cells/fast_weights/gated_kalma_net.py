@@ -37,8 +37,8 @@ class GatedKalmaNet(AbstractFastWeightCell):
     Source: Peng et al. 2025, arXiv:2511.21016, of which the abstract was read; the equations, the
     initial A_log and b_γ, and a = 0.02 are those of `GatedKalmaNet` in the authors'
     awslabs/hybrid-model-factory at commit 04b6242. Its convolution, norm, gate and projection are
-    left out. Differs: exp(A_log) starts from 1 on, and its program adds 10⁻⁶ to β and to the norms
-    of q and k.
+    left out. softplus(b_γ) starts log-uniform on [0.001, 0.1]. Differs: exp(A_log) starts uniform
+    on [1, 16], not [0, 16], and its program adds 10⁻⁶ to β and to the norms of q and k.
 
     Args:
         input_size: features of one input, > 0.

@@ -32,7 +32,8 @@ class GatedOjaRule(AbstractFastWeightCell):
     Source: Hu 2026, "Operator Derivation for Gated OJA Rule", section 1.3; it is OJA.pdf of the
     operator in flash-linear-attention (commit bc3b101). The rule without a decay is Oja 1982, which
     was not read. Differs: the source gives the operator alone. The factor 1/√d is that of its
-    program, and v is a unit as in its tests; the projections, α and β are those of `seqmem.KDA`.
+    program, and v is a unit as in its tests; the projections, α and β are those of `seqmem.KDA`,
+    and start as there.
 
     Args:
         input_size: features of one input, > 0.

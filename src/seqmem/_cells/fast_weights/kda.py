@@ -27,9 +27,10 @@ class KDA(AbstractFastWeightCell):
     per step: O(input · hidden) for the projections, none of it sequential, and O(hidden · key) for
     the memory, sequential from chunk to chunk only.
     Source: Kimi Team 2025, arXiv:2510.26692, equation 1 and, for its parameters, section 4; the
-    form of α and its start as in their layer of flash-linear-attention. Differs: the short
-    convolutions before SiLU and the output norm, gate and projection are left to the network around
-    the cell. beta_max = 2 is from Grazzi et al. 2024, arXiv:2411.12537.
+    form of α and its start as in their layer of flash-linear-attention: softplus(b) log-uniform on
+    [0.001, 0.1], and exp(A_log) uniform on [1, 16]. Differs: the short convolutions before SiLU and
+    the output norm, gate and projection are left to the network around the cell. beta_max = 2 is
+    from Grazzi et al. 2024, arXiv:2411.12537.
 
     Args:
         input_size: features of one input, > 0.

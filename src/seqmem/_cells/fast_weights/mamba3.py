@@ -46,10 +46,11 @@ class Mamba3(AbstractSeries):
     are those of the authors' code, state-spaces/mamba at commit 7438488: `Mamba3`, and the loops in
     its tests. This is the core, without the gate and the output projection; the whole is
     `seqmem.blocks.mamba3_block`. Differs: z is a running product, where the code keeps a sum of
-    angles, in SISO modulo 2π; and neighbouring channels are rotated for every rank, where the
-    code pairs channel n with channel n + key/2 in MIMO, a permutation of the rows of W_B and W_C.
-    Since commit c69aaab of June 2026 the code has another positive function in place of the
-    softplus of W_A x.
+    angles, in SISO modulo 2π; and neighbouring channels are rotated for every rank, where the code
+    pairs channel n with channel n + key/2 in MIMO, a permutation of the rows of W_B and W_C. At the
+    start softplus(b) is log-uniform on [0.001, 0.1], the scales, the biases of B and C and D are 1,
+    and u and d are 1/rank. Since commit c69aaab of June 2026 the code has another positive function
+    in place of the softplus of W_A x.
 
     Args:
         input_size: features of one input, > 0.

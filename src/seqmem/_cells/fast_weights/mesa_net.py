@@ -36,8 +36,8 @@ class MesaNet(AbstractFastWeightCell):
     key + value)) for the memory, sequential from chunk to chunk only.
     Source: von Oswald et al. 2025, arXiv:2506.05233, of which the abstract was read; the equations
     and the initial Λ, 1, are those of `MesaNet` in flash-linear-attention at commit bc3b101. Its
-    convolution, norm and projection are in `seqmem.blocks.mesa_net_block`. Differs: γ starts near
-    1; its program adds 10⁻⁵ to what conjugate gradients divide by.
+    convolution, norm and projection are in `seqmem.blocks.mesa_net_block`. Differs: b_γ starts at
+    4, so that γ is near 1; its program adds 10⁻⁵ to what conjugate gradients divide by.
 
     Args:
         input_size: features of one input, > 0.

@@ -32,7 +32,8 @@ class MLSTM(AbstractFastWeightCell):
     Source: Beck et al. 2024, arXiv:2405.04517, equations 19 to 27 with σ in 26, and 15 for m.
     Differs: √d divides b_k too, as in the authors' code, NX-AI/xlstm, where the gates i and f are
     computed from q, k and v. At the start b_f goes from 3 to 6 over the heads, as there; w_i and
-    w_f are small and b_i is 0, where w_i and w_f are 0 there and b_i is drawn from N(0, 0.1²).
+    w_f are normal with the standard deviation 0.1/√input and b_i is 0, where w_i and w_f are 0
+    there and b_i is drawn from N(0, 0.1²).
 
     Args:
         input_size: features of one input, > 0.

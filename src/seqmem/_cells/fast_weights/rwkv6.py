@@ -27,8 +27,9 @@ class RWKV6(AbstractFastWeightCell):
     Source: Peng et al. 2024 (Finch), arXiv:2404.05892; its equations were not read in the paper but
     in the authors' code, RWKV-LM, RWKV-v5/rwkv_v6_demo.py, and in flash-linear-attention at commit
     bc3b101, ops/rwkv6. Differs: the token shift, the norm, the gate and the output projection are
-    in `seqmem.blocks.rwkv6_block`. At the start w_0 goes from −6 to −1 over the channels and u is
-    0; in the authors' code both also vary with the layer, and V_w is 0.
+    in `seqmem.blocks.rwkv6_block`. At the start w_0 goes from −6 to −1 over the channels, u is 0,
+    and W_w is a tenth of the usual size; in the authors' code w_0 and u also vary with the layer,
+    and V_w is 0.
 
     Args:
         input_size: features of one input, > 0.

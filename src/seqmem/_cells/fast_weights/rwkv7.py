@@ -29,8 +29,9 @@ class RWKV7(AbstractFastWeightCell):
     Source: Peng et al. 2025, arXiv:2503.14456, equations 4 to 20. Differs: the reading S_t r_t is
     not normalised before the bonus is added, as it is in equation 21; the token shift, the value
     residual from the first layer and the gate are in `seqmem.blocks.rwkv7_block`. At the start w_0
-    goes from −6 to 1 over the channels and a_0, ξ, α and ρ are 0, 0.85, 1 and 0; in the authors'
-    code, RWKV-LM, w_0, a_0 and ξ also vary within a head, and V_w and V_a are 0.
+    goes from −6 to 1 over the channels and a_0, ξ, α and ρ are 0, 0.85, 1 and 0; W_w and W_a are a
+    tenth of the usual size; in the authors' code, RWKV-LM, w_0, a_0 and ξ also vary within a head,
+    and V_w and V_a are 0.
 
     Args:
         input_size: features of one input, > 0.

@@ -32,7 +32,7 @@ class CoRNN(AbstractGatedCell):
     O(hidden²) is sequential.
     Source: Rusch & Mishra 2021, arXiv:2010.00951; the equations of the paper were not read, but
     those of the authors' program, tk-rusch/coRNN, which takes the damping ε z explicitly, at t − 1.
-    Differs: none.
+    Differs: none. W, U and b start uniform in ±1/√(input + 2 hidden), as there.
 
     Args:
         input_size: features of one input, > 0.

@@ -24,7 +24,8 @@ class PeepholeLSTM(AbstractGatedCell):
     Shapes: x (input,), h, c and y (hidden,); p (3, hidden): input, forget, output. Cost per step:
     O(hidden · (input + hidden)), of which O(hidden²) is sequential.
     Source: Graves 2013, arXiv:1308.0850, equations 7–11, after Gers, Schraudolph & Schmidhuber
-    2002, JMLR 3. Differs: p is 0 at the start, so the first step of training is an LSTM's.
+    2002, JMLR 3. Differs: p is 0 at the start, so the first step of training is an LSTM's; each U
+    is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

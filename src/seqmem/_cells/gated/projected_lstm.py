@@ -32,7 +32,8 @@ class ProjectedLSTM(AbstractGatedCell):
     output)), of which O(hidden · output) is sequential, in two products.
     Source: Sak, Senior & Beaufays 2014, arXiv:1402.1128, equations 7–12. Differs: no peepholes and
     no second, non-recurrent projection (PyTorch's form); the state holds m, from which r is one
-    product, so that the recurrence stays linear before its gates.
+    product, so that the recurrence stays linear before its gates; each U has orthonormal rows or
+    columns at the start.
 
     Args:
         input_size: features of one input, > 0.

@@ -21,7 +21,7 @@ class STAR(AbstractGatedCell):
     Shapes: x (input,), h and y (hidden,); W (2, hidden, input): k, z. Cost per step: O(hidden ·
     (input + hidden)), of which O(hidden²) is sequential.
     Source: Turkoglu et al. 2019, arXiv:1911.11033. The paper's text was not read; the equations are
-    those of torchrecurrent 0.2.5. Differs: none.
+    those of torchrecurrent 0.2.5. Differs: U is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

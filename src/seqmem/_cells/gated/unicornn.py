@@ -35,7 +35,8 @@ class UnICORNN(AbstractGatedCell):
     Shapes: x (input,), y, z, w, b and c (hidden,). Δt > 0 and α ≥ 0 are numbers, which are not
     trained. Cost per step: O(input · hidden), of which O(hidden) is sequential.
     Source: Rusch & Mishra 2021, arXiv:2103.05487; the equations of the paper were not read, but
-    those of the authors' program, tk-rusch/unicornn. Differs: none.
+    those of the authors' program, tk-rusch/unicornn. Differs: none. At the start, as there, W is
+    uniform in ±√(6/(65 input)), w in [0, 1) and c in [−0.1, 0.1), and b is 0.
 
     Args:
         input_size: features of one input, > 0.

@@ -41,7 +41,7 @@ class AdaptiveLIF(AbstractGatedCell):
     Source: Bellec et al. 2020, Nature Communications 11, doi:10.1038/s41467-020-17236-y; the paper
     itself was not read, the equations are those of the authors' program,
     IGITUGraz/eligibility_propagation (EligALIF). Differs: no refractory steps, a diagonal of U, a
-    bias, and no gradient through the reset unless it is asked for.
+    bias, and no gradient through the reset unless it is asked for; U is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

@@ -38,7 +38,8 @@ class LIF(AbstractGatedCell):
     iterations and no result.
     Source: Neftci, Mostafa & Zenke 2019, arXiv:1901.09948; the paper itself was not read, the
     equations are those of snntorch 1.0.0 (Leaky, and RLeaky for a recurrent cell). Differs: time
-    constants in place of decays, and of the recurrent cells ToZero is snntorch's Leaky alone.
+    constants in place of decays, and of the recurrent cells ToZero is snntorch's Leaky alone; U is
+    orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

@@ -40,7 +40,7 @@ class SynapticLIF(AbstractGatedCell):
     Source: Neftci, Mostafa & Zenke 2019, arXiv:1901.09948; the paper itself was not read, the
     equations are those of snntorch 1.0.0 (Synaptic, and RSynaptic for a recurrent cell). Differs:
     time constants in place of decays; after a reset to zero the input of the step still counts,
-    which snntorch drops.
+    which snntorch drops; U is orthogonal at the start.
 
     Args:
         input_size: features of one input, > 0.

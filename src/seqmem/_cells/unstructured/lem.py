@@ -35,8 +35,9 @@ class LEM(AbstractCell):
     of which O(hidden²) is sequential, in two products, one after the other.
     Source: Rusch, Mishra, Erichson & Mahoney 2022, arXiv:2110.04744; the equations of the paper
     were not read, but those of the authors' program, tk-rusch/LEM. Differs: one bias where that
-    program adds two; at the start it is drawn like the weights, as one of them is there.
-    torchrecurrent 0.2.5 computes y_t from V z_{t−1} in place of V z_t, so its LEM is another cell.
+    program adds two; at the start it is drawn like the weights, uniform in ±1/√hidden, as one of
+    them is there. torchrecurrent 0.2.5 computes y_t from V z_{t−1} in place of V z_t, so its LEM is
+    another cell.
 
     Args:
         input_size: features of one input, > 0.

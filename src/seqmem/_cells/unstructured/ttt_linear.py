@@ -34,7 +34,8 @@ class TTTLinear(AbstractTTT):
     Source: Sun et al. 2024, arXiv:2407.04620 (its text was not at hand), by the authors' programs,
     ttt-lm-jax and ttt-lm-pytorch, `TTTLinear`. Differs: their norm, gate and projection after y,
     and the convolutions of their Mamba backbone, are left to the network around the cell; their
-    programs go on from a mini-batch that is not full in decoding only.
+    programs go on from a mini-batch that is not full in decoding only. At the start W and W_η are
+    normal with the standard deviation 0.02, as there, γ is 1 and all else of the model 0.
 
     Args:
         input_size: features of one input, > 0.

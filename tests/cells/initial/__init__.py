@@ -1,0 +1,1 @@
+"""How the arrays of each public cell start: one table per kind of cell."""
