@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import itertools
 
 import equinox as eqx
@@ -141,3 +142,7 @@ def test_number_of_steps_below_one_is_refused(steps):
         training.floss_steps(pull_to_noise, make_model(), ADAM, steps=steps, key=KEY)
     with pytest.raises(ValueError, match=message):
         training.with_flossing(STEP, pull_to_noise, ADAM, steps=steps, key=KEY)
+
+
+def test_model_is_flossed_before_the_first_step_where_no_position_is_given():
+    assert inspect.signature(training.with_flossing).parameters["at"].default == (0,)

@@ -7,6 +7,7 @@ import pytest
 
 import seqmem
 from seqmem import training
+from seqmem.training._least_squares import ridge_solution
 from tests.helpers.refusals import assert_refused
 
 key = jax.random.key(0)
@@ -51,6 +52,19 @@ def test_sums_of_chunks_are_those_of_the_whole():
         sums = sums.add(states[start:end], targets[start:end])
     assert sums.count == TIME * BATCH
     assert_is(sums.solve(0.3), *least_squares(states, targets, 0.3))
+
+
+@pytest.mark.usefixtures("float64")
+def test_derivative_of_a_ridge_solution_is_that_of_the_normal_equations():
+    rng = np.random.default_rng(7)
+    (A, dA), (B, dB) = rng.standard_normal((2, 7, 5)), rng.standard_normal((2, 7, 2))
+    alpha, d_alpha = np.float64(0.3), np.float64(0.7)
+    X, dX = jax.jvp(ridge_solution, (A, B, alpha), (dA, dB, d_alpha))
+    H = A.T @ A + alpha * np.eye(5)
+    dH = dA.T @ A + A.T @ dA + d_alpha * np.eye(5)
+    np.testing.assert_allclose(X, np.linalg.solve(H, A.T @ B), atol=1e-12)
+    expected = np.linalg.solve(H, dA.T @ B + A.T @ dB - dH @ np.asarray(X))
+    np.testing.assert_allclose(dX, expected, atol=1e-12)
 
 
 def test_sums_keep_their_digits_where_the_mean_is_large():

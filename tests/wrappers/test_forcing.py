@@ -76,6 +76,12 @@ def test_teacher_forced_predicts_from_the_first_entries_of_the_state():
         np.testing.assert_allclose(predictions[t], state[:, :3], rtol=1e-12)
 
 
+def test_teacher_forced_takes_a_trajectory_without_a_batch():
+    cell, xs = network(), draw(1, 7, 3)
+    predictions = jax.eval_shape(lambda: training.teacher_forced(cell, xs, alpha=0.3))
+    assert predictions.shape == (6, 3)
+
+
 @pytest.mark.slow
 def test_teacher_forced_inverts_the_observation_matrix_without_a_gradient():
     cell, xs, B = network(), draw(1, 7, 2, 3), draw(2, 3, 5)
