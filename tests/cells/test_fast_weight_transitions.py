@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import seqmem
-from tests.helpers.given_writes import KINDS, draw_cell, gentle
+from tests.helpers.given_writes import HEADS, KINDS, Kind, draw_cell, gentle
 from tests.helpers.slow import slow
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -90,6 +90,14 @@ def test_composed_transitions_match_the_loop_with_resets_in_each_half(kind, reve
     states = compute(problem)
     for name in ("whole", "composed", "applied in turn"):
         assert_same_memory(states[name], states["loop"])
+
+
+@pytest.mark.parametrize("decay", [None, "head"])
+def test_transition_of_writes_with_gains_has_a_scale_for_each_head(decay):
+    cell, state, write = draw_cell(Kind(decay, has_gains=True), gentle, TIME, BATCH)
+    problem = problem_of(cell, state, write, jnp.zeros((TIME, BATCH), bool))
+    scale = jax.eval_shape(rule_of(problem).of, problem).scale
+    assert scale.shift.shape == scale.floor.shape == (BATCH, HEADS, 1)
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
-"""Every array of every public cell starts as its docstring says."""
+"""Every public cell has the inputs of its docstring, and every array of it starts as that says."""
 
 import inspect
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from tests.cells.initial.fast_weights import FAST_WEIGHTS
 from tests.cells.initial.gated import GATED
 from tests.cells.initial.linear import LINEAR
 from tests.cells.initial.others import OTHERS, STRUCTURES
-from tests.cells.initial.sizes import HIDDEN, make
+from tests.cells.initial.sizes import HIDDEN, input_shape_of, make
 from tests.helpers.distributions import (
     FanIn,
     Normal,
@@ -20,6 +21,7 @@ from tests.helpers.distributions import (
     assert_drawn,
     assert_no_draw_is_used_twice,
 )
+from tests.helpers.inputs import draw_inputs
 
 TABLE = {**GATED, **LINEAR, **FAST_WEIGHTS, **OTHERS}
 WRAPPED = {"Forced", "PerExample"}  # made from another cell
@@ -43,14 +45,24 @@ def arrays_of(tree):
     }
 
 
+def assert_step_keeps_the_shapes(cell):
+    x = jax.tree.map(lambda leaf: leaf[0], draw_inputs(cell, np.random.default_rng(0), 1))
+    state = eqx.filter_eval_shape(cell.init_state)
+    new_state, y = eqx.filter_eval_shape(cell, state, jax.tree.map(np.float32, x))
+    assert jax.tree.map(jnp.shape, new_state) == jax.tree.map(jnp.shape, state)
+    assert jax.tree.map(jnp.shape, y) == cell.output_shape
+
+
 def test_table_has_every_public_cell():
     assert public_cells() - WRAPPED == set(TABLE)
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
-def test_cell_starts_as_its_docstring_says(name):
+def test_cell_has_the_inputs_and_the_start_of_its_docstring(name):
     cell, rows = make(getattr(seqmem, name)), TABLE[name]
     arrays = arrays_of(cell)
+    assert cell.input_shape == input_shape_of(type(cell))
+    assert_step_keeps_the_shapes(cell)
     assert set(arrays) == set(rows)
     for array_name, expected in rows.items():
         try:
@@ -64,6 +76,7 @@ def test_cell_starts_as_its_docstring_says(name):
 def test_structure_of_a_recurrent_matrix_starts_as_its_docstring_says(name):
     structure, rows = STRUCTURES[name]
     matrix = structure(jax.random.key(22), (HIDDEN, HIDDEN))
+    assert jax.eval_shape(matrix.value).shape == (HIDDEN, HIDDEN)
     arrays = arrays_of(matrix.parameters)
     assert set(arrays) == set(rows)
     for array_name, expected in rows.items():

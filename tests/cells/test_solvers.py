@@ -1,6 +1,7 @@
 """Memories that are read by a solver: exact results, gradients, zeros, strong decays, rounding."""
 
 import functools
+import types
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import seqmem
+from seqmem._cells.fast_weights.solvers import frobenius_norm
 from tests.helpers.fast_weights import assert_trees_close
 from tests.helpers.given_writes import GivenWrites
 from tests.helpers.refusals import assert_refused
@@ -147,6 +149,15 @@ def test_queries_and_memories_of_zero_have_finite_gradients(make, solver):
     leaves = jax.tree.leaves(gradients(CHUNKS, make(solver), xs))
     assert all(np.isfinite(leaf).all() for leaf in leaves)
     assert all(np.abs(leaf).max() > 0 for leaf in leaves)
+
+
+def test_norm_of_an_empty_memory_has_a_derivative_of_0():
+    def norm(square):
+        return frobenius_norm(types.SimpleNamespace(squared_norm=lambda: square))
+
+    norms, slopes = jax.vmap(jax.value_and_grad(norm))(jnp.array([0.0, 4.0]))
+    np.testing.assert_array_equal(norms, [0, 2])
+    np.testing.assert_array_equal(slopes, [0, 0.25])
 
 
 @pytest.mark.slow

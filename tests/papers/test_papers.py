@@ -48,6 +48,8 @@ PAPERS |= attention.PAPERS
 # One of each family of the small cells; `tests/cells/test_torchrecurrent.py` is quick for the rest.
 QUICK = PAPERS.keys() - zoo.PAPERS.keys() | {seqmem.JANET, seqmem.MUT3}
 QUICK -= structured.PAPERS.keys() | neuroscience.PAPERS.keys()  # cells/test_s*_matrices.py
+QUICK |= {seqmem.LeakyRNN, seqmem.CTRNN, seqmem.AntisymmetricRNN, seqmem.GatedAntisymmetricRNN}
+QUICK |= {seqmem.MogrifierLSTM, seqmem.RHN}  # which torchrecurrent has not
 
 
 def test_list_of_papers_has_every_public_cell():

@@ -4,6 +4,7 @@ JAX compiles a program for each shape of a draw, so that a test of all cells has
 """
 
 import inspect
+from typing import Any
 
 import jax
 
@@ -53,9 +54,24 @@ OTHER_SIZES = {
 }
 
 
-def make(cell_type: type[seqmem.AbstractCell]) -> seqmem.AbstractCell:
-    """A cell of the sizes above, from those that its constructor takes."""
+def options_of(cell_type: type[seqmem.AbstractCell]) -> dict[str, Any]:
+    """The sizes above that its constructor takes."""
     taken = inspect.signature(cell_type).parameters
     options = {name: size for name, size in SIZES.items() if name in taken}
-    options |= OTHER_SIZES.get(cell_type.__name__, {})
-    return cell_type(**options, key=jax.random.key(22))
+    return options | OTHER_SIZES.get(cell_type.__name__, {})
+
+
+def make(cell_type: type[seqmem.AbstractCell]) -> seqmem.AbstractCell:
+    return cell_type(**options_of(cell_type), key=jax.random.key(22))
+
+
+def input_shape_of(cell_type: type[seqmem.AbstractCell]) -> Any:
+    """The shape of one input, by the arguments of the constructor."""
+    options = options_of(cell_type)
+    if "input_shape" in options:
+        return options["input_shape"]
+    shape = (options.get("input_size", options.get("size")),)
+    if cell_type is seqmem.GRUD:
+        return seqmem.Timed(seqmem.Observed(shape, shape), ())
+    is_timed = cell_type in (seqmem.CfC, seqmem.LTC, seqmem.ODELSTM, seqmem.PhasedLSTM)
+    return seqmem.Timed(shape, ()) if is_timed else shape
