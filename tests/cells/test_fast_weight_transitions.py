@@ -137,3 +137,21 @@ def test_reset_in_either_half_hides_a_state_that_is_not_finite(kind):
     got, want = memory_of(compute(bad)), memory_of(run_loop(problem))
     assert np.isnan(got[0]).all()
     np.testing.assert_allclose(got[1:], want[1:], rtol=1e-11, atol=1e-11)
+
+
+def test_last_of_equal_gains_has_the_gradient_of_the_composed_log_scale():
+    problem = draw_problem("gains without decay")
+    zeros = jax.tree.map(jnp.zeros_like, (problem.inputs.log_gain, problem.state, problem.init))
+    problem = problem.replace(state=zeros[1], init=zeros[2])
+
+    def last_log_scale(log_gain):
+        inputs = problem.inputs._replace(log_gain=log_gain)
+        first, second = (
+            rule_of(problem).of(half) for half in halves_of(problem.replace(inputs=inputs))
+        )
+        composed = rule_of(problem).compose(first, second)
+        return rule_of(problem).apply(composed, problem.state).log_scale.sum()
+
+    gradient = jax.jit(jax.grad(last_log_scale))(zeros[0])
+    np.testing.assert_array_equal(gradient[:-1], 0)
+    np.testing.assert_array_equal(gradient[-1], 1)

@@ -190,7 +190,7 @@ def apply_write(memory: Memory, write: Write) -> Memory:
     if m is not None:
         gain = 0.0 if write.log_gain is None else write.log_gain
         previous_m = m
-        m = jnp.maximum(m if write.log_decay is None else write.log_decay + m, gain)
+        m = later_maximum(m if write.log_decay is None else write.log_decay + m, gain)
         write = rescale_write(write, previous_m, m)
     new = S if write.log_decay is None else S * jnp.exp(write.log_decay)[..., None, :]
     if write.remove is not None:
@@ -228,6 +228,15 @@ def outer(values: Array, keys: Array) -> Array:
     Then its gradient is one too, several times faster on a CPU than a sum of entrywise products.
     """
     return matmul(values[..., :, None], keys[..., None, :])
+
+
+def later_maximum(earlier: Array, later: Array | float) -> Array:
+    """max(earlier, later), with the whole gradient at `later` where they are equal.
+
+    The later steps of a stretch then get the same gradient however it is cut; `jnp.maximum` would
+    give half of it to each side of each cut.
+    """
+    return jnp.where((earlier > later) | jnp.isnan(earlier), earlier, later)
 
 
 def rescale_write(write: Write, log_scale_before: Array, log_scale: Array) -> Write:

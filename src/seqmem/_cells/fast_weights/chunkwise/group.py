@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ..write import Memory
+from ..write import Memory, later_maximum
 from .chunk import chunk_of
 from .decay import at_every_nth
 from .layout import ChunkWrites, Steps, to_chunk_layout
@@ -78,7 +78,7 @@ def _stabilize(start: Array, init: Array, writes: ChunkWrites) -> tuple[ChunkWri
     write, is_reset = writes.write, writes.is_reset
     maps = scale_maps(init, write, is_reset)
     to_ends = compose_along(ScaleMaps(*(leaf[..., -1:, :] for leaf in maps)), axis=0)
-    ends = jnp.maximum(start + to_ends.shift, to_ends.floor)
+    ends = later_maximum(start + to_ends.shift, to_ends.floor)
     starts = jnp.concatenate([jnp.broadcast_to(start, ends.shape[1:])[None], ends[:-1]])
     write, log_scales = stabilize_writes(starts, init, write, is_reset, maps)
     return writes._replace(write=write), log_scales

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..write import Memory, Write, rescale_write
+from ..write import Memory, Write, later_maximum, rescale_write
 
 LogScales = Float[Array, "*lead step 1"]
 
@@ -46,7 +46,7 @@ def scale_maps(
     shift, floor = decay, gain
     if is_reset is not None:
         shift = jnp.where(is_reset, -jnp.inf, decay)
-        floor = jnp.where(is_reset, jnp.maximum(decay + init, gain), gain)
+        floor = jnp.where(is_reset, later_maximum(decay + init, gain), gain)
     return compose_along(ScaleMaps(shift, floor), axis=gain.ndim - 2)
 
 
@@ -54,7 +54,7 @@ def compose_along(maps: ScaleMaps, axis: int) -> ScaleMaps:
     """Each map after all maps before it along an axis."""
 
     def compose(first: ScaleMaps, second: ScaleMaps) -> ScaleMaps:
-        floor = jnp.maximum(first.floor + second.shift, second.floor)
+        floor = later_maximum(first.floor + second.shift, second.floor)
         return ScaleMaps(first.shift + second.shift, floor)
 
     return jax.lax.associative_scan(compose, maps, axis=axis)
@@ -78,7 +78,7 @@ def stabilize_writes(
         is_reset: which steps start from the initial state.
         maps: their `scale_maps`.
     """
-    log_scales = jnp.maximum(start + maps.shift, maps.floor)
+    log_scales = later_maximum(start + maps.shift, maps.floor)
     first = jnp.broadcast_to(start, log_scales[..., :1, :].shape)
     previous = jnp.concatenate([first, log_scales[..., :-1, :]], -2)
     if is_reset is not None:

@@ -13,7 +13,7 @@ from ...._core.errors import bad_input
 from ...._core.problem import Problem
 from ...._core.shard_map import match_varying_axes
 from ...._methods.segments import scan_segments
-from ..write import Memory, matmul
+from ..write import Memory, later_maximum, matmul
 from .chunk import chunk_of
 from .layout import Steps, pad_steps, project_writes, to_chunk_layout
 from .nonfinite import apply_chunk
@@ -128,7 +128,7 @@ def _apply_scaled(S: Array, m: Array, then: FastWeightTransition) -> tuple[Array
     assert then.scale is not None
     shift, floor = then.scale
     decayed_m = jnp.where(then.has_reset[..., 0], -jnp.inf, m + shift)  # m may be NaN
-    new_m = jnp.maximum(decayed_m, floor)
+    new_m = later_maximum(decayed_m, floor)
     level = jnp.where(new_m == -jnp.inf, 0, new_m)
     decay, gain = (jnp.exp(log - level)[..., None] for log in (decayed_m, floor))
     return jnp.where(then.has_reset, 0, S * decay) + then.R * gain, new_m
