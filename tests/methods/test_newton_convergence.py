@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +43,23 @@ def test_fallback_computes_what_diverges():
     assert repaired.stats.converged.tolist() == [False, True, True]
     close(values(repaired), values(want))
     np.testing.assert_array_equal(repaired.outputs[:, 1:], wrong.outputs[:, 1:])
+
+
+def test_numbers_far_below_the_tolerance_are_exact():
+    cell, xs = gru(1), 1e-20 * normal(TIME, INPUT)
+    got = solve(cell, xs, method=seqmem.Newton(chunk_size=7))
+    want = solve(cell, xs, method=SCAN)
+    assert relative_error(values(got), values(want)) < 1e-12
+
+
+def test_last_correction_is_not_made_where_it_grows_over_time():
+    """The linear step multiplies by 3, and tanh is at most 1."""
+    cell = seqmem.RNN(INPUT, HIDDEN, key=jax.random.key(0))
+    cell = eqx.tree_at(lambda cell: cell.U, cell, 3.0 * jnp.eye(HIDDEN))
+    rough = seqmem.Newton(chunk_size=None, tolerance=0.01)
+    solution = solve(cell, 1e-3 * normal(TIME, INPUT), method=rough)
+    assert solution.stats.converged
+    assert jnp.abs(solution.outputs).max() <= 1
 
 
 @pytest.mark.slow

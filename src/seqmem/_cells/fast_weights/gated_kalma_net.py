@@ -28,7 +28,8 @@ class GatedKalmaNet(AbstractFastWeightCell):
     side. The eigenvalues of H_t + λ_t I are between λ_t and (1 + 1/a) λ_t, so that the error of
     Chebyshev iteration shrinks by the same factor at every step of time. The gradient is that of
     the exact solution, found by as many steps. Of an empty memory nothing is read, so that x* may
-    be q. A learned state needs a symmetric and positive H.
+    be q; below 10⁻¹⁶ in float32, ‖H_t‖ counts as 0, since derivatives would overflow. A learned
+    state needs a symmetric and positive H.
 
     Shapes: x (input,), q and k (heads, key), v (heads, value), S = [H; U] (heads, key + value,
     key), y (hidden,) with hidden = heads · value. Cost per step: O(input · (hidden + heads · key))

@@ -23,7 +23,8 @@ class MLSTM(AbstractFastWeightCell):
         y_t = o_t ∘ C_t q_t / max(|n_tᵀ q_t|, 1)
 
     n is one more row of C, written with the value 1. Both are held divided by exp(m_t), where
-    m_t = max(ln f_t + m_{t−1}, ln i_t), so that no gate overflows.
+    m_t = max(ln f_t + m_{t−1}, ln i_t), so that no gate overflows. The derivative of m_t where both
+    are equal is that of ln i_t; y_t does not depend on m_t.
 
     Shapes: x (input,), q, k and v (heads, size), C (heads, size + 1, size), m (heads, 1), i and f
     (heads,), o and y (hidden,) with hidden = heads · size. Cost per step: O(input · hidden) for the

@@ -151,9 +151,11 @@ def check_solver(owner: str, solver: AbstractSolver) -> None:
 
 
 def frobenius_norm(memory: MemoryView) -> Float[Array, "*lead step 1"]:
-    """‖S_t‖, and 0 at S_t = 0, where its derivatives are 0."""
+    """‖S_t‖, and 0, with derivatives of 0, at S_t = 0 and where the derivatives of 1 / ‖S_t‖ could
+    overflow: below 10⁻¹⁶ in float32.
+    """
     square = memory.squared_norm()
-    is_positive = square > 0
+    is_positive = square > 2.0**20 * jnp.finfo(square.dtype).tiny
     return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1)), 0)
 
 

@@ -4,9 +4,9 @@
     δ_t = J_t δ_{t−1} + r_t                          an affine recurrence, solved for all t at once
     s_t ← s_t + δ_t
 
-until every r_t is small. k iterations make at least the first k states exact, whatever J is; a
-good J needs a few for all. Sequences are mapped over, so the iterations of one do not depend on
-another: one that has converged does not change.
+until every r_t is small, and once more if every δ_t is small then. k iterations make at least the
+first k states exact, whatever J is; a good J needs a few for all. Sequences are mapped over, so the
+iterations of one do not depend on another: one that has converged does not change.
 
 Whatever found the states, their gradients are those of the recurrence, with exact Jacobians.
 """
@@ -181,7 +181,10 @@ def _iterate(method: AbstractNewton, linear: Callable, problem: Problem) -> tupl
         residuals = jax.tree.map(jnp.subtract, updated, states)
         steps = method.solve_linear(problem, jacobians, residuals)
         corrected = jax.tree.map(_correct, states, steps, updated)
-        states = select(is_done, states, corrected)
+        # The last correction makes numbers far below 1 exact too. One that is larger than the
+        # tolerance has grown over time, further than J describes the step.
+        is_made = ~is_done | (converged & _agree(states, corrected, tolerance))
+        states = select(is_made, corrected, states)
         return states, jnp.where(is_done, iterations, iterations + 1), converged, is_done
 
     no = jnp.zeros((), bool)

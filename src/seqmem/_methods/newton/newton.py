@@ -36,8 +36,9 @@ class Newton(AbstractNewton):
     has steps, or overflows: `seqmem.solve` says which sequences converged.
 
     Source: Lim et al. 2023, arXiv:2309.12252 (DEER). Differs: residuals are corrected, so that the
-    states are as exact as the residuals are small; chunks; each sequence stops by itself; overflow
-    is replaced by the plain update, not by 0; sequences that did not converge are reported.
+    states are as exact as the residuals are small; the last correction is made only if it is within
+    the tolerance; chunks; each sequence stops by itself; overflow is replaced by the plain update,
+    not by 0; sequences that did not converge are reported.
 
     Args:
         chunk_size: steps at once; None is all of time. Chunks run one after another.
