@@ -101,11 +101,13 @@ DEFAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
-def test_argument_that_is_left_out_has_the_value_of_the_table(name):
-    made_by = getattr(seqmem, name, None) or getattr(spikes, name)
-    parameters = inspect.signature(made_by).parameters
-    assert {key: parameters[key].default for key in DEFAULTS[name]} == DEFAULTS[name]
+def test_arguments_that_are_left_out_have_the_values_of_the_table():
+    for name, expected in DEFAULTS.items():
+        parameters = inspect.signature(
+            getattr(seqmem, name, None) or getattr(spikes, name)
+        ).parameters
+        defaults = {argument: parameters[argument].default for argument in expected}
+        assert defaults == expected, name
 
 
 HEADS, SIZE = 3, 8  # of one head

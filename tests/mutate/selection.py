@@ -16,7 +16,10 @@ TESTS_OF_ROOM = {
     "_unroll.py": ("tests/core",),
     "training": ("tests/training", "src/seqmem/training"),
 }
-TESTS_OF_DEFINITIONS = "tests/core/test_definitions.py"
+TESTS_OF_DEFINITIONS = (
+    "tests/core/test_definitions.py",
+    "tests/cells/test_defaults.py::test_arguments",
+)
 MOST_TESTS = 30
 
 
@@ -55,7 +58,7 @@ class Lines:
         tests = self.covering(file, line)
         is_definition = len(spans((ROOT / file).read_text(encoding="utf-8"), line)) > 1
         if is_definition:
-            room = (TESTS_OF_DEFINITIONS,) if tests else _tests_of_room(file)
+            room = TESTS_OF_DEFINITIONS if tests else _tests_of_room(file)
             tests |= {test for test in self.seconds if test.startswith(room)}
         if is_definition or not tests:  # or a function that runs only as the module is imported
             tests |= {test for test in self.seconds if not _distance(test.split("::")[0], file)}
@@ -87,7 +90,7 @@ def _distance(test_file: str, file: str) -> int:
 
 def _tests_of_room(file: str) -> tuple[str, ...]:
     room = Path(file).relative_to("src/seqmem").parts[0]
-    return (TESTS_OF_DEFINITIONS, *TESTS_OF_ROOM.get(room, ()))
+    return (*TESTS_OF_DEFINITIONS, *TESTS_OF_ROOM.get(room, ()))
 
 
 def _within_limits(
