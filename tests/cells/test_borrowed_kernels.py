@@ -177,13 +177,6 @@ class Changed(seqmem.AbstractFastWeightCell):
         return self.cell.output(reading, extra)
 
 
-def test_three_cells_declare_that_they_write_by_the_delta_rule():
-    classes = [value for value in vars(seqmem).values() if isinstance(value, type)]
-    cells = [cls for cls in classes if issubclass(cls, seqmem.AbstractFastWeightCell)]
-    names = {cls.__name__ for cls in cells if cls.is_delta_rule}
-    assert names == {"DeltaRule", "GatedDeltaRule", "KDA"}
-
-
 @pytest.mark.parametrize(
     "name",
     slow_but(

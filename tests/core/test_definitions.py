@@ -37,3 +37,10 @@ def test_problem_and_tiles_without_options_are_the_plain_ones():
     tiles = seqmem.TileSizes(2, 3, 5)
     assert tiles.backward_unroll == 1
     assert not tiles.separates_steps
+
+
+def test_three_cells_declare_that_they_write_by_the_delta_rule():
+    classes = [value for value in vars(seqmem).values() if isinstance(value, type)]
+    cells = [cls for cls in classes if issubclass(cls, seqmem.AbstractFastWeightCell)]
+    names = {cls.__name__ for cls in cells if cls.is_delta_rule}
+    assert names == {"DeltaRule", "GatedDeltaRule", "KDA"}
