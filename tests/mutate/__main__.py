@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+import pytest
+
 from . import children, results, table
 from .mutants import Mutant, files_of, mutants_of
 from .recording import ROOMS, is_fresh, quick_test_files, record
@@ -67,6 +69,8 @@ def update_records(jobs: int) -> None:
     stale = [name for name in quick_test_files() if not is_fresh(name)]
     tasks = [children.Task(functools.partial(record, name), 900, name) for name in stale]
     for ended in children.run_all(tasks, jobs):
+        if ended.status != 0:
+            sys.exit(f"{ended.output}\n{ended.tag} does not run, so it would catch every mutant.")
         print(f"recorded {ended.tag} in {ended.seconds} s", flush=True)
 
 
@@ -95,6 +99,8 @@ def try_mutants(mutants: list[Mutant], test_seconds: float, jobs: int, end: floa
 
     for ended in children.run_all(tasks(), jobs):
         mutant, tests = ended.tag
+        if ended.status == pytest.ExitCode.USAGE_ERROR:
+            sys.exit(f"{ended.output}\nTests are missing: leave out --as-recorded.")
         outcome = {None: "too long", 0: "survived"}.get(ended.status, "caught")
         if ended.status is not None and ended.status < 0:
             outcome = "crashed"

@@ -18,6 +18,7 @@ LINES = FOLDER / "lines"
 # These tests run other programs, or all pages of the documentation.
 EXCLUDED = ("tests/benchmarks", "tests/fuzz", "tests/mutate", "tests/package")
 ROOMS = ("_core", "_methods", "_unroll.py", "_cells", "training")  # whose examples are tests
+RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 INCLUDED = ("tests/package/test_cite.py", "tests/package/test_names.py")
 
 
@@ -52,7 +53,11 @@ class Recorder:
 
 
 def record(test_file: str) -> int:
-    """Writes the lines that each test of a file runs; to be called in a child."""
+    """Writes the lines that each test of a file runs; to be called in a child.
+
+    Returns:
+        0, or the status of pytest where it could not run the file.
+    """
     from coverage import Coverage
 
     coverage = Coverage(data_file=None, config_file=False, source=[str(SOURCES)])
@@ -61,6 +66,8 @@ def record(test_file: str) -> int:
     coverage.start()
     status = pytest.main([*OPTIONS, test_file], plugins=[recorder])
     coverage.stop()
+    if status not in RAN:
+        return int(status)
     data = coverage.get_data()
     tests = [test for test in recorder.seconds if test not in recorder.failures]
     number = {test: index for index, test in enumerate(tests)}
@@ -72,7 +79,6 @@ def record(test_file: str) -> int:
                 lines.setdefault(str(Path(file).relative_to(ROOT)), {})[line] = numbers
     content = {
         "digest": digest([test_file, *lines]),
-        "status": int(status),
         "seconds": {test: recorder.seconds[test] for test in tests},
         "lines": lines,
     }

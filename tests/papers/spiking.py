@@ -60,7 +60,7 @@ def synaptic_lif(cell, state, xs):
 
 
 PAPERS = {
-    seqmem.LIF: (lif, {"reset": seqmem.spikes.ToZero()}),
+    seqmem.LIF: (lif, {"reset": seqmem.spikes.ToZero(), "is_recurrent": True}),
     seqmem.AdaptiveLIF: (adaptive_lif, {"beta": 0.7}),
     seqmem.SynapticLIF: (synaptic_lif, {"is_recurrent": True}),
 }
