@@ -44,6 +44,11 @@ CONSTRUCTION = {
         "seqmem.LSTM(input_size, hidden_size, *, forget_bias=1.0, recurrent=None, key).",
         "write seqmem.LSTM(3, 64, key=jax.random.key(0)).",
     ),
+    "neither a size nor a key": (
+        lambda: seqmem.LSTM(3),
+        "write seqmem.LSTM(3, hidden_size=..., key=jax.random.key(0)).",
+    ),
+    "too many sizes": (lambda: seqmem.LSTM(3, 64, 2), "too many", "see help(seqmem.LSTM)."),
     "no key for a network": (
         lambda: deep(seqmem.LSTM, 3, 64, num_layers=2),
         "write seqmem.layers.deep(seqmem.LSTM, 3, 64, num_layers=2, key=jax.random.key(0)).",

@@ -39,14 +39,14 @@ def test_wrapper_without_a_cell_is_refused(name):
         (
             lambda: seqmem.with_gain(CELL),
             "seqmem.with_gain(<GRU>): missing a required argument: 'gain'.",
-            "see help(seqmem.with_gain).",
+            "write seqmem.with_gain(<GRU>, gain=...).",
         ),
         (
             lambda: pooling.last(np.ones((3, 2, 5)), length=np.array([1, 2])),
             "pooling.last(<float64 of shape (3, 2, 5)>, length=<int64 of shape (2,)>): got an",
             "write lengths= in place of length=.",
         ),
-        (lambda: pooling.mean(), "pooling.mean(): missing", "see help(pooling.mean)."),
+        (lambda: pooling.mean(), "pooling.mean(): missing", "write pooling.mean(ys=...)."),
         (
             lambda: pooling.Attention(dimensions=5),
             "pooling.Attention(dimensions=5): missing",

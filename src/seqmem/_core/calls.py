@@ -62,6 +62,21 @@ class Call:
             return []
         return [name for name in self.options if name not in parameters]
 
+    def missing_names(self) -> list[str]:
+        """The arguments that the function needs and did not get; none where it got too many."""
+        try:
+            given = self.signature.bind_partial(*self.args, **self.options).arguments
+        except TypeError:
+            return []
+        parameters = self.signature.parameters.values()
+        needed = [
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+        return [name for name in needed if name not in given]
+
     def check(self, remedy: Callable[["Call"], str]) -> None:
         """Refuse arguments that do not fit the signature.
 
@@ -171,10 +186,12 @@ def construction_remedy(call: Call) -> str:
         return unknown_remedy(call)
     if len(call.args) > 1 and all(hasattr(type(value), "init_state") for value in call.args):
         return f"write {call.name}([{', '.join(map(describe, call.args))}])."
-    if "key" in parameters and "key" not in call.options:
-        if any(map(is_key, call.args)):
-            return f"pass the key by its name: {call.with_key('key')}."
-        return f"write {call.with_key('jax.random.key(0)')}."
+    if "key" in parameters and "key" not in call.options and any(map(is_key, call.args)):
+        return f"pass the key by its name: {call.with_key('key')}."
+    missing = call.missing_names()
+    if missing:
+        added = ["key=jax.random.key(0)" if name == "key" else f"{name}=..." for name in missing]
+        return f"write {call.written(call.args, call.options, *added)}."
     return f"see help({call.name})."
 
 
