@@ -57,6 +57,12 @@ def shape_without_its_bytes(folder):
     write(folder, header, body)
 
 
+def empty_next_to_a_huge_axis(folder):
+    header, body = read(folder)
+    header[NORM] = {"dtype": "F32", "shape": [0, 2**61], "data_offsets": [0, 0]}
+    write(folder, header, body)
+
+
 def negative_offset(folder):
     header, body = read(folder)
     header[NORM]["data_offsets"] = [-12, 0]
@@ -163,6 +169,7 @@ def no_weights(folder):
         (overlap, "without gaps and overlaps"),
         (larger_than_its_file, "without gaps and overlaps"),
         (shape_without_its_bytes, "4000000 bytes for this shape and dtype"),
+        (empty_next_to_a_huge_axis, "counting an axis of 0 as one of 1"),
         (negative_offset, "of numbers >= 0"),
         (unknown_dtype, "'PICKLE'"),
         (integers, "of dtypes ['I32']"),

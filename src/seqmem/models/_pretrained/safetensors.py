@@ -22,6 +22,7 @@ from ..._core.errors import bad_input
 from ..._core.json_text import parse_json
 
 MAX_HEADER = 100_000_000
+MAX_ARRAY = 2**63  # bytes; NumPy refuses as many even in an array that is empty
 DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -122,6 +123,12 @@ def _entry(path: Path, name: str, description: Any, start: int) -> Entry:
         raise bad_input(
             f"{path} has {name!r} of shape {shape} and dtype {code} in bytes {offsets}.",
             f"{size} bytes for this shape and dtype.",
+            REMEDY,
+        )
+    if math.prod(max(axis, 1) for axis in shape) * itemsize >= MAX_ARRAY:
+        raise bad_input(
+            f"{path} has {name!r} of shape {shape}.",
+            f"less than {MAX_ARRAY} bytes, counting an axis of 0 as one of 1.",
             REMEDY,
         )
     return Entry(path, code, tuple(shape), start + offsets[0], size)
