@@ -1,4 +1,4 @@
-"""The outputs of an mLSTM, whose memory is held divided by exp(m), at any m."""
+"""The outputs of an mLSTM, whose memory is held divided by exp(m), at any m; the gradient of m."""
 
 import equinox as eqx
 import jax

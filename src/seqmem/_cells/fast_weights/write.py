@@ -233,8 +233,8 @@ def outer(values: Array, keys: Array) -> Array:
 def later_maximum(earlier: Array, later: Array | float) -> Array:
     """max(earlier, later), with the whole gradient at `later` where they are equal.
 
-    The later steps of a stretch then get the same gradient however it is cut; `jnp.maximum` would
-    give half of it to each side of each cut.
+    The gradient is then the same however a stretch of steps is cut, as by `Scan` and by `Parallel`;
+    `jnp.maximum` would give half of it to each side of each cut.
     """
     return jnp.where((earlier > later) | jnp.isnan(earlier), earlier, later)
 

@@ -37,7 +37,7 @@ class TTTMLP(AbstractTTT):
     the state has W_{t'}, G_t and i. Cost per step: O(hidden · (input + size)), of which
     O(hidden · size), for the model, is sequential.
     Source: Sun et al. 2024, arXiv:2407.04620 (its text was not at hand), by the authors' programs,
-    ttt-lm-jax and ttt-lm-pytorch, `TTTMLP`. Differs, and starts: as `TTTLinear`.
+    ttt-lm-jax and ttt-lm-pytorch, `TTTMLP`. Differs, and starts, as `TTTLinear` does.
 
     Args:
         input_size: features of one input, > 0.

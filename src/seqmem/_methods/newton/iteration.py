@@ -181,8 +181,8 @@ def _iterate(method: AbstractNewton, linear: Callable, problem: Problem) -> tupl
         residuals = jax.tree.map(jnp.subtract, updated, states)
         steps = method.solve_linear(problem, jacobians, residuals)
         corrected = jax.tree.map(_correct, states, steps, updated)
-        # The last correction makes numbers far below 1 exact too. One that is larger than the
-        # tolerance has grown over time, further than J describes the step.
+        # The last correction makes numbers far below 1 exact too. It is not made where it is larger
+        # than the tolerance: then it has grown over time, beyond where J describes the step.
         is_made = ~is_done | (converged & _agree(states, corrected, tolerance))
         states = select(is_made, corrected, states)
         return states, jnp.where(is_done, iterations, iterations + 1), converged, is_done
